@@ -1,0 +1,99 @@
+/* task.h - synthetic long-range tasks: facts to hide in text, questions about them,
+ * exact answers, all from a seed.
+ *
+ * A task item is text only (no token ids): a list of facts in the order in which they
+ * must appear, each a passage to be put somewhere into a haystack, and questions whose
+ * answer follows from those facts.  Train and test splits share no name and no wording
+ * unless asked for (`wordings`).  The same (seed, family, split, options) gives the same
+ * bytes on every machine. */
+#ifndef LOCI_TASK_H
+#define LOCI_TASK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "loci/error.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define LOCI_TASK_FAMILIES(X)                                                               \
+    X(NEEDLE, "needle", "one fact a key: digits, words, hex")                               \
+    X(MULTIKEY, "multikey", "facts whose keys differ in one word (near-duplicates)")        \
+    X(MULTIVALUE, "multivalue", "several values of one key, all asked for, in order")       \
+    X(KV, "kv", "JSON object of random keys and values; one value asked for")               \
+    X(COPY, "copy", "a marked short passage to be repeated word by word")                   \
+    X(VARIABLE, "variable", "variable tracking: X1 = 7; X2 = X1; ... what is X2? 1-5 hops") \
+    X(LATEST, "latest", "a value that is updated; the latest one counts")                   \
+    X(ABSENT, "absent", "a question about a key that nothing mentions: 'not stated'")
+
+typedef enum {
+#define X(name, text, help) LOCI_TASK_##name,
+    LOCI_TASK_FAMILIES(X)
+#undef X
+        LOCI_TASK_COUNT
+} loci_task_family;
+LOCI_API const char *loci_task_name(loci_task_family f);
+/* LOCI_EINVAL with the list of names. */
+LOCI_API loci_status loci_task_by_name(const char *name, loci_task_family *f, loci_error *err);
+
+typedef enum { LOCI_SPLIT_TRAIN, LOCI_SPLIT_TEST } loci_split;
+
+enum { LOCI_TASK_MAX_FACTS = 4096, LOCI_TASK_MAX_QUESTIONS = 4096 };
+
+typedef struct {
+    uint64_t seed;
+    loci_task_family family;
+    loci_split names;    /* which names: test names never occur in training       */
+    loci_split wordings; /* which wordings                                        */
+    int n_facts;         /* 1 .. LOCI_TASK_MAX_FACTS (copy, multivalue: groups)   */
+    int n_questions;     /* 1 .. min(n_facts, LOCI_TASK_MAX_QUESTIONS)            */
+    int hops;            /* variable: 1..5; others ignore it                      */
+    float near_duplicate; /* needle: share of facts whose key is a near-duplicate of
+                            another fact's key, 0..1                              */
+} loci_task_options;
+LOCI_API loci_task_options loci_task_options_default(void);
+
+typedef struct {
+    const char *text; /* passage, no leading or trailing white space */
+    int len;
+    int group; /* facts of one group must stay in order; groups may be interleaved */
+} loci_fact;
+
+typedef struct {
+    const char *question;
+    const char *answer; /* without trailing punctuation or newline */
+    int n_gold;         /* facts the answer needs, 0 for absence */
+    int gold[8];        /* indices into facts; the last one carries the answer */
+    bool absent;
+} loci_question;
+
+typedef struct {
+    loci_fact *fact;
+    int n_facts;
+    loci_question *question;
+    int n_questions;
+    void *pool; /* owned strings */
+} loci_task_item;
+
+/* Make one item; owned: loci_task_free.  Errors: LOCI_EINVAL, LOCI_ENOMEM; *item empty. */
+LOCI_API loci_status loci_task_make(loci_task_item *item, const loci_task_options *opt, loci_error *err);
+LOCI_API void loci_task_free(loci_task_item *item);
+LOCI_API int loci_task_wordings(loci_task_family f, loci_split s); /* how many there are */
+
+/* A page of plausible plain text for when there is too little real text: sentences from a
+ * grammar, no fact that a task could ask for.  Appends about `bytes` bytes to out (cap
+ * bytes), ends at a sentence; returns bytes written. */
+LOCI_API size_t loci_task_filler(uint64_t seed, size_t bytes, char *out, size_t cap);
+
+/* Put facts into a haystack.  place[i] = byte offset of the haystack before which fact i
+ * goes: random, at line ends or sentence ends where there is one near, sorted so that facts
+ * of one group keep their order.  depth in [lo, hi) of the haystack (0..1). */
+LOCI_API loci_status loci_task_place(const loci_task_item *item, const char *hay, size_t len, double lo,
+                            double hi, uint64_t seed, size_t *place, loci_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
