@@ -1,0 +1,164 @@
+/* kernel.h - the arithmetic, one contract a family, several implementations.
+ *
+ * Kernels are pure: pointers, integers and floats in, numbers out; no allocation, no
+ * threads, no globals, no model structs.  Every family has a scalar reference (`ref`)
+ * that accumulates in double and is never optimised; SIMD answers to it.  The list
+ * kernels.inc makes prototypes here, choices in dispatch.c, tests in
+ * tests/kernel/test_kernels.c and `loci bench kernels`.
+ *
+ * Matrices are row-major f32 unless said otherwise; ld* = elements between rows.
+ * Sizes may be 0 unless said otherwise.  Inputs and outputs do not overlap unless said.
+ * "+=" outputs accumulate: the caller clears them. */
+#ifndef LOCI_KERNEL_H
+#define LOCI_KERNEL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* ---- dense products ----------------------------------------------------------
+ * gemm: C(m,n) = op(A)(m,k) op(B)(k,n) + beta C.  ta: A is stored (k,m); tb: B is stored
+ * (n,k).  beta is 0 (C is not read) or 1.  Error bound: (k+1) 2^-23 sum |a||b| per element.
+ * A weight is stored (out, in) as in a checkpoint: y = x W^T is tb = 1. */
+typedef void loci_gemm_fn(float *c, int ldc, const float *a, int lda, int ta, const float *b,
+                          int ldb, int tb, int m, int n, int k, float beta);
+/* y(m,n) = x(m,k) W^T, W (n,k) bf16.  x is used in f32 (not rounded to bf16).  Same bound. */
+typedef void loci_gemm_bf16_fn(float *y, int ldy, const float *x, int ldx, const uint16_t *w,
+                               int ldw, int m, int n, int k);
+/* y(m,n) = (x W^T) * scale[n], W (n,k) int8, one f32 scale a row.  x in f32.  Same bound. */
+typedef void loci_gemm_q8_fn(float *y, int ldy, const float *x, int ldx, const int8_t *w, int ldw,
+                             const float *scale, int m, int n, int k);
+/* One row: y(n) = W(n,k) x(k). The same numbers as the gemm family to its bound. */
+typedef void loci_gemv_fn(float *y, const float *w, int ldw, const float *x, int n, int k);
+typedef void loci_gemv_bf16_fn(float *y, const uint16_t *w, int ldw, const float *x, int n, int k);
+typedef void loci_gemv_q8_fn(float *y, const int8_t *w, int ldw, const float *scale, const float *x,
+                             int n, int k);
+
+/* ---- rows of vectors ------------------------------------------------------------
+ * rmsnorm: y[r,:] = x[r,:] / sqrt(mean(x[r,:]^2) + eps); no gain.  y may equal x; inv (rows)
+ * receives 1/sqrt(...), may be NULL.  cols >= 1. */
+typedef void loci_rmsnorm_fn(float *y, int ldy, float *inv, const float *x, int ldx, int rows,
+                             int cols, float eps);
+/* dx[r,:] += inv (dy - y <dy,y>/cols): from the saved output y and inv. */
+typedef void loci_rmsnorm_bwd_fn(float *dx, int lddx, const float *dy, int lddy, const float *y,
+                                 int ldy, const float *inv, int rows, int cols);
+/* Rotate pairs (2i, 2i+1) of each head in place by angle pos[r] * base^(-2i/dim):
+ * x (rows, heads*dim), cos/sin tables (n_pos, dim/2) at row pos[r].  dir +1 forward, -1 the
+ * inverse, which is also the backward pass. */
+typedef void loci_rope_fn(float *x, int ldx, const int32_t *pos, const float *cos_table,
+                          const float *sin_table, int rows, int heads, int dim, int dir);
+/* y[r,i] = silu(gu[r,i]) * gu[r,n+i]; gu (rows, 2n). silu(a) = a / (1 + exp(-a)). Absolute error
+ * <= 4e-6 (|y| + 1). */
+typedef void loci_swiglu_fn(float *y, int ldy, const float *gu, int ldg, int rows, int n);
+typedef void loci_swiglu_bwd_fn(float *dgu, int lddg, const float *dy, int lddy, const float *gu,
+                                int ldg, int rows, int n); /* dgu is written, not added to */
+typedef void loci_silu_fn(float *y, const float *x, size_t n); /* y may equal x */
+typedef void loci_silu_bwd_fn(float *dx, const float *dy, const float *x, size_t n); /* dx written; may equal dy */
+typedef void loci_softmax_fn(float *y, int ldy, float *lse, const float *x, int ldx, int rows,
+                             int cols); /* y may equal x; lse (rows) or NULL; cols >= 1 */
+typedef void loci_axpy_fn(float *y, const float *x, float a, size_t n); /* y += a x */
+typedef double loci_dot_fn(const float *a, const float *b, size_t n); /* SIMD sums in f32 lanes, error <= (n+1) 2^-24 sum|ab| */
+
+/* Mean-free cross-entropy of one batch of rows: loss[r] = lse(logits[r,:]) - logits[r,target[r]];
+ * if weight is given, logits becomes dlogits = weight[r] (softmax + 2 z lse softmax - onehot):
+ * the gradient of weight (loss + z lse^2).  target -1 skips the row (loss 0, gradient 0).
+ * best[r] = argmax (lowest index on ties), may be NULL; z >= 0 (log-sum-exp penalty). */
+typedef void loci_cross_entropy_fn(float *loss, int32_t *best, float *logits, int ldl,
+                                   const int32_t *target, const float *weight, float z, int rows,
+                                   int cols);
+
+/* AdamW on n elements: g is scaled by gscale first.  m = b1 m + (1-b1) g; v likewise g^2;
+ * p -= lr ( (m/c1) / (sqrt(v/c2) + eps) + wd p ).  c1 = 1-b1^t, c2 = 1-b2^t from the caller. */
+typedef struct {
+    float lr, b1, b2, eps, wd, c1, c2, gscale;
+} loci_adamw_args;
+typedef void loci_adamw_fn(float *p, float *m, float *v, const float *g, size_t n,
+                           const loci_adamw_args *args);
+
+/* ---- attention ---------------------------------------------------------------------
+ * Causal window attention of one document.  Query t (0 <= t < T) sees key rows
+ * max(0, t + past - W + 1) .. t + past of k and v, which have past + T rows.
+ *   q, o (T, H*d)   k, v (past+T, G*d)   lse (T, H) or NULL   H multiple of G, d <= 128
+ * scale multiplies q.k. Any W >= 1. */
+typedef void loci_window_attn_fn(float *o, int ldo, float *lse, const float *q, int ldq,
+                                 const float *k, const float *v, int ldkv, int T, int past, int H,
+                                 int G, int d, int W, float scale);
+/* Gradients (+=) of the same with past = 0; o and lse as saved by the forward pass. */
+typedef void loci_window_attn_bwd_fn(float *dq, int lddq, float *dk, float *dv, int lddkv,
+                                     const float *dout, int lddo, const float *q, int ldq,
+                                     const float *k, const float *v, int ldkv, const float *o,
+                                     int ldo, const float *lse, int T, int H, int G, int d, int W,
+                                     float scale);
+
+/* Attention of many query rows over one chunk of keys, without a mask:
+ *   s[r,j] = scale <q[r,:], k[j,:]>;  lse[r] = log sum_j exp s[r,j];  p = exp(s - lse)
+ *   o[r,:] += w[r] sum_j p[r,j] v[j,:]        (w NULL: 1)
+ *   q (rows, d_k)  k (n, d_k)  v (n, d_v)  o (rows, d_v)   1 <= n <= 128, d_k, d_v <= 128
+ * o NULL: only lse.  Partial results of chunks combine by weights exp(lse_c) / sum. */
+typedef void loci_chunk_attn_fn(float *o, int ldo, float *lse, const float *q, int ldq,
+                                const float *k, int ldk, const float *v, int ldv, const float *w,
+                                int rows, int n, int d_k, int d_v, float scale);
+/* Backward of o += w sum p v with lse given.  P = w p; dp[r,j] = <dout[r,:], v[j,:]>;
+ *   dw[r] = sum_j p dp (written);  dv[j] += P dout;  ds = P (dp - D[r]) with D = dw when
+ *   delta is NULL (w does not depend on s) or delta[r] (dense attention over all chunks, where
+ *   w = exp(lse - lse_total) and delta = <dout, o_total>);  dq += scale ds k; dk += scale ds q. */
+typedef void loci_chunk_attn_bwd_fn(float *dq, int lddq, float *dk, int lddk, float *dv, int lddv,
+                                    float *dw, const float *dout, int lddo, const float *q, int ldq,
+                                    const float *k, int ldk, const float *v, int ldv,
+                                    const float *lse, const float *w, const float *delta, int rows,
+                                    int n, int d_k, int d_v, float scale);
+
+/* ---- router ---------------------------------------------------------------------------
+ * Scores of one query against chunks with M landmarks each, and the K best of them:
+ *   s_c = tau max_m <u, l[c,m,:]> + bias[c]
+ * best holds `have` entries sorted by score, best first (ties: lower index first); the call merges
+ * chunks [0, n) with index base + c into it and returns the new count (<= K).  Stream any
+ * number of blocks through it.  lm (n, M, d) f32.  d multiple of 1, <= 512. */
+typedef struct {
+    float score;
+    int32_t index;
+} loci_scored;
+typedef int loci_landmark_topk_fn(loci_scored *best, int have, int K, const float *u, const float *lm,
+                                  const float *bias, float tau, int M, int d, int n, int32_t base);
+/* The same for int8 landmarks with one scale each (n, M), only for the listed chunks:
+ * list (n_list) indices into lm/scale/bias, result index base + list[i].  list NULL: all of n_list. */
+typedef int loci_landmark_topk_q8_fn(loci_scored *best, int have, int K, const float *u,
+                                     const int8_t *lm, const float *scale, const float *bias,
+                                     float tau, int M, int d, const int32_t *list, int n_list,
+                                     int32_t base);
+/* Hamming distances of chunks to one query: dist[c] = min over M codes of popcount(code ^ query).
+ * code (n, M, 2) u64, query (2) u64, dist (n) u8 (0..128). */
+typedef void loci_hamming_fn(uint8_t *dist, const uint64_t *code, const uint64_t *query, int M, int n);
+
+/* ---- numbers --------------------------------------------------------------------------
+ * Rows to int8: scale[r] = max|x| / 127 (0 for a zero row), q = round-to-nearest-even(x / scale). */
+typedef void loci_quant_q8_fn(int8_t *q, int ldq, float *scale, const float *x, int ldx, int rows,
+                              int cols);
+typedef void loci_dequant_q8_fn(float *x, int ldx, const int8_t *q, int ldq, const float *scale,
+                                int rows, int cols);
+
+/* ---- the table ----------------------------------------------------------------------------
+ * families.inc: LOCI_FAMILY(name) once a family; kernels.inc: LOCI_KERNEL(name, isa, flags) once
+ * an implementation, slowest first. */
+#define LOCI_KERNEL(family, isa, flags) extern loci_##family##_fn loci_##family##_##isa;
+#include "kernels.inc"
+#undef LOCI_KERNEL
+
+typedef struct {
+#define LOCI_FAMILY(family) loci_##family##_fn *family;
+#include "families.inc"
+#undef LOCI_FAMILY
+} loci_kernels;
+
+/* Choose per family the last listed implementation whose flags are all in cpu_flags
+ * (LOCI_CPU_* of base.h). */
+void loci_kernels_init(loci_kernels *k, unsigned cpu_flags);
+
+/* The list at run time, for `bench kernels` and version. */
+typedef struct {
+    const char *family, *isa;
+    unsigned flags;
+} loci_kernel_info;
+int loci_kernel_count(void);
+const loci_kernel_info *loci_kernel_at(int i);
+
+#endif
