@@ -1,0 +1,295 @@
+/* model.h - the loci architecture: parameters, blocks with forward and backward, the
+ * training pass over one sequence, the streaming pass of a session.
+ *
+ * The only folder where a tensor name, a shape and an operation meet.  Letters: T tokens,
+ * D width, S chunk size (64), C chunks, W window, K chunks read, H heads, L layers.
+ *
+ *   ids -> embed -> LOWER (window attention + SwiGLU) -> h_lo          once per token, at ingest
+ *           h_lo, 64 tokens at a time -> encoder -> content, landmarks, bias  = a chunk record
+ *   query -> LOWER -> UPPER: groups of [ Read(bank); layers ] -> logits
+ *
+ * Everything here is single-threaded and allocation-free after set-up; parallelism is over
+ * sequences (training), spans of a document (ingest) or queries, and belongs to the caller. */
+#ifndef LOCI_MODEL_H
+#define LOCI_MODEL_H
+
+#include "base/base.h"
+#include "format/format.h"
+#include "kernel/kernel.h"
+
+/* ---- shape (hparams.c) ---------------------------------------------------------- */
+enum { LOCI_MAX_LAYERS = 32, LOCI_MAX_GROUPS = 8, LOCI_MAX_PICKS = 64 };
+
+typedef struct {
+    int vocab, d_model, n_heads, n_kv_heads, d_head; /* d_head 64 */
+    int n_lower, n_upper, n_groups;                  /* n_upper multiple of n_groups */
+    int window, ffn;
+    int chunk;                         /* S = 64 */
+    int enc_dim, enc_mlp;              /* encoder width (multiple of 64: heads of 64) and MLP */
+    int n_landmarks, d_landmark;       /* 2, 128 */
+    int d_key, d_value, read_heads;    /* 64, 64, 8 */
+    int router_hidden, read_mlp, top_k; /* 256, 256 or 640, 16 */
+    float rope_base, norm_eps, gate_open; /* 1e4, 1e-6, consulted iff g > gate_open (0.5) */
+    /* Places kept for later parts of the architecture; 0 = off, and only 0 is accepted yet. */
+    int content_bits4, trained_codes, d_summary, postings;
+} loci_hparams;
+
+extern const loci_setting loci_hparams_table[];
+extern const int loci_hparams_table_n;
+void loci_hparams_default(loci_hparams *hp); /* XS */
+/* Ranges and relations (heads divide, products fit).  LOCI_EINVAL names field, expected, found. */
+loci_status loci_hparams_check(const loci_hparams *hp, const char *label, loci_error *err);
+/* config.json of a checkpoint: {"architecture": "loci-1", ...}. */
+loci_status loci_hparams_load(loci_hparams *hp, const char *path, loci_error *err);
+loci_status loci_hparams_save(const loci_hparams *hp, const char *path, loci_error *err);
+
+/* ---- parameters (params.c): declared once ------------------------------------------ */
+typedef struct {
+    void *data;   /* (rows, cols) f32, bf16 or int8 row-major; f32 in training  */
+    float *scale; /* (rows) for int8, else NULL                                  */
+    int rows, cols;
+    loci_dtype type; /* LOCI_F32, LOCI_BF16, LOCI_I8 */
+} loci_mat;
+
+typedef struct {
+    loci_mat q;       /* (H*64, D) */
+    loci_mat kv;      /* (2*G*64, D): keys, then values */
+    loci_mat o;       /* (D, H*64) */
+    loci_mat gate_up; /* (2*F, D) */
+    loci_mat down;    /* (D, F) */
+} loci_layer_params;
+
+typedef struct {
+    loci_mat in, qkv, o, up, down; /* (e,D) (3e,e) (e,e) (m,e) (e,m) */
+    loci_mat pos, cls;             /* (S,e) (M,e)  always f32 */
+    loci_mat landmark;             /* (128, e) */
+    loci_mat bias_w, bias_b;       /* (1, M*e) (1,1) f32 */
+    loci_mat content;              /* (d_key + d_value, D + e) */
+} loci_encoder_params;
+
+typedef struct {
+    loci_mat router1, router2; /* (256, D) (128, 256) */
+    loci_mat gate_w, gate_b;   /* (1, D) (1,1) f32, gate_b starts at 2 (g = 0.88) */
+    loci_mat null_score, log_tau; /* (1,1) f32; log_tau starts at log 12 */
+    loci_mat q, o;             /* (8*64, D) (D, 8*64) */
+    loci_mat gate_up, down;    /* (2*R, D) (D, R) */
+    loci_mat rank;             /* (K, d_value) f32, zero at start: rank in time of the picked chunks */
+} loci_read_params;
+
+typedef struct {
+    loci_mat embed; /* (vocab, D), tied with the head */
+    loci_layer_params lower[LOCI_MAX_LAYERS], upper[LOCI_MAX_LAYERS];
+    loci_encoder_params enc;
+    loci_read_params read[LOCI_MAX_GROUPS];
+} loci_params;
+
+typedef enum { LOCI_INIT_ZERO, LOCI_INIT_NORMAL, LOCI_INIT_UNIFORM, LOCI_INIT_CONST } loci_init;
+typedef struct {
+    char name[48];    /* tensor name in the checkpoint, e.g. "lower.0.attn.q" */
+    size_t offset;    /* of its loci_mat inside loci_params, in bytes */
+    int rows, cols;
+    loci_init init;   /* NORMAL: deviation `value`; UNIFORM: +-1/sqrt(cols); CONST: value */
+    float value;
+    bool decay;       /* weight decay applies */
+    bool quantise;    /* may be stored as bf16 / int8 (else always f32) */
+    bool ingest;      /* embedding, lower stack, encoder: part of the bank fingerprint */
+} loci_param_info;
+
+/* Fill list (cap entries) in checkpoint order; returns the count (also when list is NULL). */
+int loci_param_list(const loci_hparams *hp, loci_param_info *list, int cap);
+size_t loci_param_floats(const loci_hparams *hp); /* all, f32, each tensor padded to 16 floats */
+/* Point every matrix of *p into `base` (loci_param_floats f32, 64-byte aligned): parameters or
+ * gradients or optimiser state: same layout. */
+void loci_params_bind(loci_params *p, const loci_hparams *hp, float *base);
+void loci_params_init(float *base, const loci_hparams *hp, uint64_t seed);
+
+/* ---- a loaded model (weights.c) --------------------------------------------------- */
+typedef struct {
+    loci_hparams hp;
+    loci_params p;
+    loci_kernels k;
+    uint8_t fingerprint[16]; /* XXH3-128 over architecture, tokenizer.json, stored ingest tensors */
+    loci_st *file;           /* mapped checkpoint, or NULL */
+    void *owned;             /* f32 master copy or NULL */
+} loci_model;
+
+/* Open DIR/config.json, DIR/model.safetensors (+ the bytes of DIR/tokenizer.json for the
+ * fingerprint).  Tensors stay mapped.  Errors name tensor, expected and found shape. */
+loci_status loci_model_open(loci_model **out, const char *dir, unsigned cpu_flags, loci_error *err);
+/* A model over the caller's f32 parameters (training, tests); borrowed. */
+loci_status loci_model_wrap(loci_model **out, const loci_hparams *hp, float *base,
+                            unsigned cpu_flags, loci_error *err);
+void loci_model_close(loci_model *m);
+/* Write config.json and model.safetensors into dir; type LOCI_F32, LOCI_BF16 or LOCI_I8 for the
+ * quantisable tensors.  src is a model whose matrices are f32. `meta`: as loci_st_write. */
+loci_status loci_model_save(const loci_model *src, const char *dir, loci_dtype type,
+                            const char *const *meta, loci_error *err);
+
+/* y(m, w.rows) = x(m, w.cols) w^T for any stored type. */
+void loci_linear(const loci_kernels *k, float *y, int ldy, const float *x, int ldx,
+                 const loci_mat *w, int m);
+/* Backward of the same for f32 weights: dx (+)= dy w (beta 0/1; dx NULL: skip), dw += dy^T x. */
+void loci_linear_bwd(const loci_kernels *k, float *dx, int lddx, float beta, loci_mat *dw,
+                     const float *dy, int lddy, const float *x, int ldx, const loci_mat *w, int m);
+/* x0[t,:] = rms(embed[ids[t],:]) for any stored type; inv (n) may be NULL. */
+void loci_embed(const loci_model *m, float *x, float *inv, const int32_t *ids, int n);
+
+/* ---- blocks: forward and backward of a block in one file ----------------------------
+ * A tape holds what the backward pass needs; forward with tape == NULL (inference) uses
+ * scratch only.  Scratch and tapes are carved from an arena by the *_plan functions, walked
+ * twice (measure, carve). */
+typedef struct loci_rope_table {
+    float *cos, *sin; /* (n_pos, 32) */
+    int n_pos;
+} loci_rope_table;
+void loci_rope_plan(loci_rope_table *r, loci_arena *a, int n_pos);
+void loci_rope_fill(loci_rope_table *r, float base, int d_head);
+
+/* window.c: x <- x + o(attn(rms x)); x <- x + down(swiglu(gate_up(rms x))) */
+typedef struct loci_window_tape {
+    float *xn1, *inv1, *q, *kv, *qn, *invq, *invk, *att, *lse; /* see window.c */
+    float *xn2, *inv2, *gu, *act;
+} loci_window_tape;
+void loci_window_plan(loci_window_tape *t, loci_arena *a, const loci_hparams *hp, int T);
+/* One layer over n rows in place.  k, v (past + n, G*64) hold `past` earlier rows (already
+ * normalised and rotated); the layer writes its n new rows behind them.  pos (n) positions in
+ * the document; for training, past = 0 and one call per document (segment).  `row0`: first row
+ * of the tape that this segment uses. t is never NULL (inference passes a reused tape). */
+void loci_window_forward(const loci_model *m, const loci_layer_params *p, loci_window_tape *t,
+                         int row0, float *x, const int32_t *pos, const loci_rope_table *rope,
+                         float *k, float *v, int past, int n);
+/* dx (n, D) in: gradient of the output, out: gradient of the input.  Training only (past = 0);
+ * k, v as left by forward; dk, dv (n, G*64) scratch. */
+void loci_window_backward(const loci_model *m, const loci_layer_params *p, loci_layer_params *g,
+                          const loci_window_tape *t, int row0, float *dx, const int32_t *pos,
+                          const loci_rope_table *rope, const float *k, const float *v, float *dk,
+                          float *dv, float *scratch, int n);
+size_t loci_window_backward_scratch(const loci_hparams *hp, int T); /* floats */
+
+/* encoder.c: 64 tokens -> content E, landmarks, bias.  Pads are masked. */
+typedef struct loci_encoder_tape loci_encoder_tape;
+size_t loci_encoder_tape_bytes(const loci_hparams *hp, int n_chunks);
+loci_encoder_tape *loci_encoder_plan(loci_arena *a, const loci_hparams *hp, int n_chunks);
+/* h (n_tokens, D) rows of one document from a chunk boundary on; chunk c covers rows [64 c, ...),
+ * the last may be short.  Writes content (n_chunks*64, dk+dv) (rows of pads zero), landmark
+ * (n_chunks, M, 128) unit length, bias (n_chunks).  n_chunks = ceil(n_tokens / 64). */
+void loci_encoder_forward(const loci_model *m, loci_encoder_tape *t, int chunk0, const float *h,
+                          int n_tokens, float *content, float *landmark, float *bias);
+/* dh (n_tokens, D) += gradient from dcontent, dlandmark, dbias. */
+void loci_encoder_backward(const loci_model *m, loci_encoder_params *g, loci_encoder_tape *t,
+                           int chunk0, float *dh, const float *h, int n_tokens,
+                           const float *content, const float *dcontent, const float *landmark,
+                           const float *dlandmark, const float *dbias);
+
+/* ---- training pass over one sequence (pass.c, read.c, loss in read.c/head.c) ----------- */
+typedef struct {
+    int T;                   /* tokens of all documents of the sequence                      */
+    const int32_t *ids;      /* (T)                                                          */
+    const int32_t *target;   /* (T) next id, -1: no loss here                                */
+    const float *weight;     /* (T) weight of the cross-entropy (0 where target is -1)       */
+    const uint8_t *answer;   /* (T) 1 where the target is part of an answer (for reporting)  */
+    const int32_t *gold;     /* (T) gold chunk of the sequence, -1 none, -2 absent fact      */
+    int n_docs;
+    const int32_t *doc;      /* (n_docs + 1) first token of each; positions restart there    */
+    const uint8_t *banked;   /* (n_docs) 1: its chunks go into the sequence's bank           */
+} loci_sequence;
+
+/* Chunks of other sequences: they take mass in the softmax over chunks and give nothing. */
+typedef struct {
+    const float *landmark; /* (n, M, 128) */
+    const float *bias;     /* (n) */
+    float *dlandmark, *dbias; /* gradients (+=), NULL: detached */
+    int n;
+} loci_negatives;
+
+typedef struct {
+    bool routed;         /* false: dense warm-up                                           */
+    float kl, oracle, absence, gate, z; /* weights of the losses, already divided by their counts
+                            where noted: see loci_pass_upper                                */
+    float gate_target;   /* consult rate aimed at                                           */
+    float ce_scale;      /* 1 / sum of weights in the batch                                 */
+    float query_scale;   /* 1 / number of query tokens in the batch (KL, gate)              */
+    float gold_scale;    /* 1 / number of tokens with gold >= 0 in the batch                */
+    float absent_scale;  /* 1 / number of tokens with gold == -2                            */
+    float grad_scale;    /* multiplies every gradient (1; tests use others)                 */
+} loci_loss_options;
+
+typedef struct { /* sums over tokens; the trainer divides */
+    double ce_text, ce_answer, kl, oracle, absence, gate, consulted, recall, exact;
+    int64_t n_text, n_answer, n_query, n_gold, n_absent, n_answer_right, n_consult_pairs;
+} loci_loss_sums;
+
+typedef struct loci_pass loci_pass; /* tape of one sequence */
+/* Floats and ints for sequences of up to T tokens, n_docs documents. */
+size_t loci_pass_bytes(const loci_hparams *hp, int T);
+loci_pass *loci_pass_init(const loci_hparams *hp, int T, void *memory); /* borrowed memory */
+/* 1. lower stack + encoder. Afterwards the bank of the sequence is readable. */
+loci_status loci_pass_lower(loci_pass *t, const loci_model *m, const loci_sequence *s, loci_error *err);
+int loci_pass_bank(const loci_pass *t, const float **landmark, const float **bias); /* chunks */
+float *loci_pass_bank_grad(loci_pass *t, float **dbias); /* (C, M, 128), for other sequences' gradients */
+/* 2. upper stack, losses, backward down to h_lo and the bank; grads += */
+void loci_pass_upper(loci_pass *t, const loci_model *m, const loci_sequence *s,
+                     const loci_negatives *neg, int n_neg, const loci_loss_options *opt,
+                     loci_params *grads, loci_loss_sums *sums);
+/* 3. backward through encoder and lower stack.  Call after all sequences' step 2, when the bank
+ * gradients are complete. */
+void loci_pass_lower_backward(loci_pass *t, const loci_model *m, const loci_sequence *s,
+                              loci_params *grads);
+/* Logits of every position without gradients: (T, vocab) into out (tests, `logits`, perplexity). */
+void loci_pass_logits(loci_pass *t, const loci_model *m, const loci_sequence *s, bool routed,
+                      float *out);
+
+/* ---- streaming (stream.c): prefill, decode, ingest --------------------------------------
+ * What a reader needs from any memory: the K best chunks of a query and their content. */
+typedef struct {
+    int64_t id;      /* of the chunk, any number that the memory understands */
+    int64_t time;    /* order in time among all chunks: the rank embedding uses it */
+    float score;     /* s(t,c), bias included */
+} loci_pick;
+typedef struct {
+    void *ctx;
+    /* Best first, ties by lower id; returns how many (<= k).  own_end: chunks of the session's own
+     * stream are eligible when their exclusive end (in tokens) <= own_end. */
+    int (*search)(void *ctx, const float *u, float tau, int k, int64_t own_end, loci_pick *picks);
+    /* Content of one pick: rows (n_tokens, dk+dv) f32; borrowed until `keep` further calls (>= 64).
+     * Returns n_tokens (1..64), or a negative loci_status. */
+    int (*content)(void *ctx, const loci_pick *pick, const float **rows);
+} loci_memory;
+
+/* What was read, for evidence: (n, groups) gates and (n, groups, K) picks with weights w. */
+typedef struct {
+    float *gate;      /* (n, G) */
+    float *weight;    /* (n, G, K) w_c, 0 where unused */
+    loci_pick *pick;  /* (n, G, K) */
+    int32_t *n_picks; /* (n, G) */
+} loci_reads;
+
+typedef struct loci_stream loci_stream; /* one token stream: window rings of all layers, position */
+/* max_batch: most tokens a call may carry. */
+size_t loci_stream_bytes(const loci_hparams *hp, int max_batch);
+loci_stream *loci_stream_init(const loci_hparams *hp, int max_batch, void *memory);
+void loci_stream_reset(loci_stream *s); /* a document starts: position 0 */
+int64_t loci_stream_pos(const loci_stream *s);
+/* Lower stack over n ids (1..max_batch): h_lo (n, D) borrowed until the next call. */
+const float *loci_stream_lower(loci_stream *s, const loci_model *m, const int32_t *ids, int n);
+/* Upper stack over the rows that loci_stream_lower just gave; logits (n_logits, vocab) of the last
+ * n_logits positions (0..n).  memory NULL: no bank.  reads may be NULL.
+ * Errors: what memory->content returned; the stream is then stale: reset it. */
+loci_status loci_stream_upper(loci_stream *s, const loci_model *m, int n, const loci_memory *memory,
+                              float *logits, int n_logits, loci_reads *reads, loci_error *err);
+
+/* Ingest one span of a document: ids (n_left + n), of which the first n_left only give context
+ * (n_left = min(tokens before, loci_ingest_left())); h_lo of the n others goes through the encoder.
+ * The span starts at a chunk boundary.  Exact: equals the lower stack over the whole document. */
+typedef struct loci_ingest loci_ingest; /* scratch of one worker */
+int loci_ingest_left(const loci_hparams *hp); /* L_lo (W - 1), rounded up to a chunk */
+size_t loci_ingest_bytes(const loci_hparams *hp, int max_span);
+loci_ingest *loci_ingest_init(const loci_hparams *hp, int max_span, void *memory);
+void loci_ingest_span(loci_ingest *s, const loci_model *m, const int32_t *ids, int64_t pos0,
+                      int n_left, int n, float *content, float *landmark, float *bias);
+
+/* Codes of landmarks: signs of a fixed projection (128 x 128 from a constant seed), 128 bits each.
+ * landmark (n, 128) -> code (n, 2) u64.  The query code is the same map of u. */
+void loci_codes(const loci_model *m, uint64_t *code, const float *landmark, int n);
+
+#endif
