@@ -1,0 +1,147 @@
+/* engine.h - what the files of this folder share: an engine, the bank's store and its search.
+ *
+ *   segment.c   one segment file: write in a stream, read, verify (bytes only)
+ *   catalog.c   the SQLite catalogue (documents, segments, meta), the writer's lock
+ *   bank.c      an open bank: codes in memory, content cache; implements search for many banks
+ *   source.c    paths -> documents: folders, .gitignore, encodings, binaries
+ *   ingest.c    documents -> tokens -> spans -> segments
+ *   engine.c session.c ask.c sample.c
+ */
+#ifndef LOCI_ENGINE_H
+#define LOCI_ENGINE_H
+
+#include "base/base.h"
+#include "kernel/kernel.h"
+#include "model/model.h"
+#include "loci/bank.h"
+#include "loci/loci.h"
+
+struct loci_engine {
+    loci_model *model;
+    loci_tokenizer *tok;
+    loci_pool *pool;
+    loci_model_info info;
+    char kernels[600];
+};
+
+/* ---- segment.c: docs/FORMATS.md has the table -------------------------------------------
+ * Chunks come in groups of up to LOCI_SEG_GROUP; a group is one block with one column after the
+ * other (codes, landmarks, bias, counts, content, ids, byte offsets, lines), each column with its
+ * own XXH3-64. Columns for later parts (summary, int4 content, postings) have length 0. */
+enum { LOCI_SEG_GROUP = 256 };
+
+typedef struct { /* one chunk, as the writer gets it and the reader gives it */
+    const float *content;  /* (n_tokens, d_key + d_value) */
+    const float *landmark; /* (M, 128) */
+    const uint64_t *code;  /* (M, 2) */
+    float bias;
+    int n_tokens;          /* 1..64 */
+    const int32_t *ids;    /* (n_tokens) */
+    int64_t byte_start;    /* in the document; the end is the next chunk's start or the document's end */
+    int64_t line_start;    /* line of the first byte, from 1 */
+} loci_chunk_record;
+
+typedef struct {
+    int n_landmarks, d_landmark, d_content, id_bytes; /* id_bytes 2 or 4 */
+    uint8_t fingerprint[16];
+} loci_segment_shape;
+
+typedef struct loci_segment_writer loci_segment_writer;
+/* Starts path (must not exist), streaming; nothing is visible to readers before the catalogue
+ * says so. */
+loci_status loci_segment_create(loci_segment_writer **out, const loci_vfs *vfs, const char *path,
+                                const loci_segment_shape *shape, loci_error *err);
+loci_status loci_segment_append(loci_segment_writer *w, const loci_chunk_record *chunk,
+                                loci_error *err);
+int64_t loci_segment_chunks(const loci_segment_writer *w);
+/* Write the group table and footer, sync file and folder.  *bytes = size. */
+loci_status loci_segment_finish(loci_segment_writer *w, int64_t *bytes, loci_error *err);
+void loci_segment_abort(loci_segment_writer *w); /* closes and unlinks; NULL fine; also after finish failed */
+void loci_segment_writer_close(loci_segment_writer *w); /* after finish */
+
+typedef struct loci_segment loci_segment; /* open for reading, mapped */
+loci_status loci_segment_open(loci_segment **out, const char *path, const loci_segment_shape *shape,
+                              loci_error *err);
+void loci_segment_close(loci_segment *s);
+int64_t loci_segment_count(const loci_segment *s);
+/* Copy columns of chunks [first, first+n) after checking the checksum of each group touched for
+ * the first time (a bad one: LOCI_EFORMAT naming file, group, column, offset). */
+loci_status loci_segment_codes(loci_segment *s, int64_t first, int64_t n, uint64_t *code, loci_error *err);
+/* Borrowed pointers into the mapping for one chunk (checked as above). */
+typedef struct {
+    const int8_t *landmark;      /* (M, 128) */
+    const float *landmark_scale; /* (M) */
+    float bias;
+    int n_tokens;
+    const int8_t *content;       /* (64, d_content) int8: key half and value half with a scale each */
+    const float *content_scale;  /* (64, 2) */
+    const void *ids;             /* (64) u16 or u32 */
+    int64_t byte_start, line_start;
+} loci_chunk_view;
+loci_status loci_segment_chunk(loci_segment *s, int64_t chunk, bool with_content,
+                               loci_chunk_view *out, loci_error *err);
+/* Every byte checked; counts blocks; the first bad one described. */
+loci_status loci_segment_verify(const char *path, int64_t *blocks, int64_t *bad, char *first_bad,
+                                size_t first_bad_size, loci_error *err);
+
+/* ---- catalog.c ----------------------------------------------------------------------------- */
+typedef struct {
+    int64_t id, sequence;
+    char *name, *path; /* path: where it was read from, absolute, "" if not a file */
+    int64_t bytes, tokens, mtime_ns, chunks;
+    uint8_t hash[16];  /* XXH3-128 of the bytes read (decoded stream) */
+    int64_t file_bytes; /* size on disk when read (before decoding) */
+    int64_t segment, first_chunk; /* where its chunks lie: segment id, chunk index therein */
+    char encoding[8];
+} loci_doc_row;
+typedef struct {
+    int64_t id, bytes, chunks;
+    char file[64]; /* name inside the bank's folder */
+} loci_segment_row;
+
+typedef struct loci_catalog loci_catalog;
+loci_status loci_catalog_open(loci_catalog **out, const char *dir, loci_bank_mode mode,
+                              const uint8_t fingerprint[16], const char *shape_json, loci_error *err);
+void loci_catalog_close(loci_catalog *c);
+/* All live rows, sorted by sequence / id; arrays owned: loci_doc_rows_free / free. */
+loci_status loci_catalog_docs(loci_catalog *c, loci_doc_row **rows, int64_t *n, loci_error *err);
+void loci_doc_rows_free(loci_doc_row *rows, int64_t n);
+loci_status loci_catalog_segments(loci_catalog *c, loci_segment_row **rows, int64_t *n, loci_error *err);
+/* Row of a live document by name; LOCI_ENOTFOUND (err untouched) if none. Free name and path. */
+loci_status loci_catalog_find(loci_catalog *c, const char *name, loci_doc_row *row, loci_error *err);
+/* One transaction: the segment (if seg != NULL) and its documents become visible; older documents of the
+ * same name are dropped (their chunks are dead: not searched).  Segments without live documents
+ * are forgotten and their file names returned for unlinking (owned, NULL-terminated list).  `touch`: rows
+ * whose mtime/size changed but not their content: updated by name.  Afterwards it is durable. */
+loci_status loci_catalog_commit(loci_catalog *c, const loci_segment_row *seg, loci_doc_row *docs,
+                                int64_t n_docs, const loci_doc_row *touch, int64_t n_touch,
+                                char ***unlink_files, loci_error *err);
+
+/* ---- bank.c ------------------------------------------------------------------------------------ */
+/* Search state over the union of banks, one per asking session (not thread-safe itself): scan
+ * buffers, survivors, LRU of decoded chunks.  Implements loci_memory of model.h.  Chunk ids:
+ * (bank index << 40) | global chunk index of the bank; times: order of banks, then sequence of the
+ * document, then chunk. */
+typedef struct loci_searcher loci_searcher;
+loci_status loci_searcher_open(loci_searcher **out, loci_engine *e, loci_bank *const *banks,
+                               int n_banks, loci_error *err);
+void loci_searcher_close(loci_searcher *s);
+loci_memory loci_searcher_memory(loci_searcher *s); /* borrowed */
+/* The first error that a search or content call met, LOCI_OK if none. */
+loci_status loci_searcher_status(const loci_searcher *s, loci_error *err);
+int64_t loci_searcher_tokens(const loci_searcher *s);
+
+/* Where a chunk lies, for evidence. */
+typedef struct {
+    const loci_bank *bank;
+    const loci_doc_row *doc;      /* borrowed from the bank */
+    int64_t chunk;                /* index in the document */
+    int64_t byte_start, byte_end, line_start;
+} loci_chunk_place;
+loci_status loci_searcher_place(loci_searcher *s, int64_t id, loci_chunk_place *out, loci_error *err);
+/* Bytes of chunks [first, first + n) of a document, decoded from the stored ids; owned (free()). */
+loci_status loci_bank_text(const loci_bank *b, const loci_doc_row *doc, int64_t first, int64_t n,
+                           char **text, size_t *bytes, loci_error *err);
+const char *loci_bank_dir(const loci_bank *b);
+
+#endif
