@@ -147,7 +147,7 @@ void loci_rope_fill(loci_rope_table *r, float base, int d_head);
 
 /* window.c: x <- x + o(attn(rms x)); x <- x + down(swiglu(gate_up(rms x))) */
 typedef struct loci_window_tape {
-    float *xn1, *inv1, *q, *kv, *qn, *invq, *invk, *att, *lse; /* see window.c */
+    float *xn1, *inv1, *q, *invq, *invk, *att, *lse; /* shapes: window.c */
     float *xn2, *inv2, *gu, *act;
 } loci_window_tape;
 void loci_window_plan(loci_window_tape *t, loci_arena *a, const loci_hparams *hp, int T);
@@ -175,11 +175,12 @@ loci_encoder_tape *loci_encoder_plan(loci_arena *a, const loci_hparams *hp, int 
  * (n_chunks, M, 128) unit length, bias (n_chunks).  n_chunks = ceil(n_tokens / 64). */
 void loci_encoder_forward(const loci_model *m, loci_encoder_tape *t, int chunk0, const float *h,
                           int n_tokens, float *content, float *landmark, float *bias);
-/* dh (n_tokens, D) += gradient from dcontent, dlandmark, dbias. */
+/* dh (n_tokens, D) += gradient from dcontent, dlandmark, dbias; content, landmark as forward left
+ * them. */
 void loci_encoder_backward(const loci_model *m, loci_encoder_params *g, loci_encoder_tape *t,
-                           int chunk0, float *dh, const float *h, int n_tokens,
-                           const float *content, const float *dcontent, const float *landmark,
-                           const float *dlandmark, const float *dbias);
+                           int chunk0, float *dh, int n_tokens, const float *content,
+                           const float *dcontent, const float *landmark, const float *dlandmark,
+                           const float *dbias);
 
 /* ---- training pass over one sequence (pass.c, read.c, loss in read.c/head.c) ----------- */
 typedef struct {
@@ -202,32 +203,48 @@ typedef struct {
     int n;
 } loci_negatives;
 
+/* One batch's total, over its tokens t and groups g (means over groups where it says so):
+ *   ce_scale sum_t weight_t (CE_t + z lse_t^2)
+ *   + kl query_scale sum_t mean_g KL(heads' mass || router)       tokens with an eligible chunk
+ *   + oracle gold_scale sum_t mean_g -log router(gold chunk)      gold >= 0 and eligible
+ *   + absence absent_scale sum_t mean_g -log w_null               gold == -2, routed only
+ *   + gate query_scale sum_t sum_g gate(t,g)                      tokens with an eligible chunk
+ * The scales are of the batch, so that sequences add up.  gate is a plain coefficient: what it is
+ * (a multiplier, a penalty) is the trainer's affair. */
 typedef struct {
-    bool routed;         /* false: dense warm-up                                           */
-    float kl, oracle, absence, gate, z; /* weights of the losses, already divided by their counts
-                            where noted: see loci_pass_upper                                */
-    float gate_target;   /* consult rate aimed at                                           */
-    float ce_scale;      /* 1 / sum of weights in the batch                                 */
-    float query_scale;   /* 1 / number of query tokens in the batch (KL, gate)              */
-    float gold_scale;    /* 1 / number of tokens with gold >= 0 in the batch                */
-    float absent_scale;  /* 1 / number of tokens with gold == -2                            */
-    float grad_scale;    /* multiplies every gradient (1; tests use others)                 */
+    bool routed;        /* false: dense warm-up                           */
+    float kl, oracle, absence, gate, z;
+    float ce_scale;     /* 1 / sum of weights in the batch                */
+    float query_scale;  /* 1 / number of query tokens in the batch        */
+    float gold_scale;   /* 1 / number of tokens with gold >= 0            */
+    float absent_scale; /* 1 / number of tokens with gold == -2           */
+    float grad_scale;   /* multiplies every gradient (1; tests use others) */
 } loci_loss_options;
 
-typedef struct { /* sums over tokens; the trainer divides */
+/* Sums over tokens, without weights and scales; the trainer divides.  kl, oracle, absence and
+ * recall are means over groups summed over n_query, n_gold, n_absent, n_gold tokens; gate and
+ * consulted (gates above gate_open) are sums over n_consult_pairs = (token, group) pairs.
+ * recall: gold chunk among the top K of own and negative chunks.  An answer is a run of tokens
+ * with answer = 1; exact of n_exact answers were right in every token. */
+typedef struct {
     double ce_text, ce_answer, kl, oracle, absence, gate, consulted, recall, exact;
-    int64_t n_text, n_answer, n_query, n_gold, n_absent, n_answer_right, n_consult_pairs;
+    int64_t n_text, n_answer, n_query, n_gold, n_absent, n_answer_right, n_consult_pairs, n_exact;
 } loci_loss_sums;
 
 typedef struct loci_pass loci_pass; /* tape of one sequence */
-/* Floats and ints for sequences of up to T tokens, n_docs documents. */
+/* For sequences of up to T tokens in at most 2 (T / 64) + 8 chunks. */
 size_t loci_pass_bytes(const loci_hparams *hp, int T);
 loci_pass *loci_pass_init(const loci_hparams *hp, int T, void *memory); /* borrowed memory */
-/* 1. lower stack + encoder. Afterwards the bank of the sequence is readable. */
+/* 1. lower stack + encoder. Afterwards the bank of the sequence is readable and its gradient zero.
+ * A query t may read chunk c of its sequence's bank from token min(doc_start + end_c + W - 64,
+ * doc_end) of that chunk's document on (end_c: exclusive, rounded up to whole chunks).
+ * Errors: LOCI_EINVAL for lengths, ids, targets, gold chunks, documents out of range. */
 loci_status loci_pass_lower(loci_pass *t, const loci_model *m, const loci_sequence *s, loci_error *err);
 int loci_pass_bank(const loci_pass *t, const float **landmark, const float **bias); /* chunks */
 float *loci_pass_bank_grad(loci_pass *t, float **dbias); /* (C, M, 128), for other sequences' gradients */
-/* 2. upper stack, losses, backward down to h_lo and the bank; grads += */
+/* 2. upper stack, losses, backward down to h_lo and the bank; grads += , sums +=.  grads NULL: losses
+ * only.  Negatives act on the softmax over chunks of the routed mode and on the oracle loss; their
+ * gradients are added to without a lock. */
 void loci_pass_upper(loci_pass *t, const loci_model *m, const loci_sequence *s,
                      const loci_negatives *neg, int n_neg, const loci_loss_options *opt,
                      loci_params *grads, loci_loss_sums *sums);
@@ -235,7 +252,8 @@ void loci_pass_upper(loci_pass *t, const loci_model *m, const loci_sequence *s,
  * gradients are complete. */
 void loci_pass_lower_backward(loci_pass *t, const loci_model *m, const loci_sequence *s,
                               loci_params *grads);
-/* Logits of every position without gradients: (T, vocab) into out (tests, `logits`, perplexity). */
+/* Logits of every position without gradients: (T, vocab) into out (tests, `logits`, perplexity).
+ * After step 1; overwrites what step 2 left. */
 void loci_pass_logits(loci_pass *t, const loci_model *m, const loci_sequence *s, bool routed,
                       float *out);
 

@@ -19,6 +19,9 @@ void loci_unit(const loci_kernels *k, float *x, float *inv, int rows, int cols);
 /* dx = inv (dy - y <dy,y>) in place: dy (rows, cols) becomes dx. */
 void loci_unit_bwd(const loci_kernels *k, float *dy, const float *y, const float *inv, int rows,
                    int cols);
+/* y (m, w.rows) += x w^T, rows contiguous; tmp (m, w.rows) is overwritten unless w is f32. */
+void loci_linear_add(const loci_kernels *k, float *y, float *tmp, const float *x, const loci_mat *w,
+                     int m);
 /* Rows [first, first + rows) of w as a matrix of its own, any stored type. */
 loci_mat loci_mat_rows(const loci_mat *w, int first, int rows);
 
@@ -41,10 +44,20 @@ void loci_window_backward_docs(const loci_model *m, const loci_layer_params *p,
 
 /* ---- encoder.c -------------------------------------------------------------------------- */
 
-/* As loci_encoder_plan, with scratch of loci_encoder_scratch floats given by the caller. */
-loci_encoder_tape *loci_encoder_plan_with(loci_arena *a, const loci_hparams *hp, int n_chunks,
-                                          float *scratch);
+/* As loci_encoder_plan for n_tokens tokens of several documents in n_chunks chunks, with scratch
+ * given by the caller: loci_encoder_scratch floats for the chunks of the longest call. */
+loci_encoder_tape *loci_encoder_plan_with(loci_arena *a, const loci_hparams *hp, int n_tokens,
+                                          int n_chunks, float *scratch);
 size_t loci_encoder_scratch(const loci_hparams *hp, int n_chunks, bool backward); /* floats */
+/* As loci_encoder_forward and _backward, for a document behind token0 tokens that fill chunk0
+ * chunks: a tape without room for pads. */
+void loci_encoder_forward_at(const loci_model *m, loci_encoder_tape *t, int token0, int chunk0,
+                             const float *h, int n_tokens, float *content, float *landmark,
+                             float *bias);
+void loci_encoder_backward_at(const loci_model *m, loci_encoder_params *g, loci_encoder_tape *t,
+                              int token0, int chunk0, float *dh, int n_tokens, const float *content,
+                              const float *dcontent, const float *landmark, const float *dlandmark,
+                              const float *dbias);
 
 /* ---- the parts of a Read block (router.c, mix.c): n rows, training and inference ----------- */
 
@@ -68,10 +81,114 @@ typedef struct {
     float *xn, *inv, *gu, *act;
 } loci_mix_tape;
 void loci_mix_plan(loci_mix_tape *t, loci_arena *a, const loci_hparams *hp, int n);
+/* The same with act (loci_mix_act floats) given by the caller. */
+void loci_mix_plan_with(loci_mix_tape *t, loci_arena *a, const loci_hparams *hp, int n, float *act);
+size_t loci_mix_act(const loci_hparams *hp, int n);
 /* h += o_proj(gate * o);  h += down(swiglu(gate_up(rms h))).
  *   h (n, D)   o (n, HB*d_value)   gate (n)
  * Rows below `first` have read nothing: their first term is skipped and o, gate are not read. */
 void loci_mix_forward(const loci_model *m, const loci_read_params *p, loci_mix_tape *t, float *h,
                       const float *o, const float *gate, int first, int n);
+/* dh (n, D) in: gradient of the output, out: gradient of the input, o's path excluded: d_o
+ * (n, HB*d_value) and d_gate (n) are written for rows from `first` on.
+ * scratch: loci_mix_scratch floats. */
+void loci_mix_backward(const loci_model *m, const loci_read_params *p, loci_read_params *g,
+                       loci_mix_tape *t, float *dh, float *d_o, float *d_gate, const float *o,
+                       const float *gate, float *scratch, int first, int n);
+size_t loci_mix_scratch(const loci_hparams *hp, int n);
+
+/* ---- a Read block in training (read.c, router.c, negatives.c) ------------------------------- */
+
+/* The bank of one sequence: chunks of its banked documents in order.  The queries that may read
+ * chunk c are the suffix [first_query[c], T); first_query never falls, so a query's eligible
+ * chunks are the prefix [0, n_eligible[t]). */
+typedef struct {
+    int n;
+    int32_t *n_tokens, *first_query;     /* (n) */
+    int32_t *n_eligible;                 /* (T) */
+    float *content, *landmark, *bias;    /* (n*S, dk + dv) (n, M, d_landmark) (n) */
+    float *dcontent, *dlandmark, *dbias; /* gradients of the same, += */
+} loci_chunks;
+
+/* What one call of a Read block is told. */
+typedef struct {
+    const loci_sequence *s;
+    const loci_chunks *bank;
+    const loci_negatives *neg;
+    int n_neg, group;
+    bool routed;
+    const loci_loss_options *opt; /* NULL: forward only, no losses */
+    loci_loss_sums *sums;         /* with opt */
+} loci_read_job;
+
+/* Rows t below `first` have nothing to read and no loss on the router.  C here is the bank's
+ * capacity: the stride of (T, C) arrays. */
+typedef struct {
+    float *xn, *inv;                /* (T, D) (T)                                    */
+    float *hidden, *u, *inv_u;      /* (T, router_hidden) (T, d_landmark) (T)        */
+    float *q, *inv_q, *gate, *o;    /* (T, HB*dk) (T, HB) (T) (T, HB*dv)             */
+    float *lse, *total;             /* (C, T, HB) per chunk; (T, HB) over all chunks */
+    float *score, *target, *dscore; /* (T, C): s, the heads' mass, d loss / d s      */
+    uint8_t *arg;                   /* (T, C): the landmark that gave the maximum    */
+    float *w, *log_den;             /* (T, K) (T): routed weights, log denominator   */
+    int32_t *pick, *n_pick;         /* (T, K) (T): chosen chunks, oldest first       */
+    float *lse_neg, *dneg;          /* (T): log sum exp of negatives, its gradient   */
+    int32_t *above;                 /* (T): negatives that score above the gold chunk */
+    loci_mix_tape mix;
+    double dnull; /* d loss / d null_score                         */
+    float tau;
+    int first, capacity;
+} loci_read_tape;
+void loci_read_plan(loci_read_tape *t, loci_arena *a, const loci_hparams *hp, int T, int capacity,
+                    float *mix_act);
+size_t loci_read_scratch(const loci_hparams *hp, int T, int capacity); /* floats */
+/* h (T, D) in place. */
+void loci_read_forward(const loci_model *m, const loci_read_params *p, loci_read_tape *t, float *h,
+                       const loci_read_job *job, float *scratch);
+/* dh (T, D) in place; the bank's and the negatives' gradients are added to. */
+void loci_read_backward(const loci_model *m, const loci_read_params *p, loci_read_params *g,
+                        loci_read_tape *t, float *dh, const loci_read_job *job, float *scratch);
+
+/* router.c, called by read.c in this order. */
+size_t loci_router_scratch(const loci_hparams *hp, int T, int capacity); /* floats */
+/* Scores, choice, log sum of negatives and (routed) weights of rows from t->first on. */
+void loci_router_forward(const loci_model *m, const loci_read_params *p, loci_read_tape *t,
+                         const loci_read_job *job, float *scratch);
+/* KL (if t->target is filled: have_target), oracle, absence: adds to job->sums and leaves their
+ * gradients in dscore, dneg, dnull. */
+void loci_router_losses(const loci_model *m, const loci_read_params *p, loci_read_tape *t,
+                        const loci_read_job *job, bool have_target);
+/* dw (T, K): gradient of the routed weights (NULL in the dense mode).  dxn (T, D) +=. */
+void loci_router_backward(const loci_model *m, const loci_read_params *p, loci_read_params *g,
+                          loci_read_tape *t, const loci_read_job *job, const float *dw, float *dxn,
+                          float *scratch);
+
+/* negatives.c: the queries listed in rows (n_rows) against the chunks of all pieces. */
+typedef struct {
+    const loci_negatives *piece;
+    int n_pieces;
+    const float *u; /* (T, d_landmark) */
+    float tau;
+    const int32_t *rows;
+    int n_rows;
+} loci_negative_job;
+size_t loci_negatives_scratch(const loci_hparams *hp); /* floats */
+/* lse[t] = log sum exp of all scores; above[t] = how many exceed bar[t]. */
+void loci_negatives_forward(const loci_model *m, const loci_negative_job *job, const float *bar,
+                            float *lse, int32_t *above, float *scratch);
+/* dlse (T): gradient of lse.  du (T, d_landmark) +=, pieces' gradients +=; returns d tau. */
+double loci_negatives_backward(const loci_model *m, const loci_negative_job *job, const float *lse,
+                               const float *dlse, float *du, float *scratch);
+
+/* ---- head.c --------------------------------------------------------------------------------- */
+
+size_t loci_head_scratch(const loci_hparams *hp); /* floats */
+/* Cross-entropy of rms(h) E^T, a block of rows at a time.  dh (T, D) is written and dembed added
+ * to, both NULL without gradients; best (T) receives the arg max where there is a target. */
+void loci_head_loss(const loci_model *m, const float *h, const loci_sequence *s,
+                    const loci_loss_options *opt, float *dh, loci_mat *dembed, int32_t *best,
+                    loci_loss_sums *sums, float *scratch);
+/* logits (n, vocab) = rms(h) E^T; xn (n, D) scratch. */
+void loci_head_logits(const loci_model *m, const float *h, float *xn, float *logits, int n);
 
 #endif
