@@ -1,0 +1,230 @@
+/* params.c - every parameter of the architecture, declared once.
+ *
+ * declare() walks the tensors in checkpoint order and hands each to a visitor: names, shapes,
+ * start values, weight decay and storage are said there and nowhere else.  Listing, counting,
+ * binding and initialising are visitors.  In memory each tensor starts on a multiple of 16 floats
+ * of one block, so that parameters, gradients and optimiser state share a layout. */
+#include "model/model.h"
+
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+typedef void visit_fn(void *ctx, const loci_param_info *info);
+
+typedef struct {
+    visit_fn *visit;
+    void *ctx;
+    const char *prefix; /* of the block being declared, e.g. "lower." */
+    int index;          /* of the layer or group, -1: none            */
+    size_t offset;      /* of the block inside loci_params            */
+    bool ingest;
+} block;
+
+/* How a tensor starts and what may be done to it. */
+typedef enum {
+    MATRIX, /* uniform +-1/sqrt(cols) */
+    CLOSED, /* a matrix that starts at 0: its block starts as the identity */
+    NEARLY, /* a matrix that starts near 0: NORMAL .01 */
+    TABLE,  /* looked up by index, no decay, f32 */
+    VECTOR, /* uniform, no decay, f32 */
+    SCALAR, /* CONST, no decay, f32 */
+} kind;
+
+static void tensor(const block *b, const char *name, size_t offset, int rows, int cols, kind k,
+                   float value)
+{
+    static const loci_init init[] = {
+        [MATRIX] = LOCI_INIT_UNIFORM, [CLOSED] = LOCI_INIT_ZERO,    [NEARLY] = LOCI_INIT_NORMAL,
+        [TABLE] = LOCI_INIT_NORMAL,   [VECTOR] = LOCI_INIT_UNIFORM, [SCALAR] = LOCI_INIT_CONST
+    };
+    loci_param_info p = { .offset = b->offset + offset, .rows = rows, .cols = cols };
+    p.init = k == TABLE && value == 0.0f ? LOCI_INIT_ZERO : init[k];
+    p.value = k == NEARLY ? 0.01f : value;
+    p.decay = p.quantise = k == MATRIX || k == CLOSED || k == NEARLY;
+    p.ingest = b->ingest;
+    const int n = b->index < 0
+                      ? snprintf(p.name, sizeof p.name, "%s%s", b->prefix, name)
+                      : snprintf(p.name, sizeof p.name, "%s%d.%s", b->prefix, b->index, name);
+    assert(n > 0 && n < (int)sizeof p.name);
+    (void)n;
+    b->visit(b->ctx, &p);
+}
+
+static void declare_layer(const block *b, const loci_hparams *hp)
+{
+    const int D = hp->d_model, F = hp->ffn, HD = hp->n_heads * hp->d_head;
+    const int GD = hp->n_kv_heads * hp->d_head;
+#define AT(field) offsetof(loci_layer_params, field)
+    tensor(b, "attn.q", AT(q), HD, D, MATRIX, 0);
+    tensor(b, "attn.kv", AT(kv), 2 * GD, D, MATRIX, 0);
+    tensor(b, "attn.o", AT(o), D, HD, CLOSED, 0);
+    tensor(b, "ffn.gate_up", AT(gate_up), 2 * F, D, MATRIX, 0);
+    tensor(b, "ffn.down", AT(down), D, F, CLOSED, 0);
+#undef AT
+}
+
+static void declare_encoder(const block *b, const loci_hparams *hp)
+{
+    const int D = hp->d_model, e = hp->enc_dim, m = hp->enc_mlp, M = hp->n_landmarks;
+#define AT(field) offsetof(loci_encoder_params, field)
+    tensor(b, "in", AT(in), e, D, MATRIX, 0);
+    tensor(b, "pos", AT(pos), hp->chunk, e, TABLE, 0.02f);
+    tensor(b, "cls", AT(cls), M, e, TABLE, 0.05f);
+    tensor(b, "qkv", AT(qkv), 3 * e, e, MATRIX, 0);
+    tensor(b, "o", AT(o), e, e, MATRIX, 0);
+    tensor(b, "up", AT(up), m, e, MATRIX, 0);
+    tensor(b, "down", AT(down), e, m, MATRIX, 0);
+    tensor(b, "landmark", AT(landmark), hp->d_landmark, e, MATRIX, 0);
+    tensor(b, "bias_w", AT(bias_w), 1, M * e, VECTOR, 0);
+    tensor(b, "bias_b", AT(bias_b), 1, 1, SCALAR, 0);
+    tensor(b, "content", AT(content), hp->d_key + hp->d_value, D + e, MATRIX, 0);
+#undef AT
+}
+
+static void declare_read(const block *b, const loci_hparams *hp)
+{
+    const int D = hp->d_model, R = hp->read_mlp, HB = hp->read_heads;
+#define AT(field) offsetof(loci_read_params, field)
+    tensor(b, "router1", AT(router1), hp->router_hidden, D, MATRIX, 0);
+    tensor(b, "router2", AT(router2), hp->d_landmark, hp->router_hidden, MATRIX, 0);
+    tensor(b, "gate_w", AT(gate_w), 1, D, VECTOR, 0);
+    tensor(b, "gate_b", AT(gate_b), 1, 1, SCALAR,
+           2.0f); /* g = 0.88: reading must be able to help */
+    tensor(b, "null", AT(null_score), 1, 1, SCALAR, 0);
+    tensor(b, "log_tau", AT(log_tau), 1, 1, SCALAR, logf(12.0f));
+    tensor(b, "q", AT(q), HB * hp->d_key, D, MATRIX, 0);
+    tensor(b, "o", AT(o), D, HB * hp->d_value, NEARLY, 0);
+    tensor(b, "gate_up", AT(gate_up), 2 * R, D, MATRIX, 0);
+    tensor(b, "down", AT(down), D, R, NEARLY, 0);
+    tensor(b, "rank", AT(rank), hp->top_k, hp->d_value, TABLE, 0);
+#undef AT
+}
+
+static void embed_tensor(const block *b, const loci_hparams *hp)
+{
+    const loci_param_info p = { "embed",
+                                offsetof(loci_params, embed),
+                                hp->vocab,
+                                hp->d_model,
+                                LOCI_INIT_NORMAL,
+                                0.02f,
+                                true,
+                                true,
+                                true };
+    b->visit(b->ctx, &p);
+}
+
+static void declare(const loci_hparams *hp, visit_fn *visit, void *ctx)
+{
+    block b = { visit, ctx, "", -1, 0, true };
+    embed_tensor(&b, hp);
+    b.prefix = "lower.";
+    for (b.index = 0; b.index < hp->n_lower; b.index++) {
+        b.offset = offsetof(loci_params, lower) + (size_t)b.index * sizeof(loci_layer_params);
+        declare_layer(&b, hp);
+    }
+    declare_encoder(&(block){ visit, ctx, "bank.", -1, offsetof(loci_params, enc), true }, hp);
+    b.ingest = false;
+    b.prefix = "read.";
+    for (b.index = 0; b.index < hp->n_groups; b.index++) {
+        b.offset = offsetof(loci_params, read) + (size_t)b.index * sizeof(loci_read_params);
+        declare_read(&b, hp);
+    }
+    b.prefix = "upper.";
+    for (b.index = 0; b.index < hp->n_upper; b.index++) {
+        b.offset = offsetof(loci_params, upper) + (size_t)b.index * sizeof(loci_layer_params);
+        declare_layer(&b, hp);
+    }
+}
+
+/* ---- visitors --------------------------------------------------------------------------- */
+
+typedef struct {
+    loci_param_info *list;
+    int cap, n;
+} listing;
+
+static void list_one(void *ctx, const loci_param_info *info)
+{
+    listing *l = ctx;
+    if (l->list && l->n < l->cap) l->list[l->n] = *info;
+    l->n++;
+}
+
+int loci_param_list(const loci_hparams *hp, loci_param_info *list, int cap)
+{
+    listing l = { list, cap, 0 };
+    declare(hp, list_one, &l);
+    return l.n;
+}
+
+/* Floats of a tensor in memory: whole vectors of 64 bytes. */
+static size_t padded(const loci_param_info *info)
+{
+    return ((size_t)info->rows * (size_t)info->cols + 15) & ~(size_t)15;
+}
+
+static void count_one(void *ctx, const loci_param_info *info)
+{
+    *(size_t *)ctx += padded(info);
+}
+
+size_t loci_param_floats(const loci_hparams *hp)
+{
+    size_t n = 0;
+    declare(hp, count_one, &n);
+    return n;
+}
+
+typedef struct {
+    loci_params *p; /* NULL while initialising */
+    float *at;
+    uint64_t seed;
+    uint64_t index;
+} walker;
+
+static void bind_one(void *ctx, const loci_param_info *info)
+{
+    walker *w = ctx;
+    loci_mat *m = (loci_mat *)(void *)((char *)w->p + info->offset);
+    *m = (loci_mat){ .data = w->at, .rows = info->rows, .cols = info->cols, .type = LOCI_F32 };
+    w->at += padded(info);
+}
+
+void loci_params_bind(loci_params *p, const loci_hparams *hp, float *base)
+{
+    walker w = { .p = p, .at = base };
+    memset(p, 0, sizeof *p);
+    declare(hp, bind_one, &w);
+}
+
+/* Each tensor draws from a stream of its own, so that adding one leaves the others as they were. */
+static void init_one(void *ctx, const loci_param_info *info)
+{
+    walker *w = ctx;
+    const size_t n = (size_t)info->rows * (size_t)info->cols;
+    const double edge = 1.0 / sqrt((double)info->cols);
+    loci_rng rng;
+    loci_rng_seed(&rng, loci_rng_mix(w->seed, w->index++));
+    memset(w->at, 0, padded(info) * sizeof *w->at);
+    switch (info->init) {
+    case LOCI_INIT_ZERO: break;
+    case LOCI_INIT_NORMAL:
+        for (size_t i = 0; i < n; i++) w->at[i] = (float)(info->value * loci_rng_normal(&rng));
+        break;
+    case LOCI_INIT_UNIFORM:
+        for (size_t i = 0; i < n; i++) w->at[i] = (float)(edge * (2.0 * loci_rng_unit(&rng) - 1.0));
+        break;
+    case LOCI_INIT_CONST:
+        for (size_t i = 0; i < n; i++) w->at[i] = info->value;
+        break;
+    }
+    w->at += padded(info);
+}
+
+void loci_params_init(float *base, const loci_hparams *hp, uint64_t seed)
+{
+    walker w = { .at = base, .seed = seed };
+    declare(hp, init_one, &w);
+}
