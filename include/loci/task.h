@@ -47,11 +47,12 @@ typedef struct {
     loci_task_family family;
     loci_split names;    /* which names: test names never occur in training       */
     loci_split wordings; /* which wordings                                        */
-    int n_facts;         /* 1 .. LOCI_TASK_MAX_FACTS (copy, multivalue: groups)   */
+    int n_facts;         /* 1 .. LOCI_TASK_MAX_FACTS; multivalue and latest: keys (2-4 and
+                            2-3 facts each), variable: chains (hops + 1 facts each) */
     int n_questions;     /* 1 .. min(n_facts, LOCI_TASK_MAX_QUESTIONS)            */
     int hops;            /* variable: 1..5; others ignore it                      */
-    float near_duplicate; /* needle: share of facts whose key is a near-duplicate of
-                            another fact's key, 0..1                              */
+    float near_duplicate; /* needle, absent: share of facts whose key is a near-duplicate
+                            of another fact's key, 0..1; others ignore it         */
 } loci_task_options;
 LOCI_API loci_task_options loci_task_options_default(void);
 
@@ -65,7 +66,9 @@ typedef struct {
     const char *question;
     const char *answer; /* without trailing punctuation or newline */
     int n_gold;         /* facts the answer needs, 0 for absence */
-    int gold[8];        /* indices into facts; the last one carries the answer */
+    int gold[8];        /* indices into facts; the last one carries the answer (variable:
+                           from the variable asked for back to the number; multivalue: all,
+                           in order of appearance; latest: the latest alone)     */
     bool absent;
 } loci_question;
 
@@ -80,16 +83,26 @@ typedef struct {
 /* Make one item; owned: loci_task_free.  Errors: LOCI_EINVAL, LOCI_ENOMEM; *item empty. */
 LOCI_API loci_status loci_task_make(loci_task_item *item, const loci_task_options *opt, loci_error *err);
 LOCI_API void loci_task_free(loci_task_item *item);
-LOCI_API int loci_task_wordings(loci_task_family f, loci_split s); /* how many there are */
+/* How many sentence patterns there are, of facts and of questions together; 0 for a family or
+ * split that does not exist. */
+LOCI_API int loci_task_wordings(loci_task_family f, loci_split s);
 
 /* A page of plausible plain text for when there is too little real text: sentences from a
- * grammar, no fact that a task could ask for.  Appends about `bytes` bytes to out (cap
- * bytes), ends at a sentence; returns bytes written. */
+ * grammar, no fact that a task could ask for.  Writes about `bytes` bytes to out: stops after
+ * the sentence that reaches them or before the one that would pass cap, so it ends at a full
+ * stop, or writes nothing.  No NUL byte.  Returns bytes written, <= cap; out NULL: 0. */
 LOCI_API size_t loci_task_filler(uint64_t seed, size_t bytes, char *out, size_t cap);
 
 /* Put facts into a haystack.  place[i] = byte offset of the haystack before which fact i
  * goes: random, at line ends or sentence ends where there is one near, sorted so that facts
- * of one group keep their order.  depth in [lo, hi) of the haystack (0..1). */
+ * of one group keep their order.  depth in [lo, hi) of the haystack (0..1); where no byte lies
+ * in that range (a tiny haystack) the next one behind lo, at most len.  Facts with equal places
+ * go in by their index.
+ *
+ *   hay     (len) bytes, UTF-8, borrowed; may be NULL if len is 0
+ *   place   (item->n_facts), untouched on failure
+ *
+ * Errors: LOCI_EINVAL NULL argument or not 0 <= lo < hi <= 1; LOCI_ENOMEM. */
 LOCI_API loci_status loci_task_place(const loci_task_item *item, const char *hay, size_t len, double lo,
                             double hi, uint64_t seed, size_t *place, loci_error *err);
 

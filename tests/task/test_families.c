@@ -1,0 +1,359 @@
+/* Goal: facts say what the questions of their family ask.  Method: read the facts back with
+ * code of this file's own: names and values distinct, near-duplicates as many as asked for,
+ * gold facts carry the answer, chains resolved by a little interpreter, latest and multivalue
+ * answers from the order of facts, absent keys looked for in vain. */
+#include <stdarg.h>
+#include <setjmp.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "items.h"
+
+/* How many facts of the item hold the text, and whether fact g is one of them. */
+static int n_holding(const loci_task_item *item, const char *text, int g, bool *g_holds)
+{
+    int n = 0;
+    *g_holds = false;
+    for (int i = 0; i < item->n_facts; i++)
+        if (holds(item->fact[i].text, text)) {
+            n++;
+            *g_holds = *g_holds || i == g;
+        }
+    return n;
+}
+
+/* The longest run of bytes that both texts have. */
+static size_t common_run(const char *a, const char *b)
+{
+    size_t best = 0;
+    for (const char *p = a; *p; p++)
+        for (const char *q = b; *q; q++) {
+            size_t n = 0;
+            while (p[n] && p[n] == q[n]) n++;
+            if (n > best) best = n;
+        }
+    return best;
+}
+
+/* A value is stated once, by the gold fact; fact and question have a key in common. */
+static void test_single_gold_families(void **state)
+{
+    (void)state;
+    static const loci_task_family families[] = { LOCI_TASK_NEEDLE, LOCI_TASK_MULTIKEY, LOCI_TASK_KV,
+                                                 LOCI_TASK_COPY };
+    for (size_t f = 0; f < sizeof families / sizeof *families; f++)
+        for (int s = 0; s < 2; s++)
+            for (uint64_t seed = 0; seed < SEEDS; seed++) {
+                loci_task_options o = options(families[f], (loci_split)s, 20, 20, seed);
+                loci_task_item item = make(&o);
+                for (int i = 0; i < item.n_questions; i++) {
+                    const loci_question *q = &item.question[i];
+                    bool gold_holds;
+                    assert_int_equal(q->n_gold, 1);
+                    const int n = n_holding(&item, q->answer, q->gold[0], &gold_holds);
+                    assert_true(gold_holds);
+                    /* A single word may be part of another fact's key. */
+                    assert_true(n == 1 || strspn(q->answer, LETTERS) == strlen(q->answer));
+                    /* At least "user 12345", a mark or 8 hex digits in common. */
+                    assert_true(common_run(item.fact[q->gold[0]].text, q->question) >= 3);
+                }
+                loci_task_free(&item);
+            }
+}
+
+/* ---- keys, by the maker's own plan --------------------------------------------------------- */
+
+/* Letters in which two names differ; 99 for names of different lengths. */
+static int letters_apart(const char *a, const char *b)
+{
+    int n = 0;
+    if (strlen(a) != strlen(b)) return 99;
+    for (; *a; a++, b++) n += *a != *b;
+    return n;
+}
+
+static int digits_apart(uint32_t a, uint32_t b)
+{
+    int n = 0;
+    for (; a > 0; a /= 10, b /= 10) n += a % 10 != b % 10;
+    return n;
+}
+
+static bool near_keys(const loci_key *a, const loci_key *b)
+{
+    if (a->kind != b->kind) return false;
+    if (a->kind == LOCI_KEY_USER) return digits_apart(a->number, b->number) == 1;
+    if (a->kind == LOCI_KEY_PROJECT || a->kind == LOCI_KEY_EMAIL)
+        return letters_apart(a->name[0], b->name[0]) == 1 && strcmp(a->name[1], b->name[1]) == 0;
+    return (a->word[0] != b->word[0]) + (a->word[1] != b->word[1]) + (a->number != b->number) +
+               (strcmp(a->name[0], b->name[0]) != 0) + (strcmp(a->name[1], b->name[1]) != 0) ==
+           1;
+}
+
+static int compare_text(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static void assert_distinct(const char **text, int n)
+{
+    qsort(text, (size_t)n, sizeof *text, compare_text);
+    for (int i = 1; i < n; i++) assert_string_not_equal(text[i - 1], text[i]);
+}
+
+/* Plan an item without writing it. */
+static int plan(loci_maker *m, const loci_task_options *o)
+{
+    *m = (loci_maker){ .opt = o, .n_units = o->n_facts };
+    m->unit = calloc((size_t)m->n_units, sizeof *m->unit);
+    assert_non_null(m->unit);
+    assert_true(loci_set_open(&m->names, (size_t)m->n_units * 7));
+    assert_true(loci_set_open(&m->values, (size_t)m->n_units * 4));
+    loci_rng_seed(&m->rng, o->seed);
+    return loci_maker_plan(m);
+}
+
+static void unplan(loci_maker *m)
+{
+    free(m->unit);
+    loci_set_close(&m->names);
+    loci_set_close(&m->values);
+    loci_pool_release(m->pool.head);
+}
+
+static void test_names_and_values_are_distinct(void **state)
+{
+    (void)state;
+    enum { N = LOCI_TASK_MAX_FACTS };
+    static const char *name[N * LOCI_UNIT_FACTS], *value[N * LOCI_UNIT_VALUES];
+    for (int f = 0; f < LOCI_TASK_COUNT; f++)
+        for (int s = 0; s < 2; s++) {
+            loci_task_options o = options((loci_task_family)f, (loci_split)s, N, 1, 77);
+            o.hops = 5;
+            loci_maker m;
+            int n_names = 0, n_values = 0, n = plan(&m, &o);
+            for (int u = 0; u < m.n_units; u++) {
+                for (int j = 0; j < LOCI_UNIT_FACTS && m.unit[u].name[j]; j++)
+                    name[n_names++] = m.unit[u].name[j];
+                for (int j = 0; j < LOCI_UNIT_VALUES && m.unit[u].value[j]; j++)
+                    value[n_values++] = m.unit[u].value[j];
+                n -= m.unit[u].n_facts;
+            }
+            assert_int_equal(n, 0);
+            assert_true(n_names >= N && n_values >= N);
+            assert_distinct(name, n_names);
+            assert_distinct(value, n_values);
+            unplan(&m);
+        }
+}
+
+static void test_near_duplicates(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < SEEDS; seed++)
+        for (int share = 0; share <= 4; share++)
+            for (int f = 0; f < 2; f++) {
+                loci_task_options o = options(f ? LOCI_TASK_MULTIKEY : LOCI_TASK_NEEDLE,
+                                              (loci_split)(seed % 2), 40, 1, seed);
+                o.near_duplicate = (float)share / 4;
+                loci_maker m;
+                (void)plan(&m, &o);
+                int n = 0;
+                for (int u = 0; u < m.n_units; u++) {
+                    bool near = false;
+                    /* Groups stand next to each other in the plan and have at most 4 members. */
+                    for (int v = u > 3 ? u - 3 : 0; v < m.n_units && v <= u + 3; v++)
+                        near = near || (v != u && near_keys(&m.unit[u].key, &m.unit[v].key) &&
+                                        m.unit[u].attribute == m.unit[v].attribute);
+                    n += near;
+                }
+                assert_int_equal(n, f ? 40 : 10 * share);
+                unplan(&m);
+            }
+}
+
+/* ---- several facts of one key ---------------------------------------------------------------- */
+
+/* The facts of the group of fact g, in order. */
+static int group_of(const loci_task_item *item, int g, int at[8])
+{
+    int n = 0;
+    for (int i = 0; i < item->n_facts; i++)
+        if (item->fact[i].group == item->fact[g].group) {
+            assert_in_range(n, 0, 7);
+            at[n++] = i;
+        }
+    return n;
+}
+
+static void test_multivalue_lists_all_in_order(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < SEEDS; seed++) {
+        loci_task_options o = options(LOCI_TASK_MULTIVALUE, (loci_split)(seed % 2), 15, 15, seed);
+        loci_task_item item = make(&o);
+        for (int i = 0; i < item.n_questions; i++) {
+            const loci_question *q = &item.question[i];
+            int at[8];
+            assert_in_range(q->n_gold, 2, 4);
+            assert_int_equal(group_of(&item, q->gold[0], at), q->n_gold);
+            const char *rest = q->answer;
+            for (int j = 0; j < q->n_gold; j++) {
+                char value[64];
+                const char *end = strstr(rest, ", ");
+                const size_t len = end ? (size_t)(end - rest) : strlen(rest);
+                assert_true(len < sizeof value);
+                memcpy(value, rest, len);
+                value[len] = '\0';
+                assert_int_equal(at[j], q->gold[j]);
+                assert_true(holds(item.fact[at[j]].text, value));
+                assert_true((end == NULL) == (j == q->n_gold - 1));
+                rest = end ? end + 2 : rest + len;
+            }
+        }
+        loci_task_free(&item);
+    }
+}
+
+static void test_latest_is_the_last_of_its_key(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < SEEDS; seed++) {
+        loci_task_options o = options(LOCI_TASK_LATEST, (loci_split)(seed % 2), 15, 15, seed);
+        loci_task_item item = make(&o);
+        for (int i = 0; i < item.n_questions; i++) {
+            const loci_question *q = &item.question[i];
+            int at[8];
+            assert_int_equal(q->n_gold, 1);
+            const int n = group_of(&item, q->gold[0], at);
+            assert_in_range(n, 2, 3);
+            assert_int_equal(q->gold[0], at[n - 1]);
+            for (int j = 0; j < n; j++)
+                assert_int_equal(holds(item.fact[at[j]].text, q->answer), j == n - 1);
+        }
+        loci_task_free(&item);
+    }
+}
+
+/* Run statements "WORD name = name-or-number." up to the end and say what `name` is. */
+static const char *resolve(const loci_task_item *item, const char *name, int *n_steps,
+                           int visited[8])
+{
+    static char found[32];
+    char want[32];
+    snprintf(want, sizeof want, "%s", name);
+    for (*n_steps = 0; *n_steps < 8;) {
+        bool moved = false;
+        for (int i = 0; i < item->n_facts && !moved; i++) {
+            char left[32], right[32];
+            assert_int_equal(sscanf(item->fact[i].text, "%*s %31s = %31[A-Z0-9].", left, right), 2);
+            if (strcmp(left, want) != 0) continue;
+            visited[(*n_steps)++] = i;
+            snprintf(want, sizeof want, "%s", right);
+            moved = true;
+        }
+        if (!moved) break;
+    }
+    snprintf(found, sizeof found, "%s", want);
+    return found;
+}
+
+static void test_chains_resolve(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < SEEDS; seed++)
+        for (int hops = 1; hops <= 5; hops++) {
+            loci_task_options o = options(LOCI_TASK_VARIABLE, (loci_split)(seed % 2), 12, 12, seed);
+            o.hops = hops;
+            loci_task_item item = make(&o);
+            assert_int_equal(item.n_facts, 12 * (hops + 1));
+            for (int i = 0; i < item.n_questions; i++) {
+                const loci_question *q = &item.question[i];
+                char mark[8] = "";
+                /* The one word of the question with a digit in it. */
+                const char *digit = strpbrk(q->question, "0123456789"), *from = digit;
+                assert_non_null(digit);
+                while (from > q->question && from[-1] != ' ') from--;
+                (void)sscanf(from, "%7[A-Z0-9]", mark);
+                int visited[8], n;
+                assert_string_equal(resolve(&item, mark, &n, visited), q->answer);
+                assert_int_equal(n, hops + 1);
+                assert_int_equal(q->n_gold, n);
+                for (int j = 0; j < n; j++) assert_int_equal(q->gold[j], visited[j]);
+                /* Every variable is set before it is used. */
+                for (int j = 1; j < n; j++) assert_true(q->gold[j] < q->gold[j - 1]);
+            }
+            loci_task_free(&item);
+        }
+}
+
+/* No key of the item stands in a question; half of the questions are about a near-duplicate. */
+static void test_absent_keys_are_absent(void **state)
+{
+    (void)state;
+    int near = 0, all = 0;
+    for (uint64_t seed = 0; seed < SEEDS; seed++) {
+        loci_task_options o = options(LOCI_TASK_ABSENT, (loci_split)(seed % 2), 30, 20, seed);
+        loci_maker m;
+        (void)plan(&m, &o);
+        for (int u = 0; u < 20; u++) {
+            const loci_question q = loci_maker_question(&m, u);
+            assert_string_equal(q.answer, "not stated");
+            assert_true(q.absent && q.n_gold == 0);
+            for (int v = 0; v < m.n_units; v++) assert_false(holds(q.question, m.unit[v].name[0]));
+            /* "the amber falcon of " in common: a near-duplicate. */
+            char stem[64];
+            snprintf(stem, sizeof stem, "%s", m.unit[u].name[0]);
+            if (m.unit[u].key.kind != LOCI_KEY_PLACE) continue;
+            *strstr(stem, " of ") = '\0';
+            near += strstr(q.question, stem) != NULL;
+            all++;
+        }
+        unplan(&m);
+    }
+    /* Half are near, 7/8 of those keep adjective and noun: 0.44; 5 deviations of n = 480. */
+    assert_true(all > 300);
+    const double share = (double)near / all, bound = 5 * sqrt(0.44 * 0.56 / all);
+    assert_true(fabs(share - 0.4375) < bound);
+}
+
+static void test_json_lines_make_one_object(void **state)
+{
+    (void)state;
+    for (int n = 1; n < 50; n += 12) {
+        loci_task_options o = options(LOCI_TASK_KV, LOCI_SPLIT_TRAIN, n, 1, (uint64_t)n);
+        loci_task_item item = make(&o);
+        for (int i = 0; i < n; i++) {
+            char key[64], value[64], end[4] = "";
+            const char *s = item.fact[i].text;
+            assert_int_equal(item.fact[i].group, 0);
+            assert_int_equal(*s == '{', i == 0);
+            assert_int_equal(sscanf(s + (i == 0), "\"%63[^\"]\": \"%63[^\"]\"%3s", key, value, end),
+                             3);
+            assert_string_equal(end, i + 1 < n ? "," : "}");
+            assert_true(strlen(key) == 8 || strlen(key) == 36);
+        }
+        loci_task_free(&item);
+    }
+}
+
+int main(void)
+{
+    print_message("seeds 0..%d\n", SEEDS - 1);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_single_gold_families),
+        cmocka_unit_test(test_names_and_values_are_distinct),
+        cmocka_unit_test(test_near_duplicates),
+        cmocka_unit_test(test_multivalue_lists_all_in_order),
+        cmocka_unit_test(test_latest_is_the_last_of_its_key),
+        cmocka_unit_test(test_chains_resolve),
+        cmocka_unit_test(test_absent_keys_are_absent),
+        cmocka_unit_test(test_json_lines_make_one_object),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
