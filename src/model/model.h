@@ -18,7 +18,13 @@
 #include "kernel/kernel.h"
 
 /* ---- shape (hparams.c) ---------------------------------------------------------- */
-enum { LOCI_MAX_LAYERS = 32, LOCI_MAX_GROUPS = 8, LOCI_MAX_PICKS = 64 };
+enum {
+    LOCI_MAX_LAYERS = 32,
+    LOCI_MAX_GROUPS = 8,
+    LOCI_MAX_PICKS = 64,
+    LOCI_MAX_READ_HEADS = 64,
+    LOCI_DECODE_STRIDE = 8 /* pointer.c: every 8th row of a bank is decoded a step */
+};
 
 typedef struct {
     int vocab, d_model, n_heads, n_kv_heads, d_head; /* d_head 64 */
@@ -110,18 +116,27 @@ typedef struct {
     loci_kernels k;
     uint8_t fingerprint[16]; /* XXH3-128 over architecture, tokenizer.json, stored ingest tensors */
     loci_st *file;           /* mapped checkpoint, or NULL */
-    void *owned;             /* f32 master copy or NULL */
+    float *code_map;         /* (d_landmark, d_landmark): see loci_codes */
 } loci_model;
 
 /* Open DIR/config.json, DIR/model.safetensors (+ the bytes of DIR/tokenizer.json for the
- * fingerprint).  Tensors stay mapped.  Errors name tensor, expected and found shape. */
+ * fingerprint).  Tensors stay mapped.  *out is owned: loci_model_close; NULL on failure.
+ * The fingerprint covers what a bank depends on: the fields that shape ingest, the tokenizer, the
+ * ingest tensors as stored.  The upper stack may change without it.
+ * Errors: LOCI_ENOTFOUND a file is missing; LOCI_EVERSION another architecture; LOCI_EINVAL a
+ *         setting out of range; LOCI_EFORMAT a tensor missing, unknown, of a wrong shape or type
+ *         (named, with what was expected and found) or any other flaw of a file; LOCI_ENOMEM. */
 loci_status loci_model_open(loci_model **out, const char *dir, unsigned cpu_flags, loci_error *err);
-/* A model over the caller's f32 parameters (training, tests); borrowed. */
+/* A model over the caller's f32 parameters (training, tests), borrowed until close: laid out as
+ * loci_params_bind does.  Its fingerprint is all zero. */
 loci_status loci_model_wrap(loci_model **out, const loci_hparams *hp, float *base,
                             unsigned cpu_flags, loci_error *err);
-void loci_model_close(loci_model *m);
-/* Write config.json and model.safetensors into dir; type LOCI_F32, LOCI_BF16 or LOCI_I8 for the
- * quantisable tensors.  src is a model whose matrices are f32. `meta`: as loci_st_write. */
+void loci_model_close(loci_model *m); /* NULL is fine */
+/* Write config.json and model.safetensors into dir (made if missing); type LOCI_F32, LOCI_BF16 or
+ * LOCI_I8 for the quantisable tensors.  src is a model whose matrices are f32.  `meta`: as
+ * loci_st_write.  Each file is replaced as a whole, the tensors last.
+ * Errors: LOCI_EINVAL a matrix is not f32 or holds a number that is not finite; LOCI_EIO,
+ *         LOCI_ENOMEM. */
 loci_status loci_model_save(const loci_model *src, const char *dir, loci_dtype type,
                             const char *const *meta, loci_error *err);
 
@@ -190,6 +205,8 @@ typedef struct {
     const float *weight;     /* (T) weight of the cross-entropy (0 where target is -1)       */
     const uint8_t *answer;   /* (T) 1 where the target is part of an answer (for reporting)  */
     const int32_t *gold;     /* (T) gold chunk of the sequence, -1 none, -2 absent fact      */
+    const int32_t *source;   /* (T) row of the bank's content (64 chunk + offset) whose token the
+                                target repeats, -1 none; NULL: no pointer loss               */
     int n_docs;
     const int32_t *doc;      /* (n_docs + 1) first token of each; positions restart there    */
     const uint8_t *banked;   /* (n_docs) 1: its chunks go into the sequence's bank           */
@@ -208,12 +225,17 @@ typedef struct {
  *   + kl query_scale sum_t mean_g KL(heads' mass || router)       tokens with an eligible chunk
  *   + oracle gold_scale sum_t mean_g -log router(gold chunk)      gold >= 0 and eligible
  *   + absence absent_scale sum_t mean_g -log w_null               gold == -2, routed only
+ *   + pointer gold_scale sum_t mean_g -log attention on source    source >= 0 and eligible
+ *   + decode decode_scale sum_j mean_g CE of value j alone        every 8th row of the bank
  *   + gate query_scale sum_t sum_g gate(t,g)                      tokens with an eligible chunk
  * The scales are of the batch, so that sequences add up.  gate is a plain coefficient: what it is
  * (a multiplier, a penalty) is the trainer's affair. */
 typedef struct {
     bool routed;        /* false: dense warm-up                           */
     float kl, oracle, absence, gate, z;
+    float pointer, decode; /* pointer.c                                   */
+    float decode_scale;    /* 1 / number of rows of the batch decoded     */
+    int decode_phase;      /* rows j with j % LOCI_DECODE_STRIDE == phase */
     float ce_scale;     /* 1 / sum of weights in the batch                */
     float query_scale;  /* 1 / number of query tokens in the batch        */
     float gold_scale;   /* 1 / number of tokens with gold >= 0            */
@@ -227,8 +249,9 @@ typedef struct {
  * recall: gold chunk among the top K of own and negative chunks.  An answer is a run of tokens
  * with answer = 1; exact of n_exact answers were right in every token. */
 typedef struct {
-    double ce_text, ce_answer, kl, oracle, absence, gate, consulted, recall, exact;
-    int64_t n_text, n_answer, n_query, n_gold, n_absent, n_answer_right, n_consult_pairs, n_exact;
+    double ce_text, ce_answer, kl, oracle, absence, gate, consulted, recall, exact, pointer, decode;
+    int64_t n_text, n_answer, n_query, n_gold, n_absent, n_answer_right, n_consult_pairs, n_exact,
+        n_decode;
 } loci_loss_sums;
 
 typedef struct loci_pass loci_pass; /* tape of one sequence */
@@ -266,15 +289,17 @@ typedef struct {
 } loci_pick;
 typedef struct {
     void *ctx;
-    /* Best first, ties by lower id; returns how many (<= k).  own_end: chunks of the session's own
-     * stream are eligible when their exclusive end (in tokens) <= own_end. */
+    /* Best first, ties by lower id; returns how many (<= k), or a negative loci_status.  own_end:
+     * chunks of the session's own stream are eligible when their exclusive end (in tokens)
+     * <= own_end; it may be negative.  No two chunks have the same time. */
     int (*search)(void *ctx, const float *u, float tau, int k, int64_t own_end, loci_pick *picks);
     /* Content of one pick: rows (n_tokens, dk+dv) f32; borrowed until `keep` further calls (>= 64).
      * Returns n_tokens (1..64), or a negative loci_status. */
     int (*content)(void *ctx, const loci_pick *pick, const float **rows);
 } loci_memory;
 
-/* What was read, for evidence: (n, groups) gates and (n, groups, K) picks with weights w. */
+/* What was read, for evidence: (n, groups) gates and (n, groups, K) picks with weights w, in
+ * rising order of time.  n is the tokens of the call, K = top_k. */
 typedef struct {
     float *gate;      /* (n, G) */
     float *weight;    /* (n, G, K) w_c, 0 where unused */
@@ -290,6 +315,8 @@ void loci_stream_reset(loci_stream *s); /* a document starts: position 0 */
 int64_t loci_stream_pos(const loci_stream *s);
 /* Lower stack over n ids (1..max_batch): h_lo (n, D) borrowed until the next call. */
 const float *loci_stream_lower(loci_stream *s, const loci_model *m, const int32_t *ids, int n);
+/* Rows that loci_stream_upper is never called for leave a gap: the upper stack then starts anew
+ * behind it, and is exact again L_up (W - 1) tokens later. */
 /* Upper stack over the rows that loci_stream_lower just gave; logits (n_logits, vocab) of the last
  * n_logits positions (0..n).  memory NULL: no bank.  reads may be NULL.
  * Errors: what memory->content returned; the stream is then stale: reset it. */
@@ -298,16 +325,37 @@ loci_status loci_stream_upper(loci_stream *s, const loci_model *m, int n, const 
 
 /* Ingest one span of a document: ids (n_left + n), of which the first n_left only give context
  * (n_left = min(tokens before, loci_ingest_left())); h_lo of the n others goes through the encoder.
- * The span starts at a chunk boundary.  Exact: equals the lower stack over the whole document. */
+ * pos0 is the position of ids[0] in the document.  The span starts at a chunk boundary and only a
+ * document's last chunk may be short.  Outputs as loci_encoder_forward.  Exact: equals the lower
+ * stack over the whole document, up to the order of sums in the kernels. */
 typedef struct loci_ingest loci_ingest; /* scratch of one worker */
 int loci_ingest_left(const loci_hparams *hp); /* L_lo (W - 1), rounded up to a chunk */
 size_t loci_ingest_bytes(const loci_hparams *hp, int max_span);
-loci_ingest *loci_ingest_init(const loci_hparams *hp, int max_span, void *memory);
+loci_ingest *loci_ingest_init(const loci_hparams *hp, int max_span, void *memory); /* n <= max_span */
 void loci_ingest_span(loci_ingest *s, const loci_model *m, const int32_t *ids, int64_t pos0,
                       int n_left, int n, float *content, float *landmark, float *bias);
 
+/* The closed chunks of a stream, kept in memory in f32 (local_bank.c): what a session reads of its
+ * own text.  Memory for max_chunks is planned once. */
+typedef struct loci_local_bank loci_local_bank;
+size_t loci_local_bank_bytes(const loci_hparams *hp, int max_chunks);
+loci_local_bank *loci_local_bank_init(const loci_hparams *hp, int max_chunks, void *memory);
+void loci_local_bank_reset(loci_local_bank *b); /* the stream starts anew */
+/* Append the next n rows of the stream's h_lo (n, D).  A chunk is encoded when its 64th row arrives.
+ * Call it before loci_stream_upper over the same rows: chunks that close early wait until own_end
+ * lets them in.
+ * Errors: LOCI_ENOMEM the rows do not fit (nothing was done). */
+loci_status loci_local_bank_append(loci_local_bank *b, const loci_model *m, const float *h_lo,
+                                   int n, loci_error *err);
+int loci_local_bank_chunks(const loci_local_bank *b); /* closed */
+/* The memory of this bank joined with `other` (NULL: none; kept as long as the memory is used).
+ * Own chunks have ids below 0 (other's must be >= 0) and times after all others. */
+loci_memory loci_local_bank_memory(loci_local_bank *b, const loci_kernels *k,
+                                   const loci_memory *other);
+
 /* Codes of landmarks: signs of a fixed projection (128 x 128 from a constant seed), 128 bits each.
- * landmark (n, 128) -> code (n, 2) u64.  The query code is the same map of u. */
+ * landmark (n, 128) -> code (n, 2) u64, bit i of the row in word i / 64.  The query code is the same
+ * map of u: two unit vectors at an angle a differ in 128 a / pi bits on average. */
 void loci_codes(const loci_model *m, uint64_t *code, const float *landmark, int n);
 
 #endif

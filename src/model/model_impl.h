@@ -191,4 +191,62 @@ void loci_head_loss(const loci_model *m, const float *h, const loci_sequence *s,
 /* logits (n, vocab) = rms(h) E^T; xn (n, D) scratch. */
 void loci_head_logits(const loci_model *m, const float *h, float *xn, float *logits, int n);
 
+/* ---- pass.c: the tape of one sequence --------------------------------------------------------- */
+
+struct loci_pass {
+    loci_hparams hp;
+    int T, capacity; /* most tokens, most chunks */
+    loci_rope_table rope;
+    int32_t *pos, *best; /* (T) position in the document; (T) arg max */
+    float *x0, *inv0;    /* (T, D) (T) embedded rows                  */
+    float *h_lo, *dh_lo; /* (T, D)                                    */
+    float *h;            /* (T, D) residual of the upper stack        */
+    float *k[2 * LOCI_MAX_LAYERS],
+        *v[2 * LOCI_MAX_LAYERS]; /* (T, G*64): lower layers, then upper */
+    loci_window_tape lower[LOCI_MAX_LAYERS], upper[LOCI_MAX_LAYERS];
+    loci_encoder_tape *encoder;
+    loci_chunks bank;
+    loci_read_tape read[LOCI_MAX_GROUPS];
+    float *dk, *dv; /* (T, G*64) */
+    float *scratch; /* the largest that any block asks for */
+};
+
+/* ---- losses that teach copying (pointer.c) --------------------------------------------------- */
+
+/* Adds the pointer loss's gradient to dq (T, HB*dk) and to the bank's keys, and the loss to the
+ * job's sums.  t as the forward pass left it; scratch: loci_pointer_scratch floats. */
+void loci_pointer_loss(const loci_model *m, const loci_read_tape *t, const loci_read_job *job,
+                       float *dq, float *scratch);
+size_t loci_pointer_scratch(const loci_hparams *hp);
+/* Decode loss of the bank's rows of this step's phase; grads NULL: loss only.  Adds to the bank's
+ * values, to read[g].o and to the embedding. */
+void loci_decode_loss(const loci_model *m, const loci_sequence *s, const loci_chunks *bank,
+                      const loci_loss_options *o, loci_params *grads, loci_loss_sums *sums,
+                      float *scratch);
+size_t loci_decode_scratch(const loci_hparams *hp);
+
+/* ---- streaming (stream.c, consult.c, codes.c) ------------------------------------------------ */
+
+/* frequency (d_head / 2): angle of pair i at position p is p frequency[i]. */
+void loci_rope_frequencies(double *frequency, float base, int d_head);
+/* Rows 0 .. n of the table = positions pos .. pos + n, any size of pos. */
+void loci_rope_rows(loci_rope_table *r, const double *frequency, int d_head, int64_t pos, int n);
+
+/* Rows of one call of a Read block. */
+typedef struct {
+    float *xn, *u, *hidden, *act; /* (n, D) (n, d_landmark) (n, router_hidden) twice */
+    float *q, *gate, *o;          /* (n, HB*dk) (n) (n, HB*dv)                       */
+    float *lse, *w;               /* (HB)                                            */
+    loci_mix_tape mix;
+} loci_consult;
+void loci_consult_plan(loci_consult *c, loci_arena *a, const loci_hparams *hp, int n);
+/* The Read block of `group` over rows h (n, D) in place, positions from `first` on.  memory NULL:
+ * nothing is read.  Errors: what memory's calls returned; h is then half done. */
+loci_status loci_consult_forward(const loci_model *m, int group, loci_consult *c, float *h,
+                                 int64_t first, int n, const loci_memory *memory, loci_reads *reads,
+                                 loci_error *err);
+
+/* map (d, d): the fixed projection behind loci_codes. */
+void loci_codes_map(float *map, int d);
+
 #endif

@@ -11,24 +11,6 @@
 
 #include <string.h>
 
-struct loci_pass {
-    loci_hparams hp;
-    int T, capacity; /* most tokens, most chunks */
-    loci_rope_table rope;
-    int32_t *pos, *best; /* (T) position in the document; (T) arg max */
-    float *x0, *inv0;    /* (T, D) (T) embedded rows                  */
-    float *h_lo, *dh_lo; /* (T, D)                                    */
-    float *h;            /* (T, D) residual of the upper stack        */
-    float *k[2 * LOCI_MAX_LAYERS],
-        *v[2 * LOCI_MAX_LAYERS]; /* (T, G*64): lower layers, then upper */
-    loci_window_tape lower[LOCI_MAX_LAYERS], upper[LOCI_MAX_LAYERS];
-    loci_encoder_tape *encoder;
-    loci_chunks bank;
-    loci_read_tape read[LOCI_MAX_GROUPS];
-    float *dk, *dv; /* (T, G*64) */
-    float *scratch; /* the largest that any block asks for */
-};
-
 /* Room for the short last chunks of many documents. */
 static int chunks_max(int T, int chunk)
 {
@@ -45,6 +27,7 @@ static size_t scratch_floats(const loci_hparams *hp, int T, int capacity)
     size_t n = loci_window_backward_scratch(hp, T);
     n = max_size(n, loci_encoder_scratch(hp, (T + hp->chunk - 1) / hp->chunk, true));
     n = max_size(n, loci_read_scratch(hp, T, capacity));
+    n = max_size(n, loci_decode_scratch(hp));
     return max_size(n, loci_head_scratch(hp));
 }
 
@@ -273,6 +256,7 @@ void loci_pass_upper(loci_pass *t, const loci_model *m, const loci_sequence *s,
     upper_forward(t, m, &job);
     loci_head_loss(m, t->h, s, opt, grads ? t->dh_lo : NULL, grads ? &grads->embed : NULL, t->best,
                    sums, t->scratch);
+    loci_decode_loss(m, s, &t->bank, opt, grads, sums, t->scratch);
     if (!grads) return;
     for (int l = hp->n_upper - 1; l >= 0; l--) {
         const int at = hp->n_lower + l;

@@ -63,7 +63,7 @@ typedef struct {
     float *dpick;                  /* (T, K): gradient of routed weights                    */
     float *dq, *d_o, *raw, *dgate; /* (T, HB*dk) (T, HB*dv) (T, HB*dk) (T)                   */
     float *dxn;                    /* (T, D)                                                */
-    float *part;                   /* scratch of the router or of mix                       */
+    float *part;                   /* scratch of the router, of mix or of the pointer loss    */
 } read_scratch;
 
 static void scratch_carve(read_scratch *s, loci_arena *a, const loci_hparams *hp, int T,
@@ -72,7 +72,8 @@ static void scratch_carve(read_scratch *s, loci_arena *a, const loci_hparams *hp
     const size_t n = (size_t)T, HB = (size_t)hp->read_heads, K = (size_t)hp->top_k;
     const size_t dk = (size_t)hp->d_key, dv = (size_t)hp->d_value, f = sizeof(float);
     const size_t rows = GATHER * HB, router = loci_router_scratch(hp, T, capacity);
-    const size_t mix = loci_mix_scratch(hp, T);
+    const size_t mix = loci_mix_scratch(hp, T), pointer = loci_pointer_scratch(hp);
+    const size_t part = router > mix ? router : mix;
     s->w = loci_arena_take(a, n * HB, f);
     s->dw = loci_arena_take(a, n * HB, f);
     s->delta = loci_arena_take(a, n * HB, f);
@@ -92,7 +93,7 @@ static void scratch_carve(read_scratch *s, loci_arena *a, const loci_hparams *hp
     s->raw = loci_arena_take(a, n * HB * dk, f);
     s->dgate = loci_arena_take(a, n, f);
     s->dxn = loci_arena_take(a, n * (size_t)hp->d_model, f);
-    s->part = loci_arena_take(a, router > mix ? router : mix, f);
+    s->part = loci_arena_take(a, part > pointer ? part : pointer, f);
 }
 
 size_t loci_read_scratch(const loci_hparams *hp, int T, int capacity)
@@ -405,6 +406,7 @@ void loci_read_backward(const loci_model *m, const loci_read_params *p, loci_rea
         routed_read_backward(m, p, g, t, job->bank, T, &x);
     else
         dense_read_backward(m, t, job->bank, T, &x);
+    loci_pointer_loss(m, t, job, x.dq, x.part);
     memset(x.raw + q0, 0, q_bytes);
     m->k.rmsnorm_bwd(x.raw + q0, dk, x.dq + q0, dk, t->q + q0, dk, t->inv_q + f * (size_t)HB,
                      n * HB, dk);

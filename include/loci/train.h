@@ -1,0 +1,75 @@
+/* train.h - make a model: a config file, text to read, a folder to write.
+ *
+ * The trainer reads text files, folders and corpora (NAME.txt.zst, documents ended by a 0x1E
+ * byte, with an optional NAME.idx.zst beside it), mixes them with synthetic long-range tasks,
+ * and writes a checkpoint that every other part of loci opens: config.json, tokenizer.json,
+ * model.safetensors, and train_state.safetensors to go on from.  The same config, data and
+ * seed give the same numbers for any number of threads on one kind of processor. */
+#ifndef LOCI_TRAIN_H
+#define LOCI_TRAIN_H
+
+#include "loci/loci.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* One line of progress; every mean is over the steps since the line before. */
+typedef struct {
+    int64_t step, tokens, total_tokens;
+    const char *phase; /* name of the phase in the config; borrowed for the call */
+    double lr;
+    double loss_text, loss_answer;    /* nats a token: ordinary text; answers of tasks        */
+    double answer_right;              /* share of answer tokens predicted exactly             */
+    double exact;                     /* share of answers right in every token                */
+    double loss_kl, loss_oracle, loss_absent, loss_pointer, loss_decode;
+    double consult_rate;              /* share of (token, group) pairs with an open gate      */
+    double router_recall;             /* gold chunk among the K best, own and other sequences */
+    double grad_norm;
+    double tokens_per_second;
+    double seconds; /* since the start or resume */
+} loci_train_progress;
+/* Return non-zero to stop: a checkpoint is written and LOCI_ECANCEL returned. */
+typedef int loci_train_fn(void *ctx, const loci_train_progress *p);
+
+typedef struct {
+    const char *config;        /* path of the JSON config: docs/TRAINING.md has every key     */
+    const char *const *data;   /* n_data paths of files, folders, .txt.zst corpora            */
+    int n_data;                /* 0: synthetic text only                                      */
+    const char *out;           /* folder of the checkpoint, made if missing                   */
+    const char *tokenizer;     /* tokenizer.json to use; NULL: out/tokenizer.json if there, else
+                                  one is trained on the data and written there                 */
+    int threads;               /* 0 = all cores; does not change the numbers                  */
+    const char *cpu;           /* as loci_engine_options                                      */
+    bool resume;               /* go on from out/train_state.safetensors if it exists         */
+    int64_t stop_after_steps;  /* 0 = to the end of the config; else stop there with a checkpoint */
+    double stop_after_seconds; /* 0 = no limit                                                */
+    loci_train_fn *progress;   /* may be NULL */
+    void *progress_ctx;
+} loci_train_options;
+LOCI_API loci_train_options loci_train_options_default(void);
+
+typedef struct {
+    int64_t steps, tokens;
+    int64_t parameters;
+    double seconds; /* of this call */
+    loci_train_progress last;
+} loci_train_report;
+
+/* Train.  Returns at the end of the config, at a stop asked for, or on an error; what was
+ * trained up to the last checkpoint stays in `out`.
+ * Errors: LOCI_EFORMAT / LOCI_EINVAL (config: file, key, expected, found), LOCI_ENOTFOUND (data),
+ * LOCI_EMODEL (state of another config), LOCI_EIO, LOCI_ENOMEM, LOCI_ECANCEL. */
+LOCI_API loci_status loci_train(const loci_train_options *opt, loci_train_report *out,
+                                loci_error *err);
+
+/* Train a tokenizer on the same kinds of data: `vocab` entries (272..65,536), at most `max_bytes`
+ * of text taken evenly from all of it; written to out_path. */
+LOCI_API loci_status loci_train_tokenizer(const char *const *data, int n_data, int vocab,
+                                          int64_t max_bytes, const char *out_path,
+                                          loci_progress_fn *progress, void *ctx, loci_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,254 @@
+/* ask.c - a question over banks: prompt, prefill, greedy decoding, evidence.
+ *
+ *   <bos> <q> " question" <a>  ->  " answer" <e>
+ *
+ * The question is a document of its own, as in training.  Recall stops at <a>: what the model
+ * wants to read there is the answer's whereabouts, nothing is generated. */
+#include "engine/ask_impl.h"
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct { /* one question */
+    loci_engine *e;
+    const loci_ask_options *opt;
+    loci_searcher *searcher;
+    loci_stream *stream;
+    loci_local_bank *own;
+    void *stream_memory, *own_memory;
+    loci_memory memory;
+    int32_t *ids; /* prompt, then the answer */
+    int n_prompt, n;
+    float *logits; /* (vocab) */
+    loci_reads reads;
+    loci_credits credits;
+    int k;
+    double consulted, pairs;
+} asking;
+
+loci_ask_options loci_ask_options_default(void)
+{
+    return (loci_ask_options){ .max_tokens = 64, .max_evidence = 8, .min_score = 0.01 };
+}
+
+static loci_status check_options(const loci_ask_options *o, size_t question_bytes, loci_error *err)
+{
+    if (o->max_tokens < 1 || o->max_tokens > 4096)
+        return loci_fail(err, LOCI_EINVAL, "max_tokens: expected 1..4096, found %d", o->max_tokens);
+    if (o->max_evidence < 0 || o->max_evidence > 64)
+        return loci_fail(err, LOCI_EINVAL, "max_evidence: expected 0..64, found %d", o->max_evidence);
+    if (o->k < 0 || o->k > LOCI_MAX_PICKS)
+        return loci_fail(err, LOCI_EINVAL, "k: expected 0..%d, found %d", LOCI_MAX_PICKS, o->k);
+    if (o->context_chunks < 0 || o->context_chunks > 64)
+        return loci_fail(err, LOCI_EINVAL, "context_chunks: expected 0..64, found %d", o->context_chunks);
+    if (question_bytes == 0) return loci_fail(err, LOCI_EINVAL, "the question is empty");
+    return LOCI_OK;
+}
+
+/* The prompt's ids.  The leading blank makes the first word the same token as inside a sentence. */
+static loci_status encode_prompt(asking *a, const char *question, size_t bytes, loci_error *err)
+{
+    loci_encoder *enc;
+    size_t n = 0, cap = bytes + 1;
+    if (bytes > (size_t)1 << 30)
+        return loci_fail(err, LOCI_EINVAL, "question of %zu bytes: at most 1 GiB", bytes);
+    char *text = malloc(cap);
+    a->ids = malloc((cap + 4 + (size_t)a->opt->max_tokens) * sizeof *a->ids);
+    if (!text || !a->ids) {
+        free(text);
+        return loci_fail(err, LOCI_ENOMEM, "no memory for a question of %zu bytes", bytes);
+    }
+    text[0] = ' ';
+    memcpy(text + 1, question, bytes);
+    loci_status st = loci_encoder_open(&enc, a->e->tok, err);
+    if (st == LOCI_OK) st = loci_encode(enc, text, cap, a->ids + 2, NULL, cap, &n, err);
+    loci_encoder_close(enc);
+    free(text);
+    if (st != LOCI_OK) return st;
+    if (n > LOCI_QUESTION_TOKENS_MAX)
+        return loci_fail(err, LOCI_EINVAL, "question of %zu tokens: at most %d", n, LOCI_QUESTION_TOKENS_MAX);
+    a->ids[0] = LOCI_TOK_BOS;
+    a->ids[1] = LOCI_TOK_Q;
+    a->ids[n + 2] = LOCI_TOK_A;
+    a->n = a->n_prompt = (int)n + 3;
+    return LOCI_OK;
+}
+
+static loci_status asking_open(asking *a, loci_bank *const *banks, int n_banks, const char *question,
+                               size_t bytes, loci_error *err)
+{
+    const loci_hparams *hp = &a->e->model->hp;
+    loci_status st = encode_prompt(a, question, bytes, err);
+    if (st == LOCI_OK) st = loci_searcher_open(&a->searcher, a->e, banks, n_banks, err);
+    if (st != LOCI_OK) return st;
+    a->k = hp->top_k;
+    const int chunks = (a->n_prompt + a->opt->max_tokens) / hp->chunk + 1;
+    const size_t rows = (size_t)LOCI_ASK_BATCH * (size_t)hp->n_groups, picks = rows * (size_t)a->k;
+    a->stream_memory = loci_alloc_aligned(loci_stream_bytes(hp, LOCI_ASK_BATCH));
+    a->own_memory = loci_alloc_aligned(loci_local_bank_bytes(hp, chunks));
+    a->logits = malloc((size_t)hp->vocab * sizeof *a->logits);
+    a->reads.gate = calloc(rows, sizeof *a->reads.gate);
+    a->reads.weight = calloc(picks, sizeof *a->reads.weight);
+    a->reads.pick = calloc(picks, sizeof *a->reads.pick);
+    a->reads.n_picks = calloc(rows, sizeof *a->reads.n_picks);
+    if (!a->stream_memory || !a->own_memory || !a->logits || !a->reads.gate || !a->reads.weight ||
+        !a->reads.pick || !a->reads.n_picks)
+        return loci_fail(err, LOCI_ENOMEM, "no memory for a question of %d tokens", a->n_prompt);
+    a->stream = loci_stream_init(hp, LOCI_ASK_BATCH, a->stream_memory);
+    a->own = loci_local_bank_init(hp, chunks, a->own_memory);
+    const loci_memory banks_memory = loci_searcher_memory(a->searcher);
+    a->memory = loci_local_bank_memory(a->own, &a->e->model->k, &banks_memory);
+    return LOCI_OK;
+}
+
+static void asking_close(asking *a)
+{
+    loci_searcher_close(a->searcher);
+    loci_free_aligned(a->stream_memory);
+    loci_free_aligned(a->own_memory);
+    free(a->ids);
+    free(a->logits);
+    free(a->reads.gate);
+    free(a->reads.weight);
+    free(a->reads.pick);
+    free(a->reads.n_picks);
+    loci_credits_free(&a->credits);
+}
+
+/* Run ids [from, from + n) through the model; logits of the last one. */
+static loci_status run(asking *a, int from, int n, loci_error *err)
+{
+    const loci_model *m = a->e->model;
+    const float *h = loci_stream_lower(a->stream, m, a->ids + from, n);
+    loci_status st = loci_local_bank_append(a->own, m, h, n, err);
+    if (st == LOCI_OK) st = loci_stream_upper(a->stream, m, n, &a->memory, a->logits, 1, &a->reads, err);
+    /* A damaged block says more about itself than the stream can. */
+    loci_error bank_error = { 0 };
+    const loci_status bank = loci_searcher_status(a->searcher, &bank_error);
+    if (bank != LOCI_OK) {
+        if (err) *err = bank_error;
+        return bank;
+    }
+    for (int i = 0; st == LOCI_OK && i < n * m->hp.n_groups; i++) {
+        a->consulted += a->reads.gate[i] > m->hp.gate_open;
+        a->pairs += 1.0;
+    }
+    return st;
+}
+
+static loci_status prefill(asking *a, loci_error *err)
+{
+    loci_status st = LOCI_OK;
+    for (int at = 0; at < a->n_prompt && st == LOCI_OK; at += LOCI_ASK_BATCH) {
+        const int left = a->n_prompt - at;
+        st = run(a, at, left < LOCI_ASK_BATCH ? left : LOCI_ASK_BATCH, err);
+    }
+    return st;
+}
+
+/* Row of the last position in the reads of the last call of run(). */
+static int last_row(const asking *a)
+{
+    return a->n == a->n_prompt ? (a->n_prompt - 1) % LOCI_ASK_BATCH : 0;
+}
+
+static loci_status decode(asking *a, loci_answer *out, loci_error *err)
+{
+    const int groups = a->e->model->hp.n_groups, vocab = a->e->model->hp.vocab;
+    out->truncated = true;
+    for (int i = 0; i < a->opt->max_tokens; i++) {
+        const int32_t id = loci_argmax(a->logits, vocab);
+        /* The position that chose this token read what the token rests on; <e> says nothing. */
+        if (id == LOCI_TOK_E && i > 0) {
+            out->truncated = false;
+            break;
+        }
+        loci_status st = loci_credits_add(&a->credits, &a->reads, last_row(a), groups, a->k, false, err);
+        if (st != LOCI_OK) return st;
+        if (id == LOCI_TOK_E) {
+            out->truncated = false;
+            break;
+        }
+        if (a->opt->progress && a->opt->progress(a->opt->progress_ctx, i + 1, a->opt->max_tokens))
+            return loci_fail(err, LOCI_ECANCEL, "stopped by the caller after %d tokens", i + 1);
+        a->ids[a->n++] = id;
+        out->completion_tokens++;
+        if (i + 1 == a->opt->max_tokens) break;
+        if ((st = run(a, a->n - 1, 1, err)) != LOCI_OK) return st;
+    }
+    return LOCI_OK;
+}
+
+static loci_status answer_text(const asking *a, loci_answer *out, loci_error *err)
+{
+    size_t n = 0;
+    const size_t n_ids = (size_t)(a->n - a->n_prompt);
+    (void)loci_decode(a->e->tok, a->ids + a->n_prompt, n_ids, NULL, 0, &n, NULL); /* asks for n */
+    char *text = malloc(n + 1);
+    if (!text) return loci_fail(err, LOCI_ENOMEM, "no memory for an answer of %zu bytes", n);
+    const loci_status st = loci_decode(a->e->tok, a->ids + a->n_prompt, n_ids, text, n, &n, err);
+    if (st != LOCI_OK) {
+        free(text);
+        return st;
+    }
+    const size_t skip = n > 0 && text[0] == ' ';
+    memmove(text, text + skip, n - skip);
+    text[n - skip] = '\0';
+    out->answer = text;
+    out->answer_bytes = n - skip;
+    return LOCI_OK;
+}
+
+static loci_status perform(loci_engine *e, loci_bank *const *banks, int n_banks, const char *question,
+                           size_t bytes, const loci_ask_options *opt, bool generate, loci_answer *out,
+                           loci_error *err)
+{
+    const loci_ask_options defaults = loci_ask_options_default();
+    asking a = { .e = e, .opt = opt ? opt : &defaults };
+    memset(out, 0, sizeof *out);
+    loci_status st = check_options(a.opt, bytes, err);
+    if (st != LOCI_OK) return st;
+    const double begin = loci_seconds();
+    st = asking_open(&a, banks, n_banks, question, bytes, err);
+    if (st == LOCI_OK) st = prefill(&a, err);
+    const double prefilled = loci_seconds();
+    out->prefill_ms = 1e3 * (prefilled - begin);
+    if (st == LOCI_OK && generate) st = decode(&a, out, err);
+    if (st == LOCI_OK && !generate)
+        st = loci_credits_add(&a.credits, &a.reads, last_row(&a), e->model->hp.n_groups, a.k, true, err);
+    if (out->completion_tokens > 0)
+        out->per_token_ms = 1e3 * (loci_seconds() - prefilled) / out->completion_tokens;
+    if (st == LOCI_OK) {
+        out->prompt_tokens = a.n_prompt;
+        out->bank_tokens = loci_searcher_tokens(a.searcher);
+        out->consult_rate = a.pairs > 0.0 ? a.consulted / a.pairs : 0.0;
+        st = answer_text(&a, out, err);
+    }
+    if (st == LOCI_OK) st = loci_evidence_build(a.searcher, &a.credits, a.opt, out, err);
+    asking_close(&a);
+    if (st != LOCI_OK) loci_answer_free(out);
+    return st;
+}
+
+loci_status loci_ask(loci_engine *e, loci_bank *const *banks, int n_banks, const char *question,
+                     size_t question_bytes, const loci_ask_options *opt, loci_answer *out, loci_error *err)
+{
+    return perform(e, banks, n_banks, question, question_bytes, opt, true, out, err);
+}
+
+loci_status loci_recall(loci_engine *e, loci_bank *const *banks, int n_banks, const char *query,
+                        size_t query_bytes, const loci_ask_options *opt, loci_answer *out, loci_error *err)
+{
+    return perform(e, banks, n_banks, query, query_bytes, opt, false, out, err);
+}
+
+void loci_answer_free(loci_answer *a)
+{
+    if (!a) return;
+    for (int i = 0; i < a->n_evidence; i++) {
+        free((char *)(uintptr_t)a->evidence[i].doc);
+        free(a->evidence[i].text);
+    }
+    free(a->evidence);
+    free(a->answer);
+    memset(a, 0, sizeof *a);
+}

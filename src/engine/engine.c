@@ -1,0 +1,134 @@
+/* engine.c - a loaded model with its tokenizer and threads; what a checkpoint needs. */
+#include "engine/engine.h"
+#include "engine/ask_impl.h"
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define STR_(x) #x
+#define STR(x) STR_(x)
+
+const char *loci_version(void)
+{
+    return STR(LOCI_VERSION_MAJOR) "." STR(LOCI_VERSION_MINOR) "." STR(LOCI_VERSION_PATCH);
+}
+
+loci_engine_options loci_engine_options_default(void) { return (loci_engine_options){ 0 }; }
+
+/* Bytes of one chunk on disk and in memory: the columns of engine.h's segment. */
+static void bank_costs(const loci_hparams *hp, loci_model_info *info)
+{
+    const double m = hp->n_landmarks, s = hp->chunk;
+    const double codes = m * 16, landmarks = m * (hp->d_landmark + 4.0) + 4;
+    const double content = s * (hp->d_key + hp->d_value + 8.0);
+    const double ids = s * (hp->vocab <= 65536 ? 2 : 4), places = 17;
+    info->bank_bytes_per_token = (codes + landmarks + content + ids + places) / s;
+    info->resident_bytes_per_token = codes / s;
+}
+
+static loci_status fill_info(const loci_model *m, const char *dir, loci_model_info *info, loci_error *err)
+{
+    char path[4096];
+    struct stat st;
+    const loci_hparams *hp = &m->hp;
+    const loci_status status = loci_path_join(path, sizeof path, dir, "model.safetensors", err);
+    if (status != LOCI_OK) return status;
+    memset(info, 0, sizeof *info);
+    snprintf(info->architecture, sizeof info->architecture, "loci-1");
+    for (int i = 0; i < 16; i++) snprintf(info->fingerprint + 2 * i, 3, "%02x", m->fingerprint[i]);
+    info->vocab = hp->vocab;
+    info->d_model = hp->d_model;
+    info->window = hp->window;
+    info->chunk = hp->chunk;
+    info->n_lower = hp->n_lower;
+    info->n_upper = hp->n_upper;
+    info->n_groups = hp->n_groups;
+    info->top_k = hp->top_k;
+    const int n = loci_param_list(hp, NULL, 0);
+    loci_param_info *list = calloc((size_t)n, sizeof *list);
+    if (!list) return loci_fail(err, LOCI_ENOMEM, "no memory for %d tensors", n);
+    loci_param_list(hp, list, n);
+    for (int i = 0; i < n; i++) info->parameters += (int64_t)list[i].rows * list[i].cols;
+    free(list);
+    info->weight_bytes = stat(path, &st) == 0 ? (int64_t)st.st_size : 0;
+    info->session_bytes = (int64_t)loci_stream_bytes(hp, LOCI_ASK_BATCH);
+    info->ingest_bytes_per_thread = (int64_t)loci_ingest_bytes(hp, LOCI_INGEST_SPAN);
+    bank_costs(hp, info);
+    return LOCI_OK;
+}
+
+loci_status loci_model_describe(const char *model_dir, loci_model_info *info, loci_error *err)
+{
+    loci_model *m;
+    memset(info, 0, sizeof *info);
+    loci_status st = loci_model_open(&m, model_dir, 0, err);
+    if (st != LOCI_OK) return st;
+    st = fill_info(m, model_dir, info, err);
+    loci_model_close(m);
+    return st;
+}
+
+/* "gemm=avx512 ..." : the last listed implementation that the flags allow, as dispatch.c picks. */
+static void name_kernels(char *out, size_t size, unsigned flags)
+{
+    size_t used = 0;
+    out[0] = '\0';
+    for (int i = 0; i < loci_kernel_count(); i++) {
+        const loci_kernel_info *k = loci_kernel_at(i);
+        if ((k->flags & flags) != k->flags) continue;
+        bool later = false; /* a later usable line of the same family overrides this one */
+        for (int j = i + 1; j < loci_kernel_count() && !later; j++)
+            later = strcmp(loci_kernel_at(j)->family, k->family) == 0 &&
+                    (loci_kernel_at(j)->flags & flags) == loci_kernel_at(j)->flags;
+        if (later) continue;
+        const int n = snprintf(out + used, size - used, "%s%s=%s", used ? " " : "", k->family, k->isa);
+        if (n < 0 || (size_t)n >= size - used) break;
+        used += (size_t)n;
+    }
+}
+
+static loci_status engine_load(loci_engine *e, const loci_engine_options *opt, loci_error *err)
+{
+    char path[4096];
+    unsigned flags = 0;
+    loci_status st = loci_cpu_limit(opt->cpu ? opt->cpu : "native", loci_cpu_detect(), &flags, err);
+    if (st == LOCI_OK) st = loci_pool_open(&e->pool, opt->threads, err);
+    if (st == LOCI_OK) st = loci_model_open(&e->model, opt->model_dir, flags, err);
+    if (st == LOCI_OK) st = loci_path_join(path, sizeof path, opt->model_dir, "tokenizer.json", err);
+    if (st == LOCI_OK) st = loci_tokenizer_open(&e->tok, path, err);
+    if (st != LOCI_OK) return st;
+    if (loci_tokenizer_vocab(e->tok) > e->model->hp.vocab)
+        return loci_fail(err, LOCI_EFORMAT, "%s: %d entries, the model's vocabulary has %d", path,
+                         loci_tokenizer_vocab(e->tok), e->model->hp.vocab);
+    name_kernels(e->kernels, sizeof e->kernels, flags);
+    return fill_info(e->model, opt->model_dir, &e->info, err);
+}
+
+loci_status loci_engine_open(loci_engine **out, const loci_engine_options *opt, loci_error *err)
+{
+    *out = NULL;
+    if (!opt || !opt->model_dir)
+        return loci_fail(err, LOCI_EINVAL, "loci_engine_open: model_dir is not set");
+    loci_engine *e = calloc(1, sizeof *e);
+    if (!e) return loci_fail(err, LOCI_ENOMEM, "no memory for an engine");
+    const loci_status st = engine_load(e, opt, err);
+    if (st != LOCI_OK) {
+        loci_engine_close(e);
+        return st;
+    }
+    *out = e;
+    return LOCI_OK;
+}
+
+void loci_engine_close(loci_engine *e)
+{
+    if (!e) return;
+    loci_tokenizer_close(e->tok);
+    loci_model_close(e->model);
+    loci_pool_close(e->pool);
+    free(e);
+}
+
+const loci_model_info *loci_engine_info(const loci_engine *e) { return &e->info; }
+const loci_tokenizer *loci_engine_tokenizer(const loci_engine *e) { return e->tok; }
+const char *loci_engine_kernels(const loci_engine *e) { return e->kernels; }

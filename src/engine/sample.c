@@ -1,0 +1,91 @@
+/* sample.c - the next id from logits: greedy, or temperature with top-k and nucleus (top-p).
+ *
+ * Special ids other than <e> are never chosen: only code inserts them. */
+#include "engine/engine.h"
+#include "engine/ask_impl.h"
+#include <math.h>
+#include <stdlib.h>
+
+loci_sampling loci_sampling_default(void) { return (loci_sampling){ .top_p = 1.0f }; }
+
+static bool may_choose(int id) { return id >= LOCI_TOK_SPECIALS || id == LOCI_TOK_E; }
+
+int32_t loci_argmax(const float *logits, int vocab)
+{
+    int best = LOCI_TOK_E;
+    for (int i = LOCI_TOK_SPECIALS; i < vocab; i++)
+        if (logits[i] > logits[best]) best = i;
+    return best;
+}
+
+/* Value of the k-th largest admissible logit: a bounded heap would be faster, but sampling is
+ * rare next to the model's own work, and counting passes need no memory. */
+static float kth_largest(const float *logits, int vocab, int k)
+{
+    float limit = INFINITY;
+    for (int seen = 0; seen < k;) {
+        float next = -INFINITY;
+        int ties = 0;
+        for (int i = 0; i < vocab; i++) {
+            if (!may_choose(i) || logits[i] >= limit) continue;
+            if (logits[i] > next) next = logits[i], ties = 1;
+            else if (logits[i] == next) ties++;
+        }
+        if (ties == 0) break;
+        limit = next;
+        seen += ties;
+    }
+    return limit;
+}
+
+/* Smallest probability that still belongs to the nucleus: the most likely ids whose mass
+ * reaches top_p. */
+static double nucleus_floor(const float *logits, int vocab, float floor_logit, double top, double t,
+                            double sum, double top_p)
+{
+    double limit = INFINITY, mass = 0.0;
+    while (mass < top_p) {
+        double next = -1.0, here = 0.0;
+        for (int i = 0; i < vocab; i++) {
+            if (!may_choose(i) || logits[i] < floor_logit) continue;
+            const double p = exp(((double)logits[i] - top) / t) / sum;
+            if (p >= limit) continue;
+            if (p > next) next = p, here = p;
+            else if (p == next) here += p;
+        }
+        if (next <= 0.0) break;
+        limit = next;
+        mass += here;
+    }
+    return limit;
+}
+
+int32_t loci_sample(const float *logits, int vocab, const loci_sampling *opt, uint64_t *state)
+{
+    if (opt->temperature <= 0.0f) return loci_argmax(logits, vocab);
+    loci_rng rng;
+    loci_rng_seed(&rng, (*state)++);
+    const double t = (double)opt->temperature;
+    const double top = (double)logits[loci_argmax(logits, vocab)];
+    const float floor_logit = opt->top_k > 0 ? kth_largest(logits, vocab, opt->top_k) : -INFINITY;
+    double sum = 0.0, kept = 0.0;
+    for (int i = 0; i < vocab; i++)
+        if (may_choose(i) && logits[i] >= floor_logit) sum += exp(((double)logits[i] - top) / t);
+    const double floor_p = opt->top_p < 1.0f ? nucleus_floor(logits, vocab, floor_logit, top, t, sum,
+                                                             (double)opt->top_p)
+                                             : 0.0;
+    for (int pass = 0; pass < 2; pass++) {
+        double left = pass ? loci_rng_unit(&rng) * kept : 0.0;
+        int last = LOCI_TOK_E;
+        for (int i = 0; i < vocab; i++) {
+            if (!may_choose(i) || logits[i] < floor_logit) continue;
+            const double p = exp(((double)logits[i] - top) / t) / sum;
+            if (p < floor_p) continue;
+            if (pass == 0) kept += p;
+            else if ((left -= p) < 0.0) return i;
+            last = i;
+        }
+        if (pass) return last; /* rounding left a crumb: the last admissible id */
+    }
+    return LOCI_TOK_E;
+}

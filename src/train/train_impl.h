@@ -1,0 +1,143 @@
+/* train_impl.h - what the files of this folder share.
+ *
+ *   config.c      the JSON config: model, train, families, phases
+ *   corpus.c      text on disk -> documents in memory
+ *   item.c        documents and tasks -> one training sequence, a pure function of its seed
+ *   optim.c       schedule, gradient sums in a fixed order, clipping, AdamW
+ *   muon.c        Muon for hidden matrices
+ *   checkpoint.c  what is saved and how training goes on from it
+ *   trainer.c     the loop
+ */
+#ifndef LOCI_TRAIN_IMPL_H
+#define LOCI_TRAIN_IMPL_H
+
+#include "base/base.h"
+#include "loci/task.h"
+#include "loci/train.h"
+#include "model/model.h"
+
+/* ---- config.c ------------------------------------------------------------------------ */
+enum { LOCI_MAX_PHASES = 8 };
+
+typedef struct {
+    char name[32];
+    int64_t tokens;      /* length of the phase                                          */
+    int seq_len, batch;  /* tokens a sequence, sequences a step                          */
+    bool routed;         /* false: dense warm-up                                         */
+    float oracle_from, oracle_to;   /* weights of losses, linear over the phase: oracle,  */
+    float pointer_from, pointer_to; /* pointer, decode (pointer.c)                        */
+    float decode_from, decode_to;
+    float synthetic;     /* share of sequences that are task items                       */
+    float separate;      /* share of those whose questions are documents of their own    */
+    int facts_min, facts_max; /* facts an item, drawn log-uniformly                      */
+    int questions_max;
+    float near_duplicate; /* share of needle keys that differ from another in one word   */
+    int queue;           /* chunks of earlier steps kept as detached negatives           */
+    float gate_target;   /* consult rate aimed at; 1 = gate loss off                     */
+} loci_phase;
+
+typedef struct {
+    loci_hparams hp;
+    int64_t seed;
+    int slots;           /* gradient buffers summed in this order: fixes the numbers     */
+    float lr, lr_min;    /* peak, end of the cosine                                      */
+    float muon;          /* step of Muon on hidden matrices (muon.c); 0: AdamW for all   */
+    int64_t warmup_tokens;
+    float beta1, beta2, eps, weight_decay, clip;
+    float answer_weight, question_weight, kl, absence, z;
+    float gate_rho, gate_eta;
+    int log_every, checkpoint_every; /* steps */
+    int64_t tokenizer_bytes;
+    float family[LOCI_TASK_COUNT]; /* shares, any sum > 0 */
+    int n_phases;
+    loci_phase phase[LOCI_MAX_PHASES];
+    int64_t total_tokens; /* sum over phases */
+    uint64_t hash;        /* of the file's meaning: a checkpoint of another config is refused */
+} loci_train_config;
+loci_status loci_train_config_load(loci_train_config *c, const char *path, loci_error *err);
+/* The same from memory (fuzzing). */
+loci_status loci_train_config_parse(loci_train_config *c, const char *text, const char *label,
+                                    loci_error *err);
+
+/* ---- corpus.c --------------------------------------------------------------------------- */
+typedef struct {
+    char *text; /* owned: all documents one after the other */
+    size_t bytes, cap;
+    size_t *start; /* (n_docs + 1) byte offsets */
+    size_t n_docs, cap_docs;
+} loci_corpus;
+/* Add a file, a folder (all text files below it, sorted) or a NAME.txt.zst. */
+loci_status loci_corpus_add(loci_corpus *c, const char *path, loci_error *err);
+void loci_corpus_free(loci_corpus *c);
+
+/* ---- item.c -------------------------------------------------------------------------------- */
+typedef struct loci_item_maker loci_item_maker; /* scratch of one worker: encoder, buffers */
+loci_status loci_item_maker_open(loci_item_maker **out, const loci_tokenizer *tok, int max_seq,
+                                 loci_error *err);
+void loci_item_maker_close(loci_item_maker *m);
+
+typedef struct { /* owned arrays of one sequence, capacity max_seq */
+    loci_sequence seq;
+    int32_t *ids, *target, *gold, *source, *doc;
+    float *weight;
+    uint8_t *answer, *banked;
+    /* Counts that the losses are divided by. */
+    double weight_sum;
+    int64_t n_query, n_gold, n_absent;
+} loci_item;
+loci_status loci_item_init(loci_item *it, int max_seq, loci_error *err);
+void loci_item_free(loci_item *it);
+/* Fill `it` for (config, phase, corpus, seed): the same bytes for the same arguments. */
+loci_status loci_item_make(loci_item *it, loci_item_maker *m, const loci_train_config *c,
+                           const loci_phase *phase, const loci_corpus *corpus, uint64_t seed,
+                           loci_error *err);
+
+/* ---- optim.c --------------------------------------------------------------------------------- */
+typedef struct {
+    loci_hparams hp;
+    size_t n;               /* floats of the flat parameter vector */
+    float *param, *m, *v;   /* (n) */
+    uint8_t *muon;          /* (n / 16) 1: Muon steps these 16 floats, AdamW does not */
+    float *muon_scratch;    /* see muon.c; NULL without Muon */
+    float *slot;            /* (slots, n) gradients */
+    uint8_t *decay;         /* (n / 16) 1: weight decay applies to these 16 floats */
+    double *square;         /* partial sums of the norm */
+    loci_param_info *info;
+    int n_info;
+    int slots;
+} loci_optim;
+loci_status loci_optim_init(loci_optim *o, const loci_train_config *c, loci_error *err);
+void loci_optim_free(loci_optim *o);
+/* Share of the peak: linear over warmup_tokens, then a cosine over all tokens to lr_min / lr. */
+double loci_schedule(const loci_train_config *c, int64_t tokens);
+/* Sum the slots into slot 0, clip by the global norm, step.  Returns the norm before clipping;
+ * not finite: parameters are left as they were.  Slots are zeroed. */
+double loci_optim_step(loci_optim *o, loci_pool *pool, const loci_kernels *k,
+                       const loci_train_config *c, double schedule, int64_t step);
+/* muon.c: is this tensor stepped by Muon?  Floats of scratch for all of them.  The step itself:
+ * gradients in slot 0 (scaled by gscale), moments in o->m. */
+bool loci_muon_wants(const loci_param_info *info);
+size_t loci_muon_scratch(const loci_param_info *info, int n_info);
+void loci_muon_step(loci_optim *o, loci_pool *pool, const loci_kernels *k,
+                    const loci_train_config *c, float schedule, float gscale);
+
+/* ---- checkpoint.c -------------------------------------------------------------------------------- */
+typedef struct {
+    int64_t step, tokens, phase, phase_tokens;
+    double gate_multiplier, gate_mean;
+    int64_t queue_used, queue_next; /* chunks in the queue; where the next goes */
+} loci_train_state;
+typedef struct { /* detached negatives: ring of landmarks and biases of earlier steps */
+    float *landmark, *bias;
+    int cap;
+} loci_queue;
+loci_status loci_checkpoint_save(const char *dir, const loci_train_config *c, const loci_optim *o,
+                                 const loci_model *m, const loci_queue *q,
+                                 const loci_train_state *s, loci_error *err);
+/* LOCI_ENOTFOUND without touching err when there is none. */
+loci_status loci_checkpoint_load(const char *dir, const loci_train_config *c, loci_optim *o,
+                                 loci_queue *q, loci_train_state *s, loci_error *err);
+/* Append one line to dir/log.csv, with a header line when new. */
+loci_status loci_train_log(const char *dir, const loci_train_progress *p, loci_error *err);
+
+#endif
