@@ -111,9 +111,9 @@ int loci_pool_threads(const loci_pool *p); /* NULL: 1 */
  * reentrant from inside a tile; one caller at a time (an inner lock makes others wait). */
 void loci_pool_run(loci_pool *p, int n_tiles, loci_tile_fn *fn, void *ctx);
 
-/* ---- files (file.c) -----------------------------------------------------------
- * The only file that opens, maps, syncs, renames.  All goes through a method
- * table, so that tests inject short writes, full disks and I/O errors. */
+/* ---- files (file.c; whole files: path.c; mapping: map.c) -----------------------------------------------------------
+ * The only place that opens, maps, syncs, renames.  All but mapping goes through a
+ * method table, so that tests inject short writes, full disks and I/O errors. */
 typedef struct loci_vfs loci_vfs;
 struct loci_vfs {
     void *ctx;
@@ -154,6 +154,13 @@ loci_status loci_file_sync_parent(const loci_vfs *vfs, const char *path, loci_er
 /* Replace path by len bytes: old content or all of the new, also across power loss. 0600. */
 loci_status loci_file_replace(const loci_vfs *vfs, const char *path, const void *data, size_t len,
                               loci_error *err);
+/* The same from n_parts pieces, one behind the other: no copy of large arrays. */
+typedef struct {
+    const void *data;
+    size_t len;
+} loci_part;
+loci_status loci_file_replace_parts(const loci_vfs *vfs, const char *path, const loci_part *part,
+                                    int n_parts, loci_error *err);
 /* The whole file, owned (free()), one NUL byte behind it.  At most max_bytes, else
  * LOCI_EFORMAT.  Works on pipes and files that grow or shrink meanwhile. */
 loci_status loci_file_load(const loci_vfs *vfs, const char *path, size_t max_bytes, char **data,
