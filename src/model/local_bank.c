@@ -1,0 +1,155 @@
+/* local_bank.c - the closed chunks of a stream that is still being written, in memory.
+ *
+ * Rows of h_lo come in as the stream runs; each 64 of them make a record, kept as the encoder gave
+ * it.  Search is exact: every eligible chunk is scored, and since chunks lie in the order of their
+ * ends, the eligible ones are the first own_end / 64.  Another memory can stand behind this one:
+ * the two answers are merged. */
+#include "model/model_impl.h"
+
+#include <assert.h>
+#include <string.h>
+
+/* Own chunks sort before all others among equals and after all others in time. */
+#define OWN_ID   INT64_MIN
+#define OWN_TIME ((int64_t)1 << 62)
+
+struct loci_local_bank {
+    loci_hparams hp;
+    int max_chunks, n_chunks;
+    int open;                         /* rows of the chunk that is not closed yet           */
+    float *rows;                      /* (S, D) of h_lo                                     */
+    float *content, *landmark, *bias; /* (max, S*(dk + dv)) (max, M*128) (max)               */
+    loci_encoder_tape *encoder;
+    const loci_kernels *k; /* of the last loci_local_bank_memory */
+    const loci_memory *other;
+};
+
+static void plan(loci_local_bank *b, loci_arena *a, const loci_hparams *hp, int max_chunks)
+{
+    const size_t n = (size_t)max_chunks, S = (size_t)hp->chunk, f = sizeof(float);
+    b->hp = *hp;
+    b->max_chunks = max_chunks;
+    b->rows = loci_arena_take(a, S * (size_t)hp->d_model, f);
+    b->content = loci_arena_take(a, n * S * (size_t)(hp->d_key + hp->d_value), f);
+    b->landmark = loci_arena_take(a, n * (size_t)(hp->n_landmarks * hp->d_landmark), f);
+    b->bias = loci_arena_take(a, n, f);
+    float *scratch = loci_arena_take(a, loci_encoder_scratch(hp, 1, false), f);
+    b->encoder = loci_encoder_plan_with(a, hp, hp->chunk, 1, scratch);
+}
+
+size_t loci_local_bank_bytes(const loci_hparams *hp, int max_chunks)
+{
+    loci_arena a = { 0 };
+    loci_local_bank b;
+    loci_arena_take(&a, 1, sizeof b);
+    plan(&b, &a, hp, max_chunks);
+    return a.used;
+}
+
+loci_local_bank *loci_local_bank_init(const loci_hparams *hp, int max_chunks, void *memory)
+{
+    loci_arena a = { memory, loci_local_bank_bytes(hp, max_chunks), 0 };
+    loci_local_bank *b = loci_arena_take(&a, 1, sizeof *b);
+    plan(b, &a, hp, max_chunks);
+    b->k = NULL;
+    b->other = NULL;
+    loci_local_bank_reset(b);
+    return b;
+}
+
+void loci_local_bank_reset(loci_local_bank *b)
+{
+    b->n_chunks = b->open = 0;
+}
+
+int loci_local_bank_chunks(const loci_local_bank *b)
+{
+    return b->n_chunks;
+}
+
+/* ---- writing ---------------------------------------------------------------------------- */
+
+static float *content_of(const loci_local_bank *b, int chunk)
+{
+    return b->content + (size_t)chunk * (size_t)b->hp.chunk * (size_t)(b->hp.d_key + b->hp.d_value);
+}
+
+static void close_chunk(loci_local_bank *b, const loci_model *m)
+{
+    const size_t row = (size_t)(b->hp.n_landmarks * b->hp.d_landmark);
+    const int c = b->n_chunks++;
+    loci_encoder_forward(m, b->encoder, 0, b->rows, b->hp.chunk, content_of(b, c),
+                         b->landmark + (size_t)c * row, b->bias + c);
+    b->open = 0;
+}
+
+loci_status loci_local_bank_append(loci_local_bank *b, const loci_model *m, const float *h_lo,
+                                   int n, loci_error *err)
+{
+    const int S = b->hp.chunk;
+    const size_t D = (size_t)b->hp.d_model;
+    if (n > (b->max_chunks - b->n_chunks) * S - b->open)
+        return loci_fail(err, LOCI_ENOMEM, "the stream's own memory holds %d tokens: all are used",
+                         b->max_chunks * S);
+    while (n > 0) {
+        const int take = S - b->open < n ? S - b->open : n;
+        memcpy(b->rows + (size_t)b->open * D, h_lo, (size_t)take * D * sizeof *h_lo);
+        h_lo += (size_t)take * D;
+        n -= take;
+        b->open += take;
+        if (b->open == S) close_chunk(b, m);
+    }
+    return LOCI_OK;
+}
+
+/* ---- reading ------------------------------------------------------------------------------ */
+
+static bool better(const loci_pick *a, const loci_pick *b)
+{
+    return a->score > b->score || (a->score == b->score && a->id < b->id);
+}
+
+/* The k best of two answers, each best first; returns how many. */
+static int merge(loci_pick *out, int k, const loci_pick *a, int na, const loci_pick *b, int nb)
+{
+    int n = 0, i = 0, j = 0;
+    while (n < k && (i < na || j < nb)) {
+        const bool first = j == nb || (i < na && better(&a[i], &b[j]));
+        out[n++] = first ? a[i++] : b[j++];
+    }
+    return n;
+}
+
+static int search(void *ctx, const float *u, float tau, int k, int64_t own_end, loci_pick *picks)
+{
+    const loci_local_bank *b = ctx;
+    const int64_t ends = own_end > 0 ? own_end / b->hp.chunk : 0;
+    const int eligible = ends < b->n_chunks ? (int)ends : b->n_chunks;
+    loci_scored best[LOCI_MAX_PICKS];
+    loci_pick own[LOCI_MAX_PICKS], others[LOCI_MAX_PICKS];
+    assert(k <= LOCI_MAX_PICKS);
+    const int n = b->k->landmark_topk(best, 0, k, u, b->landmark, b->bias, tau, b->hp.n_landmarks,
+                                      b->hp.d_landmark, eligible, 0);
+    for (int i = 0; i < n; i++)
+        own[i] = (loci_pick){ OWN_ID + best[i].index, OWN_TIME + best[i].index, best[i].score };
+    const int m = b->other ? b->other->search(b->other->ctx, u, tau, k, own_end, others) : 0;
+    return m < 0 ? m : merge(picks, k, own, n, others, m);
+}
+
+static int content(void *ctx, const loci_pick *pick, const float **rows)
+{
+    const loci_local_bank *b = ctx;
+    if (pick->id >= 0) return b->other->content(b->other->ctx, pick, rows);
+    const int64_t chunk = pick->id - OWN_ID;
+    assert(chunk < b->n_chunks);
+    *rows = content_of(b, (int)chunk);
+    return b->hp.chunk;
+}
+
+loci_memory loci_local_bank_memory(loci_local_bank *b, const loci_kernels *k,
+                                   const loci_memory *other)
+{
+    b->k = k;
+    b->other = other;
+    return (loci_memory){ b, search, content };
+}
