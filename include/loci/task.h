@@ -34,8 +34,9 @@ typedef enum {
 #undef X
         LOCI_TASK_COUNT
 } loci_task_family;
-LOCI_API const char *loci_task_name(loci_task_family f);
-/* LOCI_EINVAL with the list of names. */
+LOCI_API const char *loci_task_name(loci_task_family f); /* static storage; else "unknown" */
+/* Find a family by its exact name.  Errors: LOCI_EINVAL, the message lists the names; *f
+ * untouched. */
 LOCI_API loci_status loci_task_by_name(const char *name, loci_task_family *f, loci_error *err);
 
 typedef enum { LOCI_SPLIT_TRAIN, LOCI_SPLIT_TEST } loci_split;
@@ -80,9 +81,11 @@ typedef struct {
     void *pool; /* owned strings */
 } loci_task_item;
 
-/* Make one item; owned: loci_task_free.  Errors: LOCI_EINVAL, LOCI_ENOMEM; *item empty. */
+/* Make one item; owned: loci_task_free.  Names are distinct within an item and so are values;
+ * each question asks about another fact (key, chain, passage).  Cost: under 1 us a fact.
+ * Errors: LOCI_EINVAL an option out of range, named; LOCI_ENOMEM; *item is empty then. */
 LOCI_API loci_status loci_task_make(loci_task_item *item, const loci_task_options *opt, loci_error *err);
-LOCI_API void loci_task_free(loci_task_item *item);
+LOCI_API void loci_task_free(loci_task_item *item); /* leaves it empty; NULL is fine */
 /* How many sentence patterns there are, of facts and of questions together; 0 for a family or
  * split that does not exist. */
 LOCI_API int loci_task_wordings(loci_task_family f, loci_split s);

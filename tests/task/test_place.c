@@ -105,6 +105,25 @@ static void test_line_without_ends(void **state)
     for (int i = 0; i < N_FACTS; i++) assert_int_equal(hay[place[i] - 1], ' ');
 }
 
+/* The only line ends lie one byte outside of the depth asked for, on either side. */
+static void test_ends_just_outside(void **state)
+{
+    (void)state;
+    char hay[200];
+    loci_fact fact[N_FACTS];
+    size_t place[N_FACTS];
+    const loci_task_item item = grouped(fact);
+    memset(hay, 'a', sizeof hay);
+    hay[48] = hay[99] = hay[199] = '\n'; /* ends at 49, 100 and 200 */
+    assert_int_equal(loci_task_place(&item, hay, 200, 0.25, 0.5, 6, place, NULL), LOCI_OK);
+    for (int i = 0; i < N_FACTS; i++) assert_in_range(place[i], 50, 99);
+    assert_int_equal(loci_task_place(&item, hay, 200, 0.505, 1, 6, place, NULL), LOCI_OK);
+    for (int i = 0; i < N_FACTS; i++) assert_in_range(place[i], 101, 199);
+    /* And one inside is taken by all. */
+    assert_int_equal(loci_task_place(&item, hay, 200, 0.25, 0.505, 6, place, NULL), LOCI_OK);
+    for (int i = 0; i < N_FACTS; i++) assert_int_equal(place[i], 100);
+}
+
 static void test_tiny_haystacks(void **state)
 {
     (void)state;
@@ -218,13 +237,10 @@ int main(void)
 {
     print_message("seeds 0..49\n");
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_order_and_depth),
-        cmocka_unit_test(test_spread),
-        cmocka_unit_test(test_line_without_ends),
-        cmocka_unit_test(test_tiny_haystacks),
-        cmocka_unit_test(test_place_refuses),
-        cmocka_unit_test(test_real_items),
-        cmocka_unit_test(test_filler_keeps_to_its_room),
+        cmocka_unit_test(test_order_and_depth),     cmocka_unit_test(test_spread),
+        cmocka_unit_test(test_line_without_ends),   cmocka_unit_test(test_ends_just_outside),
+        cmocka_unit_test(test_tiny_haystacks),      cmocka_unit_test(test_place_refuses),
+        cmocka_unit_test(test_real_items),          cmocka_unit_test(test_filler_keeps_to_its_room),
         cmocka_unit_test(test_filler_says_no_fact),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
