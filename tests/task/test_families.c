@@ -159,7 +159,7 @@ static void test_near_duplicates(void **state)
         for (int share = 0; share <= 4; share++)
             for (int f = 0; f < 2; f++) {
                 loci_task_options o = options(f ? LOCI_TASK_MULTIKEY : LOCI_TASK_NEEDLE,
-                                              (loci_split)(seed % 2), 40, 1, seed);
+                                              (loci_split)(seed % 2), 36, 1, seed);
                 o.near_duplicate = (float)share / 4;
                 loci_maker m;
                 (void)plan(&m, &o);
@@ -172,7 +172,7 @@ static void test_near_duplicates(void **state)
                                         m.unit[u].attribute == m.unit[v].attribute);
                     n += near;
                 }
-                assert_int_equal(n, f ? 40 : 10 * share);
+                assert_int_equal(n, f ? 36 : 9 * share);
                 unplan(&m);
             }
 }
