@@ -42,12 +42,13 @@ static bool nearest(const char *hay, size_t first, size_t end, bool (*good)(cons
                     size_t *p)
 {
     for (size_t d = 0; d <= REACH; d++) {
+        const size_t behind = *p + d;
         if (*p >= first + d && (*p == d || good(hay, *p - d))) {
             *p -= d;
             return true;
         }
-        if (d<end - *p && * p + d> 0 && good(hay, *p + d)) {
-            *p += d;
+        if (behind > 0 && behind < end && good(hay, behind)) {
+            *p = behind;
             return true;
         }
     }
