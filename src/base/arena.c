@@ -5,6 +5,11 @@
 #include <string.h>
 #include <sys/mman.h>
 
+enum {
+    LINE = 64,           /* a cache line, and a vector register of AVX-512 */
+    HUGE_PAGE = 2 << 20, /* bytes of a huge page on x86-64 and aarch64      */
+};
+
 bool loci_size_mul(size_t a, size_t b, size_t *out)
 {
     size_t r;
@@ -21,30 +26,44 @@ bool loci_size_add(size_t a, size_t b, size_t *out)
     return true;
 }
 
+/* bytes up to the next multiple of align (a power of two); false when that does not fit. */
+static bool round_up(size_t bytes, size_t align, size_t *out)
+{
+    if (!loci_size_add(bytes, align - 1, &bytes)) return false;
+    *out = bytes & ~(align - 1);
+    return true;
+}
+
+/* A plan too large for memory sticks at SIZE_MAX, which loci_alloc_aligned refuses: sizes in a
+ * plan come from a model's file, so this end is an error of the file and not of ours. */
 void *loci_arena_take(loci_arena *a, size_t n, size_t elem_size)
 {
-    assert(elem_size == 0 || n <= (SIZE_MAX - 63) / elem_size);
-    const size_t bytes = (n * elem_size + 63) & ~(size_t)63;
+    size_t bytes, end;
+    if (!loci_size_mul(n, elem_size, &bytes) || !round_up(bytes, LINE, &bytes) ||
+        !loci_size_add(a->used, bytes, &end))
+        end = SIZE_MAX;
+    assert(a->base == NULL || end <= a->size);
+    if (a->base && end > a->size) return NULL; /* without asserts: stop at once, write nowhere */
     void *p = a->base ? a->base + a->used : NULL;
-    assert(a->base == NULL || bytes <= a->size - a->used);
-    a->used += bytes;
+    a->used = end;
     return p;
 }
 
 void *loci_alloc_aligned(size_t bytes)
 {
-    static const size_t huge = (size_t)2 << 20;
-    const bool big = bytes >= huge;
-    const size_t align = big ? huge : 64;
-    if (bytes > SIZE_MAX - align) return NULL;
-    const size_t rounded = (bytes + align - 1) & ~(align - 1);
-    void *p = aligned_alloc(align, rounded ? rounded : align);
+    const bool is_huge = bytes >= HUGE_PAGE;
+    const size_t align = is_huge ? HUGE_PAGE : LINE;
+    size_t rounded;
+    if (bytes > PTRDIFF_MAX || !round_up(bytes ? bytes : 1, align, &rounded)) return NULL;
+    void *p = aligned_alloc(align, rounded);
     if (!p) return NULL;
-    /* Random access to tables of this size misses the TLB with small pages; a refusal is no
-     * failure, only slower. */
-    if (big) (void)madvise(p, rounded, MADV_HUGEPAGE);
-    memset(p, 0, rounded);
-    return p;
+    /* Scattered reads of tables this large miss the address cache with small pages.  A system
+     * that refuses only makes us slower. */
+    if (is_huge) (void)madvise(p, rounded, MADV_HUGEPAGE);
+    return memset(p, 0, rounded);
 }
 
-void loci_free_aligned(void *p) { free(p); }
+void loci_free_aligned(void *p)
+{
+    free(p);
+}

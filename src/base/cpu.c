@@ -1,42 +1,80 @@
-/* cpu.c - what this processor and its operating system can do, found at run time, so that one
- * binary runs on any machine and uses what is there. */
+/* cpu.c - what the machine at hand offers, asked at run time: instruction sets, cores, a clock.
+ * One binary runs on any machine and uses what is there. */
 #include "base/base.h"
 #include <sched.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+/* ---- instruction sets -------------------------------------------------------------- */
+
+#if defined(__x86_64__)
+/* Not every supported compiler knows F16C by name.  It uses the registers of AVX, so when AVX2
+ * is usable the processor's word is enough. */
+static bool has_f16c(void)
+{
+    unsigned a, b, c, d;
+    return __get_cpuid(1, &a, &b, &c, &d) && (c & (1u << 29));
+}
 
 unsigned loci_cpu_detect(void)
 {
     unsigned flags = 0;
-#if defined(__x86_64__)
-    /* The compiler's run-time checks ask the OS (XGETBV) as well as CPUID. */
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) flags |= LOCI_CPU_AVX2;
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
-        flags |= LOCI_CPU_AVX512;
-        if (__builtin_cpu_supports("avx512vnni")) flags |= LOCI_CPU_VNNI;
-        if (__builtin_cpu_supports("avx512bf16")) flags |= LOCI_CPU_BF16;
-        if (__builtin_cpu_supports("avx512vpopcntdq")) flags |= LOCI_CPU_VPOPCNT;
-    }
-#endif
+    /* These ask the operating system (XGETBV) as well as the processor. */
+    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") || !has_f16c()) return 0;
+    flags |= LOCI_CPU_AVX2;
+    if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") ||
+        !__builtin_cpu_supports("avx512dq") || !__builtin_cpu_supports("avx512vl"))
+        return flags;
+    flags |= LOCI_CPU_AVX512;
+    if (__builtin_cpu_supports("avx512vnni")) flags |= LOCI_CPU_VNNI;
+    if (__builtin_cpu_supports("avx512bf16")) flags |= LOCI_CPU_BF16;
+    if (__builtin_cpu_supports("avx512vpopcntdq")) flags |= LOCI_CPU_VPOPCNT;
     return flags;
 }
+#else
+unsigned loci_cpu_detect(void)
+{
+    return 0;
+}
+#endif
 
 loci_status loci_cpu_limit(const char *name, unsigned have, unsigned *flags, loci_error *err)
 {
-    if (strcmp(name, "native") == 0 || strcmp(name, "avx512") == 0) *flags = have;
-    else if (strcmp(name, "avx2") == 0) *flags = have & (unsigned)LOCI_CPU_AVX2;
-    else if (strcmp(name, "ref") == 0) *flags = 0;
+    static const unsigned avx2 = LOCI_CPU_AVX2;
+    static const unsigned avx512 =
+        LOCI_CPU_AVX2 | LOCI_CPU_AVX512 | LOCI_CPU_VNNI | LOCI_CPU_BF16 | LOCI_CPU_VPOPCNT;
+    if (strcmp(name, "ref") == 0)
+        *flags = 0;
+    else if (strcmp(name, "avx2") == 0)
+        *flags = have & avx2;
+    else if (strcmp(name, "avx512") == 0)
+        *flags = have & avx512;
+    else if (strcmp(name, "native") == 0)
+        *flags = have;
     else
-        return loci_fail(err, LOCI_EINVAL, "cpu \"%s\": expected native, avx512, avx2 or ref", name);
+        return loci_fail(err, LOCI_EINVAL, "cpu: expected ref, avx2, avx512 or native, found %.40s",
+                         name);
     return LOCI_OK;
 }
+
+/* ---- cores and clock --------------------------------------------------------------- */
 
 int loci_cpu_cores(void)
 {
     cpu_set_t set;
-    CPU_ZERO(&set);
+    /* Refused on machines with more processors than the set can hold. */
     if (sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0) return CPU_COUNT(&set);
     const long n = sysconf(_SC_NPROCESSORS_ONLN);
-    return n > 0 ? (int)n : 1;
+    return n > 0 && n <= INT32_MAX ? (int)n : 1;
+}
+
+double loci_seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t); /* cannot fail: the clock exists and t is ours */
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }

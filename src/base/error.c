@@ -7,7 +7,7 @@
 const char *loci_status_text(loci_status status)
 {
     switch (status) {
-#define X(name, value, text) \
+#define X(name, value, text)                                                                       \
     case LOCI_##name: return text;
         LOCI_STATUS_LIST(X)
 #undef X
@@ -17,7 +17,7 @@ const char *loci_status_text(loci_status status)
 
 loci_status loci_fail(loci_error *err, loci_status code, const char *fmt, ...)
 {
-    const int sys = errno;
+    const int sys = errno; /* before anything here can change it */
     if (!err || err->code != LOCI_OK) return code;
     va_list ap;
     err->code = code;
@@ -29,7 +29,8 @@ loci_status loci_fail(loci_error *err, loci_status code, const char *fmt, ...)
         char why[80];
         const size_t used = strlen(err->text);
         /* The GNU form returns the text; it may or may not use the buffer. */
-        snprintf(err->text + used, sizeof err->text - used, ": %s", strerror_r(sys, why, sizeof why));
+        snprintf(err->text + used, sizeof err->text - used, ": %s",
+                 strerror_r(sys, why, sizeof why));
     }
     /* File names and file contents end up here; the text must stay one harmless line. */
     for (char *c = err->text; *c; c++)

@@ -1,8 +1,10 @@
-/* random.c - xoshiro256** (Blackman, Vigna) seeded by splitmix64: public-domain algorithms, the
- * same stream on every machine.  And the clock. */
+/* random.c - one stream of random numbers per seed, the same on every machine.
+ *
+ * xoshiro256** (Blackman, Vigna) seeded by splitmix64 (Steele, Lea, Flood), both in the public
+ * domain.  Integers and loci_rng_unit are exact everywhere; loci_rng_normal goes through log and
+ * cos, whose last bit is the C library's. */
 #include "base/base.h"
 #include <math.h>
-#include <time.h>
 
 static uint64_t splitmix(uint64_t *x)
 {
@@ -12,7 +14,10 @@ static uint64_t splitmix(uint64_t *x)
     return z ^ (z >> 31);
 }
 
-static uint64_t rotl(uint64_t x, int k) { return (x << k) | (x >> (64 - k)); }
+static uint64_t rotl(uint64_t x, int k)
+{
+    return (x << k) | (x >> (64 - k));
+}
 
 void loci_rng_seed(loci_rng *r, uint64_t seed)
 {
@@ -43,7 +48,10 @@ uint32_t loci_rng_below(loci_rng *r, uint32_t n)
     return (uint32_t)(m >> 32);
 }
 
-double loci_rng_unit(loci_rng *r) { return (double)(loci_rng_u64(r) >> 11) * 0x1p-53; }
+double loci_rng_unit(loci_rng *r)
+{
+    return (double)(loci_rng_u64(r) >> 11) * 0x1p-53;
+}
 
 /* Box-Muller; the second value is thrown away so that every call costs the same two draws. */
 double loci_rng_normal(loci_rng *r)
@@ -52,17 +60,11 @@ double loci_rng_normal(loci_rng *r)
     return sqrt(-2.0 * log(u)) * cos(6.283185307179586 * v);
 }
 
+/* Both numbers pass through two rounds: neighbours of either give unrelated seeds. */
 uint64_t loci_rng_mix(uint64_t a, uint64_t b)
 {
     uint64_t x = a ^ rotl(b, 32) ^ 0x5851f42d4c957f2du;
     const uint64_t first = splitmix(&x);
     x ^= b;
     return first ^ splitmix(&x);
-}
-
-double loci_seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }

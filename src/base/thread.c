@@ -1,132 +1,244 @@
-/* thread.c - one pool of threads that share tiles of a job.
+/* thread.c - one pool of threads that share the tiles of a job.
  *
- * Workers sleep between jobs; a job is announced by a counter under a lock, tiles are taken from
- * an atomic counter, the caller works too.  A second caller waits for the first to finish. */
+ * A decode step is hundreds of jobs of some ten microseconds each, so what a job costs beyond
+ * its tiles decides.  Two choices follow:
+ *
+ *   - nobody waits for a sleeper: a job ends when its last tile does, whether or not every worker
+ *     has noticed that it began;
+ *   - workers look out for the next job a short while before they sleep.
+ *
+ * A worker may therefore arrive late, when the job it came for is over.  It must not take a tile
+ * of the next job with the function of this one.  All that decides is one word, the ticket:
+ *
+ *   bits 63..32  number of the job        bits 31..0  next tile, or CLOSED
+ *
+ * A tile is taken by compare-and-swap on the ticket, after fn, ctx and n_tiles were read; the
+ * caller closes the ticket before it changes those.  So a swap that succeeds proves that what was
+ * read belongs to this job.  All accesses are sequentially consistent: the few there are cost
+ * nothing beside a tile. */
 #include "base/base.h"
+#include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
-struct loci_pool {
-    int threads; /* workers, the caller included */
-    pthread_t *thread;
-    int started;
-    pthread_mutex_t caller; /* held for a whole job */
-    pthread_mutex_t lock;
-    pthread_cond_t begin, end;
-    /* under lock */
-    uint64_t job;
-    int busy;
-    bool stop;
-    /* set before a job is announced, read by workers after */
-    loci_tile_fn *fn;
-    void *ctx;
-    int n_tiles;
-    atomic_int next;
+enum {
+    MAX_THREADS = 1024,
+    /* Looks before sleeping: some 20 us, less than a sleep and a wake-up take together. */
+    SPINS = 1000
 };
+#define CLOSED UINT32_MAX
 
 typedef struct {
     loci_pool *pool;
-    int index;
-} worker_args;
+    int index; /* worker, 1 .. */
+    pthread_t thread;
+} worker;
 
-static void work(loci_pool *p, int worker)
+struct loci_pool {
+    int n_threads; /* the caller included */
+    int n_started; /* entries of workers[] that run */
+    int spins;
+    worker *workers;        /* (n_threads - 1) */
+    pthread_mutex_t caller; /* held for a whole job: one at a time */
+
+    _Atomic uint64_t ticket;
+    _Atomic(loci_tile_fn *) fn;
+    _Atomic(void *) ctx;
+    atomic_int n_tiles;
+    atomic_int n_done; /* tiles finished */
+
+    pthread_mutex_t lock;      /* guards what follows, and sleep against wake-up */
+    pthread_cond_t wake, done; /* a job began | a job ended */
+    int n_sleeping;
+    atomic_bool stop;
+};
+
+/* Tell the processor that this is a waiting loop: spares its sibling and the bus. */
+static inline void relax(void)
 {
-    for (int t; (t = atomic_fetch_add_explicit(&p->next, 1, memory_order_relaxed)) < p->n_tiles;)
-        p->fn(p->ctx, t, worker);
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#endif
+}
+
+static uint32_t job_of(uint64_t ticket)
+{
+    return (uint32_t)(ticket >> 32);
+}
+
+/* Take and run tiles of the job `ticket` speaks of until it has none left. */
+static void work(loci_pool *p, int index, uint64_t ticket)
+{
+    const uint32_t job = job_of(ticket);
+    loci_tile_fn *const fn = atomic_load(&p->fn);
+    void *const ctx = atomic_load(&p->ctx);
+    const int n_tiles = atomic_load(&p->n_tiles);
+
+    while (job_of(ticket) == job && (uint32_t)ticket < (uint32_t)n_tiles) {
+        if (!atomic_compare_exchange_weak(&p->ticket, &ticket, ticket + 1)) continue;
+        fn(ctx, (int)(uint32_t)ticket, index);
+        if (atomic_fetch_add(&p->n_done, 1) + 1 == n_tiles && index != 0) {
+            /* Under the lock, so that it cannot fall between the caller's look and its sleep. */
+            pthread_mutex_lock(&p->lock);
+            pthread_cond_signal(&p->done);
+            pthread_mutex_unlock(&p->lock);
+        }
+        ticket = atomic_load(&p->ticket);
+    }
+}
+
+/* ---- the worker's side ------------------------------------------------------------ */
+
+static bool is_idle(loci_pool *p, uint32_t seen)
+{
+    return job_of(atomic_load(&p->ticket)) == seen && !atomic_load(&p->stop);
+}
+
+/* Until there is a job other than `seen` or the pool closes. */
+static void await_job(loci_pool *p, uint32_t seen)
+{
+    for (int i = 0; i < p->spins; i++) {
+        if (!is_idle(p, seen)) return;
+        relax();
+    }
+    pthread_mutex_lock(&p->lock);
+    p->n_sleeping++;
+    while (is_idle(p, seen)) pthread_cond_wait(&p->wake, &p->lock);
+    p->n_sleeping--;
+    pthread_mutex_unlock(&p->lock);
 }
 
 static void *worker_main(void *arg)
 {
-    const worker_args a = *(worker_args *)arg;
-    loci_pool *p = a.pool;
-    free(arg);
-    uint64_t seen = 0;
-    pthread_mutex_lock(&p->lock);
+    const worker *w = arg;
+    loci_pool *p = w->pool;
+    uint32_t seen = 0; /* jobs count from 1 */
     for (;;) {
-        while (!p->stop && p->job == seen) pthread_cond_wait(&p->begin, &p->lock);
-        if (p->stop) break;
-        seen = p->job;
-        pthread_mutex_unlock(&p->lock);
-        work(p, a.index);
-        pthread_mutex_lock(&p->lock);
-        if (--p->busy == 0) pthread_cond_signal(&p->end);
+        await_job(p, seen);
+        if (atomic_load(&p->stop)) return NULL;
+        const uint64_t ticket = atomic_load(&p->ticket);
+        seen = job_of(ticket);
+        work(p, w->index, ticket);
     }
-    pthread_mutex_unlock(&p->lock);
-    return NULL;
+}
+
+/* ---- open and close ------------------------------------------------------------------ */
+
+/* Start the workers with all signals blocked: those belong to the program's own threads.
+ * Returns 0 or the error of pthread_create. */
+static int start_workers(loci_pool *p)
+{
+    sigset_t all, before;
+    int r = 0;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    while (p->n_started < p->n_threads - 1) {
+        worker *w = &p->workers[p->n_started];
+        w->pool = p;
+        w->index = p->n_started + 1;
+        if ((r = pthread_create(&w->thread, NULL, worker_main, w)) != 0) break;
+        p->n_started++;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return r;
 }
 
 loci_status loci_pool_open(loci_pool **out, int threads, loci_error *err)
 {
     *out = NULL;
-    if (threads < 0 || threads > 1024)
-        return loci_fail(err, LOCI_EINVAL, "threads: expected 0 (all cores) to 1024, found %d", threads);
+    if (threads < 0 || threads > MAX_THREADS)
+        return loci_fail(err, LOCI_EINVAL, "threads: expected 0 to %d, found %d", MAX_THREADS,
+                         threads);
+    const int cores = loci_cpu_cores();
+    if (threads == 0) threads = cores < MAX_THREADS ? cores : MAX_THREADS;
     loci_pool *p = calloc(1, sizeof *p);
     if (!p) return loci_fail(err, LOCI_ENOMEM, "no memory for a thread pool");
-    p->threads = threads ? threads : loci_cpu_cores();
+    p->n_threads = threads;
+    p->spins = threads <= cores ? SPINS : 0; /* else a waiting loop keeps a working one off */
     pthread_mutex_init(&p->caller, NULL);
     pthread_mutex_init(&p->lock, NULL);
-    pthread_cond_init(&p->begin, NULL);
-    pthread_cond_init(&p->end, NULL);
-    p->thread = calloc((size_t)p->threads, sizeof *p->thread);
-    for (int i = 1; p->thread && i < p->threads; i++) {
-        worker_args *a = malloc(sizeof *a);
-        if (a) *a = (worker_args){ p, i };
-        if (!a || pthread_create(&p->thread[p->started], NULL, worker_main, a) != 0) {
-            free(a);
-            loci_pool_close(p);
-            return loci_fail(err, LOCI_ENOMEM, "could not start thread %d of %d", i, threads);
-        }
-        p->started++;
+    pthread_cond_init(&p->wake, NULL);
+    pthread_cond_init(&p->done, NULL);
+    atomic_store(&p->ticket, CLOSED);
+
+    loci_status st = LOCI_OK;
+    p->workers = calloc((size_t)threads, sizeof *p->workers);
+    if (!p->workers) {
+        st = loci_fail(err, LOCI_ENOMEM, "no memory for %d threads", threads);
+    } else if ((errno = start_workers(p)) != 0) {
+        st = loci_fail(err, LOCI_EIO, "start thread %d of %d", p->n_started + 2, threads);
     }
-    if (!p->thread) {
+    if (st == LOCI_OK)
+        *out = p;
+    else
         loci_pool_close(p);
-        return loci_fail(err, LOCI_ENOMEM, "no memory for a thread pool");
-    }
-    *out = p;
-    return LOCI_OK;
+    return st;
 }
 
 void loci_pool_close(loci_pool *p)
 {
     if (!p) return;
     pthread_mutex_lock(&p->lock);
-    p->stop = true;
-    pthread_cond_broadcast(&p->begin);
+    atomic_store(&p->stop, true);
+    pthread_cond_broadcast(&p->wake);
     pthread_mutex_unlock(&p->lock);
-    for (int i = 0; i < p->started; i++) pthread_join(p->thread[i], NULL);
-    pthread_cond_destroy(&p->begin);
-    pthread_cond_destroy(&p->end);
+    for (int i = 0; i < p->n_started; i++) pthread_join(p->workers[i].thread, NULL);
+    pthread_cond_destroy(&p->wake);
+    pthread_cond_destroy(&p->done);
     pthread_mutex_destroy(&p->lock);
     pthread_mutex_destroy(&p->caller);
-    free(p->thread);
+    free(p->workers);
     free(p);
 }
 
-int loci_pool_threads(const loci_pool *p) { return p ? p->threads : 1; }
+int loci_pool_threads(const loci_pool *p)
+{
+    return p ? p->n_threads : 1;
+}
+
+/* ---- the caller's side ------------------------------------------------------------------ */
+
+/* Open the ticket of a new job and wake as many sleepers as there are tiles to share. */
+static void announce(loci_pool *p, int n_tiles, loci_tile_fn *fn, void *ctx)
+{
+    const uint32_t job = job_of(atomic_load(&p->ticket)) + 1;
+    atomic_store(&p->fn, fn);
+    atomic_store(&p->ctx, ctx);
+    atomic_store(&p->n_tiles, n_tiles);
+    atomic_store(&p->n_done, 0);
+    atomic_store(&p->ticket, (uint64_t)job << 32);
+
+    pthread_mutex_lock(&p->lock);
+    int n_wake = n_tiles - 1 < p->n_sleeping ? n_tiles - 1 : p->n_sleeping;
+    while (n_wake-- > 0) pthread_cond_signal(&p->wake);
+    pthread_mutex_unlock(&p->lock);
+}
+
+static void await_done(loci_pool *p, int n_tiles)
+{
+    for (int i = 0; i < p->spins; i++) {
+        if (atomic_load(&p->n_done) == n_tiles) return;
+        relax();
+    }
+    pthread_mutex_lock(&p->lock);
+    while (atomic_load(&p->n_done) < n_tiles) pthread_cond_wait(&p->done, &p->lock);
+    pthread_mutex_unlock(&p->lock);
+}
 
 void loci_pool_run(loci_pool *p, int n_tiles, loci_tile_fn *fn, void *ctx)
 {
-    if (!p || p->started == 0 || n_tiles <= 1) {
-        /* Worker 0 belongs to one caller at a time here too: its scratch is shared. */
-        if (p) pthread_mutex_lock(&p->caller);
+    /* Also a serial job has the pool to itself: scratch by worker may outlive a job. */
+    if (p) pthread_mutex_lock(&p->caller);
+    if (!p || p->n_started == 0 || n_tiles <= 1) {
         for (int t = 0; t < n_tiles; t++) fn(ctx, t, 0);
-        if (p) pthread_mutex_unlock(&p->caller);
-        return;
+    } else {
+        announce(p, n_tiles, fn, ctx);
+        const uint64_t ticket = atomic_load(&p->ticket);
+        work(p, 0, ticket);
+        await_done(p, n_tiles);
+        atomic_store(&p->ticket, ((uint64_t)job_of(ticket) << 32) | CLOSED);
     }
-    pthread_mutex_lock(&p->caller);
-    p->fn = fn;
-    p->ctx = ctx;
-    p->n_tiles = n_tiles;
-    atomic_store_explicit(&p->next, 0, memory_order_relaxed);
-    pthread_mutex_lock(&p->lock);
-    p->busy = p->started;
-    p->job++;
-    pthread_cond_broadcast(&p->begin);
-    pthread_mutex_unlock(&p->lock);
-    work(p, 0);
-    pthread_mutex_lock(&p->lock);
-    while (p->busy > 0) pthread_cond_wait(&p->end, &p->lock);
-    pthread_mutex_unlock(&p->lock);
-    pthread_mutex_unlock(&p->caller);
+    if (p) pthread_mutex_unlock(&p->caller);
 }
