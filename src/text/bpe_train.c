@@ -8,8 +8,13 @@
  * take O(n log n) for n bytes of different words.
  *
  * The order is that of the public library: higher count first, then the smaller pair of
- * ids; two ways to one string share the token.  One exception keeps our promise that text
- * never becomes a special: a pair that spells a special's name is left alone. */
+ * ids.  One exception keeps our promise that text never becomes a special: a pair that
+ * spells a special's name is left alone.
+ *
+ * A string is never made from two different pairs: while both its ends stay borders between
+ * symbols, what happens inside depends on its bytes alone.  So each merge gives a new token,
+ * and all places of a pair come into being in one round, the one that makes its younger
+ * part. */
 #include <stdlib.h>
 #include <string.h>
 #include "base/base.h"
@@ -36,9 +41,8 @@ typedef struct {
 
 typedef struct {
     uint32_t pair;       /* left << 16 | right */
-    uint32_t head, tail; /* places of this round, not in the heap yet */
+    uint32_t head, tail; /* places of this round, until the heap has them */
     int64_t count;
-    uint32_t merge; /* its merge, if it was done already */
 } pair_info;
 
 typedef struct {
@@ -149,7 +153,7 @@ static uint32_t pair_index(run *r, int32_t left, int32_t right)
     for (; r->slot[i] != 0; i = (i + 1) & mask)
         if (r->pair[r->slot[i] - 1].pair == pair) return r->slot[i] - 1;
     r->slot[i] = ++r->n_pairs;
-    r->pair[r->n_pairs - 1] = (pair_info){ pair, NONE, NONE, 0, NONE };
+    r->pair[r->n_pairs - 1] = (pair_info){ pair, NONE, NONE, 0 };
     return r->n_pairs - 1;
 }
 
@@ -334,7 +338,8 @@ static bool merge_at(run *r, uint32_t place, int32_t left, int32_t right, int32_
     return s->next == NONE || pair_appears(r, place);
 }
 
-/* Id of the two tokens in a row, added if no token has these bytes yet; NONE: no memory. */
+/* Id of the two tokens in a row, new unless they spell a special; LOCI_BYTES_MAP_NONE: no
+ * memory. */
 static int64_t joined_token(run *r, uint32_t left, uint32_t right)
 {
     const loci_bytes_map *t = &r->tokens;
@@ -348,17 +353,13 @@ static int64_t joined_token(run *r, uint32_t left, uint32_t right)
     return id;
 }
 
-static bool record_merge(run *r, uint32_t k, uint32_t left, uint32_t right, uint32_t id)
+static bool record_merge(run *r, uint32_t left, uint32_t right, uint32_t id)
 {
     void *merge = r->merge;
     const bool ok = reserve(&merge, &r->merge_cap, r->n_merges, sizeof *r->merge);
     r->merge = merge;
-    if (!ok) return false;
-    /* A pair that new places brought back counts from its last time. */
-    if (r->pair[k].merge != NONE) r->merge[r->pair[k].merge].id = 0;
-    r->pair[k].merge = (uint32_t)r->n_merges;
-    r->merge[r->n_merges++] = (loci_merge){ (uint16_t)left, (uint16_t)right, (uint16_t)id };
-    return true;
+    if (ok) r->merge[r->n_merges++] = (loci_merge){ (uint16_t)left, (uint16_t)right, (uint16_t)id };
+    return ok;
 }
 
 static bool merge_candidate(run *r, candidate c)
@@ -367,22 +368,13 @@ static bool merge_candidate(run *r, candidate c)
     const int64_t id = joined_token(r, left, right);
     if (id == LOCI_BYTES_MAP_NONE) return false;
     if (id >= LOCI_TOK_SPECIALS) {
-        if (!record_merge(r, c.pair, left, right, (uint32_t)id)) return false;
+        if (!record_merge(r, left, right, (uint32_t)id)) return false;
         for (uint32_t i = c.head; i != NONE; i = r->node[i].next)
             if (!merge_at(r, r->node[i].place, (int32_t)left, (int32_t)right, (int32_t)id))
                 return false;
     }
     nodes_give(r, c.head);
     return queue_touched(r);
-}
-
-/* Drop merges that were taken back. */
-static void compact_merges(run *r)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < r->n_merges; i++)
-        if (r->merge[i].id != 0) r->merge[n++] = r->merge[i];
-    r->n_merges = n;
 }
 
 static void run_free(run *r)
@@ -414,7 +406,6 @@ loci_status loci_bpe_trainer_finish(loci_bpe_trainer *b, int vocab,
         if (progress != NULL) progress(ctx, (int)r.tokens.n, vocab);
     }
     if (ok) {
-        compact_merges(&r);
         st = loci_tokenizer_build(out, &r.tokens, r.merge, r.n_merges, "trainer", err);
     } else {
         st = loci_fail(err, LOCI_ENOMEM, "trainer: no memory for %u different words", b->words.n);
