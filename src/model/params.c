@@ -23,11 +23,12 @@ typedef struct {
 
 /* How a tensor starts and what may be done to it. */
 typedef enum {
-    MATRIX, /* uniform +-1/sqrt(cols) */
+    MATRIX, /* NORMAL 1/sqrt(cols): keeps the scale of its input */
+    HALVED, /* half of that: the encoder's residual branches */
     CLOSED, /* a matrix that starts at 0: its block starts as the identity */
     NEARLY, /* a matrix that starts near 0: NORMAL .01 */
     TABLE,  /* looked up by index, no decay, f32 */
-    VECTOR, /* uniform, no decay, f32 */
+    VECTOR, /* 0, no decay, f32 */
     SCALAR, /* CONST, no decay, f32 */
 } kind;
 
@@ -35,13 +36,15 @@ static void tensor(const block *b, const char *name, size_t offset, int rows, in
                    float value)
 {
     static const loci_init init[] = {
-        [MATRIX] = LOCI_INIT_UNIFORM, [CLOSED] = LOCI_INIT_ZERO,    [NEARLY] = LOCI_INIT_NORMAL,
-        [TABLE] = LOCI_INIT_NORMAL,   [VECTOR] = LOCI_INIT_UNIFORM, [SCALAR] = LOCI_INIT_CONST
+        [MATRIX] = LOCI_INIT_NORMAL, [HALVED] = LOCI_INIT_NORMAL, [CLOSED] = LOCI_INIT_ZERO,
+        [NEARLY] = LOCI_INIT_NORMAL, [TABLE] = LOCI_INIT_NORMAL,  [VECTOR] = LOCI_INIT_ZERO,
+        [SCALAR] = LOCI_INIT_CONST
     };
+    const float spread = 1.0f / sqrtf((float)cols);
     loci_param_info p = { .offset = b->offset + offset, .rows = rows, .cols = cols };
     p.init = k == TABLE && value == 0.0f ? LOCI_INIT_ZERO : init[k];
-    p.value = k == NEARLY ? 0.01f : value;
-    p.decay = p.quantise = k == MATRIX || k == CLOSED || k == NEARLY;
+    p.value = k == MATRIX ? spread : k == HALVED ? 0.5f * spread : k == NEARLY ? 0.01f : value;
+    p.decay = p.quantise = k == MATRIX || k == HALVED || k == CLOSED || k == NEARLY;
     p.ingest = b->ingest;
     const int n = b->index < 0
                       ? snprintf(p.name, sizeof p.name, "%s%s", b->prefix, name)
@@ -72,9 +75,9 @@ static void declare_encoder(const block *b, const loci_hparams *hp)
     tensor(b, "pos", AT(pos), hp->chunk, e, TABLE, 0.02f);
     tensor(b, "cls", AT(cls), M, e, TABLE, 0.05f);
     tensor(b, "qkv", AT(qkv), 3 * e, e, MATRIX, 0);
-    tensor(b, "o", AT(o), e, e, MATRIX, 0);
+    tensor(b, "o", AT(o), e, e, HALVED, 0);
     tensor(b, "up", AT(up), m, e, MATRIX, 0);
-    tensor(b, "down", AT(down), e, m, MATRIX, 0);
+    tensor(b, "down", AT(down), e, m, HALVED, 0);
     tensor(b, "landmark", AT(landmark), hp->d_landmark, e, MATRIX, 0);
     tensor(b, "bias_w", AT(bias_w), 1, M * e, VECTOR, 0);
     tensor(b, "bias_b", AT(bias_b), 1, 1, SCALAR, 0);

@@ -427,6 +427,10 @@ static loci_status task_item(loci_item *it, loci_item_maker *m, const loci_train
     loci_status st = loci_task_make(&task, &o, err);
     if (st != LOCI_OK) return st;
     const bool separate = loci_rng_unit(rng) < (double)p->separate;
+    if (task.n_facts > LOCI_TASK_MAX_FACTS) { /* families with several facts a key: draw again */
+        loci_task_free(&task);
+        return LOCI_OK;
+    }
     const int n_q = encode_questions(m, &task, p->seq_len * 6 / 10, span, err);
     if (n_q < 0) st = (loci_status)n_q;
     int room = p->seq_len - 1;
