@@ -51,6 +51,8 @@ LOCI_API loci_status loci_bank_list(const loci_bank *b, loci_bank_visit_fn *visi
 typedef struct {
     int64_t blocks, bytes, bad_blocks;
     char first_bad[300]; /* file, block, offset of the first bad one; "" if none */
+    int64_t leftovers;   /* files of a killed writer: no error, the next writer removes them */
+    char first_leftover[64];
 } loci_bank_verify_report;
 /* Check every checksum and every invariant.  Needs no engine and no model.  LOCI_EFORMAT when
  * something is bad (the report is filled in all the same). */

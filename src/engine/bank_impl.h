@@ -1,0 +1,71 @@
+/* bank_impl.h - an open bank from the inside, for those who fill it (ingest.c) and search it. */
+#ifndef LOCI_BANK_IMPL_H
+#define LOCI_BANK_IMPL_H
+
+#include "engine/segment_impl.h"
+
+#define LOCI_CATALOG_FILE "catalog.sqlite"
+#define LOCI_LOCK_FILE    "writer.lock"
+
+/* What loci_bank_open read: one snapshot of the catalogue.  A bank opened for writing takes a new
+ * snapshot after each commit (loci_bank_reload); whoever borrows from it - searchers, document
+ * rows - must be gone by then.  Reading from several threads is fine. */
+struct loci_bank {
+    loci_engine *engine; /* borrowed */
+    const loci_vfs *vfs;
+    char *dir;
+    loci_bank_mode mode;
+    loci_catalog *catalog;
+    loci_segment_shape shape;
+    loci_doc_row *doc; /* (n_docs) by sequence */
+    int64_t n_docs;
+    int64_t *doc_first;   /* (n_docs + 1) index of a document's first chunk in the bank */
+    int32_t *doc_segment; /* (n_docs) index into segment */
+    loci_segment_row *segment_row;
+    loci_segment **segment; /* (n_segments), same order */
+    int64_t n_segments;
+    uint64_t *code; /* (chunks, M, 2) of live documents, 64-byte aligned */
+    int64_t chunks, tokens, text_bytes;
+};
+
+/* ---- for ingest ---------------------------------------------------------------------------- */
+/* Id, file name and path of the next segment; nothing is written.  A name is never used twice. */
+loci_status loci_bank_new_segment(loci_bank *b, loci_segment_row *row, char *path, size_t path_size,
+                                  loci_error *err);
+/* Unlink files that a commit has dropped and free the list (NULL is fine).  One that cannot be
+ * unlinked is a leftover for the next writer. */
+void loci_bank_drop_files(loci_bank *b, char **files);
+/* Take the catalogue's state anew after a commit.  On failure the bank is as before. */
+loci_status loci_bank_reload(loci_bank *b, loci_error *err);
+
+/* ---- for search ---------------------------------------------------------------------------- */
+/* Which document holds chunk `index` (0 <= index < b->chunks) of the bank. */
+int64_t loci_bank_doc_of(const loci_bank *b, int64_t index);
+typedef struct {
+    int64_t hits, misses;
+} loci_searcher_counts;
+loci_searcher_counts loci_searcher_cache(const loci_searcher *s); /* of the decoded chunks */
+
+/* ---- catalog.c, beyond engine.h -------------------------------------------------------------- */
+/* Between these two all reads of the catalogue see one state, and no writer can commit: so the
+ * segment files of that state cannot go away.  Keep it short. */
+loci_status loci_catalog_begin(loci_catalog *c, loci_error *err);
+void loci_catalog_end(loci_catalog *c);
+loci_status loci_catalog_next_segment(loci_catalog *c, int64_t *id, loci_error *err);
+loci_status loci_catalog_fingerprint(loci_catalog *c, uint8_t out[16], loci_error *err);
+/* SQLite's own integrity check. */
+loci_status loci_catalog_verify(loci_catalog *c, loci_error *err);
+/* "seg-000001.loci" for id 1, and longer numbers: no other file is ever opened or unlinked. */
+enum { LOCI_SEGMENT_NAME = 64 };
+void loci_segment_name(char out[LOCI_SEGMENT_NAME], int64_t id);
+/* A segment's name that none of the rows (by id) has. */
+bool loci_segment_is_leftover(const char *file, const loci_segment_row *rows, int64_t n);
+/* The row of an id among rows sorted by id, or NULL. */
+const loci_segment_row *loci_segment_row_find(const loci_segment_row *rows, int64_t n, int64_t id);
+/* Every document inside its segment, no two on the same chunk.  doc_segment (n_docs) or NULL
+ * receives indices into segs.  LOCI_EFORMAT names the document. */
+loci_status loci_catalog_check_rows(const char *dir, const loci_doc_row *docs, int64_t n_docs,
+                                    const loci_segment_row *segs, int64_t n_segs,
+                                    int32_t *doc_segment, loci_error *err);
+
+#endif

@@ -1,0 +1,206 @@
+/* catalog_commit.c - one transaction makes a segment and its documents visible.
+ *
+ *   old state --BEGIN IMMEDIATE, rows, COMMIT--> new state --caller unlinks dropped files-->
+ *
+ * SQLite's commit is the only moment of change: before it the old documents are read from the old
+ * segments, after it the new ones, and no file that either state needs is touched in between. */
+#include "engine/catalog_impl.h"
+#include <stdlib.h>
+
+static loci_status insert_segment(loci_catalog *c, const loci_segment_row *s, loci_error *err)
+{
+    sqlite3_stmt *q = NULL;
+    loci_status st = loci_sql_prepare(c, &q, "INSERT INTO segment VALUES (?1, ?2, ?3, ?4)", err);
+    if (st == LOCI_OK) {
+        sqlite3_bind_int64(q, 1, s->id);
+        sqlite3_bind_text(q, 2, s->file, -1, SQLITE_STATIC);
+        sqlite3_bind_int64(q, 3, s->bytes);
+        sqlite3_bind_int64(q, 4, s->chunks);
+        st = loci_sql_done(c, q, "insert segment", err);
+    }
+    sqlite3_finalize(q);
+    if (st == LOCI_OK) st = loci_sql_prepare(c, &q, "UPDATE meta SET last_segment = ?1", err);
+    if (st != LOCI_OK) return st;
+    sqlite3_bind_int64(q, 1, s->id);
+    st = loci_sql_done(c, q, "update meta", err);
+    sqlite3_finalize(q);
+    return st;
+}
+
+static void bind_doc(sqlite3_stmt *q, const loci_doc_row *d)
+{
+    sqlite3_bind_int64(q, 1, d->sequence);
+    sqlite3_bind_text(q, 2, d->name, -1, SQLITE_STATIC);
+    sqlite3_bind_blob64(q, 3, d->path, strlen(d->path), SQLITE_STATIC); /* may be no UTF-8 */
+    sqlite3_bind_int64(q, 4, d->bytes);
+    sqlite3_bind_int64(q, 5, d->tokens);
+    sqlite3_bind_int64(q, 6, d->mtime_ns);
+    sqlite3_bind_int64(q, 7, d->chunks);
+    sqlite3_bind_blob(q, 8, d->hash, sizeof d->hash, SQLITE_STATIC);
+    sqlite3_bind_int64(q, 9, d->file_bytes);
+    sqlite3_bind_int64(q, 10, d->segment);
+    sqlite3_bind_int64(q, 11, d->first_chunk);
+    sqlite3_bind_text(q, 12, d->encoding, -1, SQLITE_STATIC);
+}
+
+/* Each document takes the place of an older one of its name, at the end of the sequence. */
+static loci_status insert_docs(loci_catalog *c, loci_doc_row *docs, int64_t n, loci_error *err)
+{
+    sqlite3_stmt *drop = NULL, *ins = NULL, *last = NULL;
+    int64_t sequence = 0;
+    loci_status st = loci_sql_int(c, "SELECT last_sequence FROM meta", &sequence, err);
+    if (st == LOCI_OK) st = loci_sql_prepare(c, &drop, "DELETE FROM document WHERE name = ?1", err);
+    if (st == LOCI_OK)
+        st = loci_sql_prepare(c, &ins,
+                              "INSERT INTO document (" LOCI_DOC_COLUMNS ") VALUES "
+                              "(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+                              err);
+    for (int64_t i = 0; i < n && st == LOCI_OK; i++) {
+        docs[i].id = docs[i].sequence = ++sequence;
+        sqlite3_bind_text(drop, 1, docs[i].name, -1, SQLITE_STATIC);
+        st = loci_sql_done(c, drop, "drop document", err);
+        if (st != LOCI_OK) break;
+        bind_doc(ins, &docs[i]);
+        st = loci_sql_done(c, ins, "insert document", err);
+    }
+    if (st == LOCI_OK) st = loci_sql_prepare(c, &last, "UPDATE meta SET last_sequence = ?1", err);
+    if (st == LOCI_OK) {
+        sqlite3_bind_int64(last, 1, sequence);
+        st = loci_sql_done(c, last, "update meta", err);
+    }
+    sqlite3_finalize(drop);
+    sqlite3_finalize(ins);
+    sqlite3_finalize(last);
+    return st;
+}
+
+static loci_status touch_docs(loci_catalog *c, const loci_doc_row *touch, int64_t n,
+                              loci_error *err)
+{
+    sqlite3_stmt *q = NULL;
+    loci_status st = loci_sql_prepare(c, &q,
+                                      "UPDATE document SET mtime_ns = ?2, file_bytes = ?3, "
+                                      "path = ?4 WHERE name = ?1",
+                                      err);
+    for (int64_t i = 0; i < n && st == LOCI_OK; i++) {
+        sqlite3_bind_text(q, 1, touch[i].name, -1, SQLITE_STATIC);
+        sqlite3_bind_int64(q, 2, touch[i].mtime_ns);
+        sqlite3_bind_int64(q, 3, touch[i].file_bytes);
+        sqlite3_bind_blob64(q, 4, touch[i].path, strlen(touch[i].path), SQLITE_STATIC);
+        st = loci_sql_done(c, q, "update document", err);
+    }
+    sqlite3_finalize(q);
+    return st;
+}
+
+#define DEAD "FROM segment WHERE id NOT IN (SELECT segment FROM document)"
+
+/* Forget segments without documents; *files (NULL-terminated) are theirs. */
+static loci_status drop_segments(loci_catalog *c, char ***files, loci_error *err)
+{
+    int64_t count = 0, n = 0;
+    sqlite3_stmt *q = NULL;
+    loci_status st = loci_sql_int(c, "SELECT count(*) " DEAD, &count, err);
+    if (st != LOCI_OK) return st;
+    *files = calloc((size_t)count + 1, sizeof **files);
+    if (!*files)
+        return loci_fail(err, LOCI_ENOMEM, "no memory for %lld file names", (long long)count);
+    st = loci_sql_prepare(c, &q, "SELECT id " DEAD, err);
+    while (st == LOCI_OK && n < count && sqlite3_step(q) == SQLITE_ROW) {
+        char file[LOCI_SEGMENT_NAME];
+        loci_segment_name(file, sqlite3_column_int64(q, 0));
+        if (!((*files)[n++] = strdup(file)))
+            st = loci_fail(err, LOCI_ENOMEM, "no memory for a name");
+    }
+    sqlite3_finalize(q);
+    return st == LOCI_OK && count > 0 ? loci_sql_run(c, "DELETE " DEAD, err) : st;
+}
+
+static loci_status check_input(const loci_catalog *c, const loci_segment_row *seg,
+                               const loci_doc_row *docs, int64_t n, loci_error *err)
+{
+    char file[LOCI_SEGMENT_NAME];
+    if (seg) loci_segment_name(file, seg->id);
+    if (seg && (seg->id < 1 || seg->chunks < 0 || strcmp(seg->file, file) != 0))
+        return loci_fail(err, LOCI_EINVAL, "%s: segment %lld, file %s", c->dir, (long long)seg->id,
+                         seg->file);
+    for (int64_t i = 0; i < n; i++) {
+        const loci_doc_row *d = &docs[i];
+        if (!d->name || !*d->name || !d->path || d->chunks < 0 || d->first_chunk < 0 ||
+            (seg && d->segment == seg->id &&
+             (d->chunks > seg->chunks || d->first_chunk > seg->chunks - d->chunks)))
+            return loci_fail(err, LOCI_EINVAL,
+                             "%s: document %s: chunks %lld..+%lld of segment %lld", c->dir,
+                             d->name ? d->name : "?", (long long)d->first_chunk,
+                             (long long)d->chunks, (long long)d->segment);
+    }
+    return LOCI_OK;
+}
+
+static void free_names(char ***files)
+{
+    for (char **f = *files; f && *f; f++) free(*f);
+    free(*files);
+    *files = NULL;
+}
+
+/* COMMIT; when it fails the transaction is undone - or, rarely, has taken place and only the sync
+ * of the folder behind it failed.  Then the caller must not unlink its segment, which the
+ * catalogue now names, nor the dropped ones, which a power loss could bring back: that is done
+ * with LOCI_OK and no names, and the next writer removes what is left over. */
+static loci_status commit(loci_catalog *c, const loci_segment_row *seg, char ***files,
+                          loci_error *err)
+{
+    loci_error local = { 0 };
+    int64_t last = 0;
+    const loci_status st = loci_sql_run(c, "COMMIT", &local);
+    if (st == LOCI_OK) return LOCI_OK;
+    free_names(files);
+    if (!sqlite3_get_autocommit(c->db))
+        loci_sql_run(c, "ROLLBACK", NULL);
+    else if (seg && loci_sql_int(c, "SELECT last_segment FROM meta", &last, NULL) == LOCI_OK &&
+             last == seg->id)
+        return LOCI_OK;
+    return loci_fail(err, st, "%s", local.text);
+}
+
+loci_status loci_catalog_commit(loci_catalog *c, const loci_segment_row *seg, loci_doc_row *docs,
+                                int64_t n_docs, const loci_doc_row *touch, int64_t n_touch,
+                                char ***unlink_files, loci_error *err)
+{
+    *unlink_files = NULL;
+    loci_status st = check_input(c, seg, docs, n_docs, err);
+    if (st == LOCI_OK) st = loci_sql_run(c, "BEGIN IMMEDIATE", err);
+    if (st != LOCI_OK) return st;
+    if (seg) st = insert_segment(c, seg, err);
+    if (st == LOCI_OK) st = insert_docs(c, docs, n_docs, err);
+    if (st == LOCI_OK) st = touch_docs(c, touch, n_touch, err);
+    if (st == LOCI_OK) st = drop_segments(c, unlink_files, err);
+    if (st == LOCI_OK) return commit(c, seg, unlink_files, err);
+    loci_sql_run(c, "ROLLBACK", NULL);
+    free_names(unlink_files);
+    return st;
+}
+
+loci_status loci_catalog_verify(loci_catalog *c, loci_error *err)
+{
+    sqlite3_stmt *q = NULL;
+    loci_status st = loci_sql_prepare(c, &q, "PRAGMA integrity_check(1)", err);
+    if (st != LOCI_OK) return st;
+    int rc = sqlite3_step(q);
+    const char *text = rc == SQLITE_ROW ? (const char *)sqlite3_column_text(q, 0) : NULL;
+    if (!text)
+        st = loci_sql_fail(c, rc, "integrity check", err);
+    else if (strcmp(text, "ok") != 0)
+        st = loci_catalog_bad(c, text, err);
+    sqlite3_finalize(q);
+    if (st == LOCI_OK) st = loci_sql_prepare(c, &q, "PRAGMA foreign_key_check", err);
+    if (st != LOCI_OK) return st;
+    rc = sqlite3_step(q);
+    if (rc == SQLITE_ROW)
+        st = loci_catalog_bad(c, "a document names a segment that is not there", err);
+    else if (rc != SQLITE_DONE)
+        st = loci_sql_fail(c, rc, "foreign key check", err);
+    sqlite3_finalize(q);
+    return st;
+}

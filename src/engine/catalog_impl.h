@@ -1,0 +1,32 @@
+/* catalog_impl.h - what the three files of the catalogue share: the connection, SQLite calls with
+ * our errors.
+ *
+ *   catalog.c   open, lock, state      catalog_rows.c   read      catalog_commit.c   write */
+#ifndef LOCI_CATALOG_IMPL_H
+#define LOCI_CATALOG_IMPL_H
+
+#include "engine/bank_impl.h"
+#include <sqlite3.h>
+
+struct loci_catalog {
+    sqlite3 *db;
+    char *dir;
+    loci_file lock; /* fd -1 when reading */
+};
+
+/* The order in which documents are read and written. */
+#define LOCI_DOC_COLUMNS                                                                           \
+    "sequence, name, path, bytes, tokens, mtime_ns, chunks, hash, file_bytes, segment, "           \
+    "first_chunk, encoding"
+
+/* A failure of SQLite as ours: EIO with the system's errno, EBUSY, ENOMEM, else EFORMAT. */
+loci_status loci_sql_fail(const loci_catalog *c, int rc, const char *step, loci_error *err);
+loci_status loci_catalog_bad(const loci_catalog *c, const char *what, loci_error *err);
+loci_status loci_sql_run(loci_catalog *c, const char *sql, loci_error *err);
+loci_status loci_sql_prepare(loci_catalog *c, sqlite3_stmt **st, const char *sql, loci_error *err);
+/* Step a statement that gives no row, and make it ready again. */
+loci_status loci_sql_done(loci_catalog *c, sqlite3_stmt *st, const char *what, loci_error *err);
+/* The one number that a query gives. */
+loci_status loci_sql_int(loci_catalog *c, const char *sql, int64_t *out, loci_error *err);
+
+#endif

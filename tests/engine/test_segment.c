@@ -1,0 +1,538 @@
+/* Goal: what a segment file gives back is what was written, and a file that is not whole is
+ * refused with the place named, whatever byte of it is wrong or missing.
+ *
+ * Method: round trips at sizes around a group; a small file cut at every length and with a bit
+ * flipped in every byte; files with valid checksums and impossible fields; a full disk, short
+ * writes and I/O errors at every call of the writer. */
+#include "bank_test.h"
+#include <errno.h>
+#include <xxhash.h>
+
+static const loci_segment_shape big = { 2, 128, 128, 2, { 1, 2, 3 } };
+static const loci_segment_shape tiny = { 1, 8, 4, 4, { 9 } };
+
+static void write_segment(const char *path, const loci_segment_shape *s, int64_t chunks)
+{
+    loci_error err;
+    loci_segment_writer *w;
+    test_chunk *c = malloc(sizeof *c);
+    int64_t bytes;
+    OK(loci_segment_create(&w, NULL, path, s, &err));
+    for (int64_t i = 0; i < chunks; i++) {
+        chunk_make(c, s, SEED, i);
+        OK(loci_segment_append(w, &c->record, &err));
+    }
+    assert_int_equal(loci_segment_chunks(w), chunks);
+    OK(loci_segment_finish(w, &bytes, &err));
+    struct stat st;
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_size, bytes);
+    assert_int_equal(st.st_mode & 0777, 0600);
+    loci_segment_writer_close(w);
+    free(c);
+}
+
+/* ---- round trip ---------------------------------------------------------------------------------- */
+static void check_chunk(loci_segment *seg, const loci_segment_shape *s, int64_t i, test_chunk *c)
+{
+    loci_error err;
+    loci_chunk_view v;
+    uint64_t code[MAX_M * 2];
+    const int half = s->d_content / 2;
+    chunk_make(c, s, SEED, i);
+    const loci_chunk_record *r = &c->record;
+    OK(loci_segment_chunk(seg, i, true, &v, &err));
+    assert_int_equal(v.n_tokens, r->n_tokens);
+    assert_true(v.bias == r->bias);
+    assert_int_equal(v.byte_start, r->byte_start);
+    assert_int_equal(v.line_start, r->line_start);
+    for (int m = 0; m < s->n_landmarks; m++)
+        assert_row_close(r->landmark + m * s->d_landmark, v.landmark + m * s->d_landmark,
+                         v.landmark_scale[m], s->d_landmark);
+    for (int row = 0; row < 128; row++) {
+        if (row < 2 * r->n_tokens)
+            assert_row_close(r->content + row * half, v.content + row * half, v.content_scale[row],
+                             half);
+        else
+            for (int k = 0; k < half; k++) assert_int_equal(v.content[row * half + k], 0);
+    }
+    for (int t = 0; t < 64; t++) {
+        const uint8_t *p = (const uint8_t *)v.ids + t * s->id_bytes;
+        const int32_t id = s->id_bytes == 2 ? p[0] | p[1] << 8 : (int32_t)get_u32(p);
+        assert_int_equal(id, t < r->n_tokens ? r->ids[t] : LOCI_TOK_PAD);
+    }
+    OK(loci_segment_codes(seg, i, 1, code, &err));
+    assert_memory_equal(code, r->code, (size_t)s->n_landmarks * 16);
+}
+
+static void test_round_trip(void **state)
+{
+    static const int64_t sizes[] = { 0, 1, 255, 256, 257, 700 };
+    (void)state;
+    char dir[64], path[128];
+    loci_error err;
+    scratch_make(dir);
+    test_chunk *c = malloc(sizeof *c);
+    for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++) {
+        const loci_segment_shape *s = k % 2 ? &big : &tiny;
+        loci_segment *seg;
+        int64_t blocks, bad;
+        char first[300];
+        snprintf(path, sizeof path, "%s/%zu.loci", dir, k);
+        write_segment(path, s, sizes[k]);
+        OK(loci_segment_open(&seg, path, s, &err));
+        assert_int_equal(loci_segment_count(seg), sizes[k]);
+        for (int64_t i = 0; i < sizes[k]; i++) check_chunk(seg, s, i, c);
+        uint64_t *code = malloc((size_t)(sizes[k] + 1) * 32);
+        OK(loci_segment_codes(seg, 0, sizes[k], code, &err)); /* across groups */
+        for (int64_t i = 0; i < sizes[k]; i++) {
+            chunk_make(c, s, SEED, i);
+            assert_memory_equal(code + i * 2 * s->n_landmarks, c->code,
+                                (size_t)s->n_landmarks * 16);
+        }
+        free(code);
+        loci_chunk_view v;
+        err = (loci_error){ 0 };
+        assert_int_equal(loci_segment_chunk(seg, sizes[k], true, &v, &err), LOCI_EINVAL);
+        assert_int_equal(loci_segment_chunk(seg, -1, true, &v, NULL), LOCI_EINVAL);
+        assert_int_equal(loci_segment_codes(seg, 1, sizes[k], NULL, NULL), LOCI_EINVAL);
+        loci_segment_close(seg);
+        OK(loci_segment_verify(path, &blocks, &bad, first, sizeof first, &err));
+        assert_int_equal(bad, 0);
+        assert_int_equal(blocks, 2 + 10 * ((sizes[k] + 255) / 256));
+    }
+    free(c);
+    scratch_remove(dir);
+}
+
+static void test_same_bytes(void **state)
+{
+    (void)state;
+    char dir[64], a[128], b[128], *x, *y;
+    size_t n, m;
+    loci_error err;
+    scratch_make(dir);
+    snprintf(a, sizeof a, "%s/a", dir);
+    snprintf(b, sizeof b, "%s/b", dir);
+    write_segment(a, &big, 300);
+    write_segment(b, &big, 300);
+    OK(loci_file_load(NULL, a, 1 << 28, &x, &n, &err));
+    OK(loci_file_load(NULL, b, 1 << 28, &y, &m, &err));
+    assert_int_equal(n, m);
+    assert_memory_equal(x, y, n);
+    free(x);
+    free(y);
+    scratch_remove(dir);
+}
+
+/* ---- damage --------------------------------------------------------------------------------------- */
+/* Open, read all, verify: at least verify must refuse, with a word on where. */
+static void expect_refused(const char *path, const char *what, size_t at)
+{
+    loci_error err = { 0 };
+    int64_t blocks, bad;
+    char first[300];
+    loci_segment *seg;
+    loci_chunk_view v;
+    const loci_status opened = loci_segment_open(&seg, path, &tiny, &err);
+    if (opened == LOCI_OK) {
+        for (int64_t i = 0; i < loci_segment_count(seg); i++)
+            loci_segment_chunk(seg, i, true, &v, NULL);
+        loci_segment_close(seg);
+    } else {
+        assert_null(seg);
+        assert_true(err.text[0] != '\0');
+    }
+    err = (loci_error){ 0 };
+    const loci_status st = loci_segment_verify(path, &blocks, &bad, first, sizeof first, &err);
+    if (st == LOCI_OK || bad < 1 || !strstr(first, path))
+        fail_msg("%s at %zu: status %d, %lld bad, \"%s\"", what, at, st, (long long)bad, first);
+    if (st == LOCI_EFORMAT && !strstr(first, "offset") && !strstr(first, "bytes"))
+        fail_msg("%s at %zu: no place: \"%s\"", what, at, first);
+}
+
+static void test_cut_anywhere(void **state)
+{
+    (void)state;
+    char dir[64], path[128], cut[128], *data;
+    size_t n;
+    loci_error err;
+    scratch_make(dir);
+    snprintf(path, sizeof path, "%s/whole", dir);
+    snprintf(cut, sizeof cut, "%s/cut", dir);
+    write_segment(path, &tiny, 2);
+    OK(loci_file_load(NULL, path, 1 << 28, &data, &n, &err));
+    write_bytes(cut, data, n);
+    for (size_t k = n; k-- > 0;) {
+        assert_int_equal(truncate(cut, (off_t)k), 0);
+        expect_refused(cut, "cut", k);
+    }
+    /* And one byte too many. */
+    char *longer = calloc(1, n + 1);
+    memcpy(longer, data, n);
+    write_bytes(cut, longer, n + 1);
+    expect_refused(cut, "one more", n);
+    free(longer);
+    free(data);
+    scratch_remove(dir);
+}
+
+static void test_flip_anywhere(void **state)
+{
+    (void)state;
+    char dir[64], path[128], *data;
+    size_t n;
+    loci_error err;
+    scratch_make(dir);
+    snprintf(path, sizeof path, "%s/flip", dir);
+    write_segment(path, &tiny, 2);
+    OK(loci_file_load(NULL, path, 1 << 28, &data, &n, &err));
+    const int fd = open(path, O_RDWR);
+    for (size_t k = 0; k < n; k++) {
+        const char flipped = (char)(data[k] ^ (1 << (k % 8)));
+        assert_int_equal(pwrite(fd, &flipped, 1, (off_t)k), 1);
+        expect_refused(path, "flip", k);
+        assert_int_equal(pwrite(fd, data + k, 1, (off_t)k), 1);
+    }
+    close(fd);
+    free(data);
+    scratch_remove(dir);
+}
+
+/* A flipped bit in one column must not hide the others, and is named. */
+static void test_bad_column_is_named(void **state)
+{
+    (void)state;
+    char dir[64], path[128];
+    loci_error err = { 0 };
+    loci_segment *seg;
+    loci_chunk_view v;
+    uint64_t code[4];
+    scratch_make(dir);
+    snprintf(path, sizeof path, "%s/seg", dir);
+    write_segment(path, &big, 300);
+    size_t at = sizeof(seg_header); /* content of group 1 */
+    for (int c = 0; c < SEG_COLUMNS_USED; c++) at += seg_align(256 * seg_chunk_bytes(&big, c));
+    for (int c = 0; c < COL_CONTENT; c++) at += seg_align(44 * seg_chunk_bytes(&big, c));
+    const int fd = open(path, O_RDWR);
+    char byte;
+    assert_int_equal(pread(fd, &byte, 1, (off_t)at + 5), 1);
+    byte ^= 0x40;
+    assert_int_equal(pwrite(fd, &byte, 1, (off_t)at + 5), 1);
+    close(fd);
+
+    OK(loci_segment_open(&seg, path, &big, &err));
+    OK(loci_segment_codes(seg, 256, 1, code, &err));
+    OK(loci_segment_chunk(seg, 255, true, &v, &err));
+    OK(loci_segment_chunk(seg, 256, false, &v, &err));
+    for (int again = 0; again < 2; again++) { /* not sound the second time either */
+        err = (loci_error){ 0 };
+        assert_int_equal(loci_segment_chunk(seg, 299, true, &v, &err), LOCI_EFORMAT);
+        char place[64];
+        snprintf(place, sizeof place, "group 1, column content at offset %zu", at);
+        assert_non_null(strstr(err.text, place));
+        assert_non_null(strstr(err.text, path));
+    }
+    loci_segment_close(seg);
+    scratch_remove(dir);
+}
+
+/* ---- valid checksums, impossible fields ---------------------------------------------------------------- */
+typedef struct {
+    const char *what;
+    size_t at; /* in header (0), table entry (1), trailer (2) or a column (3) */
+    int where, bytes;
+    uint64_t value;
+    loci_status status;
+} forgery;
+
+/* Change a field and put all checksums right again. */
+static void forge(uint8_t *file, size_t n, const forgery *f, const loci_segment_shape *s,
+                  int chunks)
+{
+    uint8_t *trailer = file + n - sizeof(seg_trailer), *table = trailer - sizeof(seg_entry);
+    uint8_t *base[4] = { file, table, trailer, file + sizeof(seg_header) };
+    for (int i = 0; i < f->bytes; i++)
+        base[f->where][f->at + (size_t)i] = (uint8_t)(f->value >> (8 * i));
+    size_t at = sizeof(seg_header);
+    for (int c = 0; c < SEG_COLUMNS_USED && f->where == 3; c++) {
+        const size_t bytes = (size_t)chunks * seg_chunk_bytes(s, c);
+        put_u64(table + offsetof(seg_entry, column) + 16 * (size_t)c + 8,
+                XXH3_64bits_withSeed(file + at, bytes, (uint64_t)c));
+        at += seg_align(bytes);
+    }
+    put_u64(file + offsetof(seg_header, sum), XXH3_64bits(file, offsetof(seg_header, sum)));
+    put_u64(trailer + offsetof(seg_trailer, table_sum), XXH3_64bits(table, sizeof(seg_entry)));
+    put_u64(trailer + offsetof(seg_trailer, sum), XXH3_64bits(trailer, offsetof(seg_trailer, sum)));
+}
+
+static size_t column_at(const loci_segment_shape *s, int column, int chunks)
+{
+    size_t at = 0;
+    for (int c = 0; c < column; c++) at += seg_align((size_t)chunks * seg_chunk_bytes(s, c));
+    return at;
+}
+
+static void test_forged_fields(void **state)
+{
+    enum { CHUNKS = 3 };
+    const forgery list[] = {
+        { "version 2", offsetof(seg_header, version), 0, 4, 2, LOCI_EVERSION },
+        { "header bytes", offsetof(seg_header, header_bytes), 0, 4, 64, LOCI_EFORMAT },
+        { "fingerprint", offsetof(seg_header, fingerprint), 0, 1, 77, LOCI_EMODEL },
+        { "no landmarks", offsetof(seg_header, n_landmarks), 0, 4, 0, LOCI_EFORMAT },
+        { "huge landmarks", offsetof(seg_header, n_landmarks), 0, 4, 0xffffffff, LOCI_EFORMAT },
+        { "other shape", offsetof(seg_header, d_landmark), 0, 4, 16, LOCI_EFORMAT },
+        { "odd content", offsetof(seg_header, d_content), 0, 4, 5, LOCI_EFORMAT },
+        { "id bytes", offsetof(seg_header, id_bytes), 0, 4, 3, LOCI_EFORMAT },
+        { "chunk tokens", offsetof(seg_header, chunk_tokens), 0, 4, 128, LOCI_EFORMAT },
+        { "group chunks", offsetof(seg_header, group_chunks), 0, 4, 0, LOCI_EFORMAT },
+        { "reserved", offsetof(seg_header, zero) + 63, 0, 1, 1, LOCI_EFORMAT },
+        { "table offset", offsetof(seg_trailer, table_offset), 2, 8, UINT64_MAX - 200,
+          LOCI_EFORMAT },
+        { "no groups", offsetof(seg_trailer, groups), 2, 8, 0, LOCI_EFORMAT },
+        { "groups overflow", offsetof(seg_trailer, groups), 2, 8, UINT64_MAX / 272 + 2,
+          LOCI_EFORMAT },
+        { "many chunks", offsetof(seg_trailer, chunks), 2, 8, 4, LOCI_EFORMAT },
+        { "chunks overflow", offsetof(seg_trailer, chunks), 2, 8, UINT64_MAX, LOCI_EFORMAT },
+        { "no chunks", offsetof(seg_trailer, chunks), 2, 8, 0, LOCI_EFORMAT },
+        { "file bytes", offsetof(seg_trailer, file_bytes), 2, 8, 1, LOCI_EFORMAT },
+        { "trailer zero", offsetof(seg_trailer, zero), 2, 8, 1, LOCI_EFORMAT },
+        { "group offset", offsetof(seg_entry, offset), 1, 8, 0, LOCI_EFORMAT },
+        { "group chunks", offsetof(seg_entry, chunks), 1, 4, 2, LOCI_EFORMAT },
+        { "entry zero", offsetof(seg_entry, zero), 1, 4, 2, LOCI_EFORMAT },
+        { "column bytes", offsetof(seg_entry, column), 1, 8, UINT64_MAX, LOCI_EFORMAT },
+        { "later column", offsetof(seg_entry, column) + 16 * 10, 1, 8, 64, LOCI_EFORMAT },
+        { "later sum", offsetof(seg_entry, column) + 16 * 15 + 8, 1, 8, 64, LOCI_EFORMAT },
+        { "0 tokens", column_at(&tiny, COL_COUNTS, CHUNKS) + 1, 3, 1, 0, LOCI_EFORMAT },
+        { "65 tokens", column_at(&tiny, COL_COUNTS, CHUNKS) + 2, 3, 1, 65, LOCI_EFORMAT },
+        { "NaN bias", column_at(&tiny, COL_BIAS, CHUNKS) + 4, 3, 4, 0x7fc00000, LOCI_EFORMAT },
+        { "inf scale", column_at(&tiny, COL_LANDMARK_SCALES, CHUNKS), 3, 4, 0x7f800000,
+          LOCI_EFORMAT },
+        { "NaN scale", column_at(&tiny, COL_CONTENT_SCALES, CHUNKS), 3, 4, 0xffc00000,
+          LOCI_EFORMAT },
+        { "byte -1", column_at(&tiny, COL_BYTE_STARTS, CHUNKS), 3, 8, UINT64_MAX, LOCI_EFORMAT },
+        { "line 0", column_at(&tiny, COL_LINE_STARTS, CHUNKS), 3, 8, 0, LOCI_EFORMAT },
+        { "padding", column_at(&tiny, COL_COUNTS, CHUNKS) + CHUNKS, 3, 1, 1, LOCI_EFORMAT },
+    };
+    (void)state;
+    char dir[64], path[128], *data;
+    size_t n;
+    loci_error err;
+    scratch_make(dir);
+    snprintf(path, sizeof path, "%s/seg", dir);
+    write_segment(path, &tiny, CHUNKS);
+    OK(loci_file_load(NULL, path, 1 << 28, &data, &n, &err));
+    uint8_t *file = malloc(n);
+    for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
+        loci_segment *seg;
+        loci_chunk_view v;
+        memcpy(file, data, n);
+        forge(file, n, &list[i], &tiny, CHUNKS);
+        write_bytes(path, file, n);
+        err = (loci_error){ 0 };
+        loci_status st = loci_segment_open(&seg, path, &tiny, &err);
+        for (int64_t k = 0; k < CHUNKS && st == LOCI_OK; k++)
+            st = loci_segment_chunk(seg, k, true, &v, &err);
+        loci_segment_close(seg);
+        if (st != list[i].status)
+            fail_msg("%s: status %d, expected %d (%s)", list[i].what, st, list[i].status, err.text);
+        if (list[i].status == LOCI_EFORMAT) expect_refused(path, list[i].what, 0);
+    }
+    free(file);
+    free(data);
+    scratch_remove(dir);
+}
+
+static void test_wrong_shape(void **state)
+{
+    (void)state;
+    char dir[64], path[128];
+    loci_segment *seg;
+    loci_error err = { 0 };
+    scratch_make(dir);
+    snprintf(path, sizeof path, "%s/seg", dir);
+    write_segment(path, &tiny, 1);
+    assert_int_equal(loci_segment_open(&seg, path, &big, &err), LOCI_EMODEL);
+    assert_non_null(strstr(err.text, "09000000")); /* both fingerprints */
+    assert_non_null(strstr(err.text, "01020300"));
+    loci_segment_shape other = tiny;
+    other.d_content = 6;
+    err = (loci_error){ 0 };
+    assert_int_equal(loci_segment_open(&seg, path, &other, &err), LOCI_EFORMAT);
+    assert_int_equal(loci_segment_open(&seg, "/nowhere/seg", &tiny, NULL), LOCI_ENOTFOUND);
+    scratch_remove(dir);
+}
+
+/* ---- the writer's own refusals ------------------------------------------------------------------------- */
+static void test_bad_records(void **state)
+{
+    (void)state;
+    char dir[64], path[128];
+    loci_segment_writer *w, *second;
+    loci_error err = { 0 };
+    loci_segment_shape narrow = tiny;
+    test_chunk c;
+    scratch_make(dir);
+    snprintf(path, sizeof path, "%s/seg", dir);
+    narrow.id_bytes = 2;
+    OK(loci_segment_create(&w, NULL, path, &narrow, &err));
+    assert_int_equal(loci_segment_create(&second, NULL, path, &narrow, &err),
+                     LOCI_EIO); /* in use */
+    assert_null(second);
+    for (int fault = 0; fault < 9; fault++) {
+        chunk_make(&c, &narrow, SEED, 0);
+        c.record.n_tokens = 64;
+        switch (fault) {
+        case 0: c.record.n_tokens = 0; break;
+        case 1: c.record.n_tokens = 65; break;
+        case 2: c.ids[3] = -1; break;
+        case 3: c.ids[63] = 65536; break;
+        case 4: c.content[255] = NAN; break;
+        case 5: c.landmark[0] = INFINITY; break;
+        case 6: c.record.bias = NAN; break;
+        case 7: c.record.byte_start = -1; break;
+        default: c.record.line_start = 0;
+        }
+        if (loci_segment_append(w, &c.record, NULL) != LOCI_EINVAL)
+            fail_msg("fault %d went in", fault);
+    }
+    assert_int_equal(loci_segment_chunks(w), 0);
+    loci_segment_abort(w);
+    assert_int_equal(access(path, F_OK), -1);
+    narrow.d_content = 3;
+    assert_int_equal(loci_segment_create(&w, NULL, path, &narrow, NULL), LOCI_EINVAL);
+    assert_int_equal(access(path, F_OK), -1);
+    scratch_remove(dir);
+}
+
+/* ---- faults at every call ---------------------------------------------------------------------------------- */
+typedef enum { SHORT_WRITE, DISK_FULL, IO_ERROR, INTERRUPTED } fault_kind;
+typedef struct { /* from call number `at` on something is wrong with the system */
+    fault_kind kind;
+    int at, calls;
+} faults;
+
+/* Is this the call?  A full disk stays full; the others happen once. */
+static bool due(faults *f)
+{
+    const int call = f->calls++;
+    return f->kind == DISK_FULL ? call >= f->at : call == f->at;
+}
+
+static int64_t faulty(const faults *f)
+{
+    return f->kind == DISK_FULL ? -ENOSPC : f->kind == IO_ERROR ? -EIO : -EINTR;
+}
+
+static int fault_open(void *ctx, const char *path, int flags, int mode)
+{
+    faults *f = ctx;
+    return due(f) && f->kind != SHORT_WRITE ? (int)faulty(f)
+                                            : loci_vfs_system()->open(NULL, path, flags, mode);
+}
+
+static int64_t fault_pwrite(void *ctx, int fd, const void *buf, size_t n, int64_t offset)
+{
+    faults *f = ctx;
+    const bool now = due(f);
+    if (now && f->kind != SHORT_WRITE) return faulty(f);
+    return loci_vfs_system()->pwrite(NULL, fd, buf, now ? n - n / 2 : n, offset);
+}
+
+static int fault_sync(void *ctx, int fd)
+{
+    faults *f = ctx;
+    return due(f) && f->kind != SHORT_WRITE ? (int)faulty(f) : loci_vfs_system()->sync(NULL, fd);
+}
+
+static int plain_close(void *ctx, int fd)
+{
+    (void)ctx;
+    return loci_vfs_system()->close(NULL, fd);
+}
+
+static int plain_unlink(void *ctx, const char *path)
+{
+    (void)ctx;
+    return loci_vfs_system()->unlink(NULL, path);
+}
+
+/* One segment of two groups through the faulty system; the status of the step that failed. */
+static loci_status write_with_faults(faults *f, const char *path, loci_error *err)
+{
+    loci_vfs vfs = *loci_vfs_system();
+    loci_segment_writer *w;
+    test_chunk c;
+    int64_t bytes;
+    vfs.ctx = f;
+    vfs.open = fault_open;
+    vfs.close = plain_close;
+    vfs.pwrite = fault_pwrite;
+    vfs.sync = fault_sync;
+    vfs.unlink = plain_unlink;
+    loci_status st = loci_segment_create(&w, &vfs, path, &tiny, err);
+    if (st != LOCI_OK) {
+        assert_null(w);
+        return st;
+    }
+    for (int64_t i = 0; i < 300 && st == LOCI_OK; i++) {
+        chunk_make(&c, &tiny, SEED, i);
+        st = loci_segment_append(w, &c.record, err);
+    }
+    if (st == LOCI_OK) st = loci_segment_finish(w, &bytes, err);
+    if (st == LOCI_OK)
+        loci_segment_writer_close(w);
+    else
+        loci_segment_abort(w);
+    return st;
+}
+
+static void test_faults(void **state)
+{
+    (void)state;
+    char dir[64], path[128];
+    scratch_make(dir);
+    snprintf(path, sizeof path, "%s/seg", dir);
+    for (fault_kind kind = SHORT_WRITE; kind <= INTERRUPTED; kind++) {
+        int at = 0;
+        for (bool reached = true; reached; at++) {
+            faults f = { kind, at, 0 };
+            loci_error err = { 0 };
+            int64_t blocks, bad;
+            const loci_status st = write_with_faults(&f, path, &err);
+            reached = f.calls > at;
+            if (st == LOCI_OK) { /* nothing happened, or it was gone on with */
+                assert_true(!reached || kind == SHORT_WRITE || kind == INTERRUPTED);
+                OK(loci_segment_verify(path, &blocks, &bad, NULL, 0, &err));
+                unlink(path);
+            } else {
+                assert_true(reached && (kind == DISK_FULL || kind == IO_ERROR));
+                assert_int_equal(st, LOCI_EIO);
+                assert_int_equal(err.sys_errno, kind == DISK_FULL ? ENOSPC : EIO);
+                assert_non_null(strstr(err.text, dir));
+                assert_int_equal(access(path, F_OK), -1); /* nothing is left */
+            }
+        }
+        /* open, header, two groups, table, trailer, sync, and the folder's open and sync */
+        assert_true(at >= 9);
+    }
+    scratch_remove(dir);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_same_bytes),
+        cmocka_unit_test(test_cut_anywhere),
+        cmocka_unit_test(test_flip_anywhere),
+        cmocka_unit_test(test_bad_column_is_named),
+        cmocka_unit_test(test_forged_fields),
+        cmocka_unit_test(test_wrong_shape),
+        cmocka_unit_test(test_bad_records),
+        cmocka_unit_test(test_faults),
+    };
+    print_message("seed %llu\n", (unsigned long long)SEED);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
