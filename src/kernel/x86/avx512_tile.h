@@ -81,4 +81,34 @@ INLINE void tile_block(const int ta, tile_at x, int m, int n, int k, int add)
     }
 }
 
+/* dst[l ldd + j] = src[j lds + l] for j < n, l < d: n rows become columns.  Columns up to the next
+ * multiple of 16 are written with zero. */
+static inline void tile_transpose(float *dst, size_t ldd, const float *src, size_t lds, int n,
+                                  int d)
+{
+    for (int j = 0; j < n; j += 16)
+        for (int l = 0; l < d; l += 16) {
+            __m512 r[16];
+            const __mmask16 mask = lanes(d - l);
+            const float *from = src + (size_t)j * lds + l;
+            UNROLL for (int i = 0; i < 16; i++) r[i] =
+                _mm512_maskz_loadu_ps(j + i < n ? mask : (__mmask16)0,
+                                      j + i < n ? from + (size_t)i * lds : from);
+            transpose16(r);
+            UNROLL for (int i = 0; i < 16; i++) if (l + i < d)
+                _mm512_storeu_ps(dst + (size_t)(l + i) * ldd + j, r[i]);
+        }
+}
+
+/* dst (n,d) contiguous = src: rows at a large stride would fall into the same cache sets. */
+static inline void tile_copy(float *dst, const float *src, size_t lds, int n, int d)
+{
+    for (int j = 0; j < n; j++)
+        for (int i = 0; i < d; i += 16) {
+            const __mmask16 mask = lanes(d - i);
+            _mm512_mask_storeu_ps(dst + (size_t)j * (size_t)d + i, mask,
+                                  _mm512_maskz_loadu_ps(mask, src + (size_t)j * lds + i));
+        }
+}
+
 #endif
