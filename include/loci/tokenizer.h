@@ -40,7 +40,7 @@ LOCI_API int loci_tokenizer_vocab(const loci_tokenizer *t); /* specials included
 typedef struct loci_encoder loci_encoder;
 LOCI_API loci_status loci_encoder_open(loci_encoder **out, const loci_tokenizer *t, loci_error *err);
 LOCI_API void loci_encoder_close(loci_encoder *e);
-/* Whole text at once.  ids receives at most `cap`; *n what was needed (<= len always).
+/* Whole text at once, len < UINT32_MAX.  ids receives at most `cap`; *n what was needed (<= len always).
  * LOCI_EINVAL when cap is too small (cap >= len is always enough).
  * ends may be NULL; else ends[i] = byte offset behind token i, so that token i covers
  * [ends[i-1], ends[i]). */

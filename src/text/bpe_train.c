@@ -8,13 +8,11 @@
  * take O(n log n) for n bytes of different words.
  *
  * The order is that of the public library: higher count first, then the smaller pair of
- * ids.  One exception keeps our promise that text never becomes a special: a pair that
- * spells a special's name is left alone.
- *
- * A string is never made from two different pairs: while both its ends stay borders between
- * symbols, what happens inside depends on its bytes alone.  So each merge gives a new token,
- * and all places of a pair come into being in one round, the one that makes its younger
- * part. */
+ * ids.  A string is never made from two different pairs: while both its ends stay borders
+ * between symbols, what happens inside depends on its bytes alone.  So each merge gives a new
+ * token, and all places of a pair come into being in one round, the one that makes its
+ * younger part.  Nor is it ever a special's name: "<", "bos" and ">" are three words. */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 #include "base/base.h"
@@ -338,41 +336,36 @@ static bool merge_at(run *r, uint32_t place, int32_t left, int32_t right, int32_
     return s->next == NONE || pair_appears(r, place);
 }
 
-/* Id of the two tokens in a row, new unless they spell a special; LOCI_BYTES_MAP_NONE: no
- * memory. */
-static int64_t joined_token(run *r, uint32_t left, uint32_t right)
+/* Add the token that the two in a row make, and its merge; false: no memory. */
+static bool add_token(run *r, uint32_t left, uint32_t right)
 {
     const loci_bytes_map *t = &r->tokens;
     const size_t n_left = t->at[left + 1] - t->at[left], n_right = t->at[right + 1] - t->at[right];
     unsigned char *bytes = malloc(n_left + n_right);
-    if (bytes == NULL) return LOCI_BYTES_MAP_NONE;
+    void *merge = r->merge;
+    const bool room = reserve(&merge, &r->merge_cap, r->n_merges, sizeof *r->merge);
+    r->merge = merge;
+    if (bytes == NULL || !room) {
+        free(bytes);
+        return false;
+    }
     memcpy(bytes, t->bytes + t->at[left], n_left);
     memcpy(bytes + n_left, t->bytes + t->at[right], n_right);
     const int64_t id = loci_bytes_map_add(&r->tokens, bytes, n_left + n_right);
     free(bytes);
-    return id;
-}
-
-static bool record_merge(run *r, uint32_t left, uint32_t right, uint32_t id)
-{
-    void *merge = r->merge;
-    const bool ok = reserve(&merge, &r->merge_cap, r->n_merges, sizeof *r->merge);
-    r->merge = merge;
-    if (ok) r->merge[r->n_merges++] = (loci_merge){ (uint16_t)left, (uint16_t)right, (uint16_t)id };
-    return ok;
+    if (id == LOCI_BYTES_MAP_NONE) return false;
+    assert(id + 1 == r->tokens.n); /* new, see the top of the file */
+    r->merge[r->n_merges++] = (loci_merge){ (uint16_t)left, (uint16_t)right, (uint16_t)id };
+    return true;
 }
 
 static bool merge_candidate(run *r, candidate c)
 {
     const uint32_t pair = r->pair[c.pair].pair, left = pair >> 16, right = pair & 0xffff;
-    const int64_t id = joined_token(r, left, right);
-    if (id == LOCI_BYTES_MAP_NONE) return false;
-    if (id >= LOCI_TOK_SPECIALS) {
-        if (!record_merge(r, left, right, (uint32_t)id)) return false;
-        for (uint32_t i = c.head; i != NONE; i = r->node[i].next)
-            if (!merge_at(r, r->node[i].place, (int32_t)left, (int32_t)right, (int32_t)id))
-                return false;
-    }
+    if (!add_token(r, left, right)) return false;
+    const int32_t id = r->merge[r->n_merges - 1].id;
+    for (uint32_t i = c.head; i != NONE; i = r->node[i].next)
+        if (!merge_at(r, r->node[i].place, (int32_t)left, (int32_t)right, id)) return false;
     nodes_give(r, c.head);
     return queue_touched(r);
 }

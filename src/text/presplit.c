@@ -97,8 +97,7 @@ size_t loci_word_end(const unsigned char *text, size_t len, size_t pos)
  * side needs the other to find its words. */
 static bool is_safe_cut(const unsigned char *text, size_t len, size_t p)
 {
-    /* A valid character cannot reach over a byte that does not continue one. */
-    if ((text[p] & 0xc0) == 0x80) return false;
+    /* Inside a character both sides are invalid bytes, "other" next to "other": no cut. */
     size_t size = 0, size_before = 0;
     const loci_char_class after = char_at(text, len, p, &size);
     const loci_char_class before = loci_char_before(text + p, p, &size_before);

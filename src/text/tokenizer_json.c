@@ -22,25 +22,36 @@ typedef struct {
 
 /* ---- settings ---------------------------------------------------------------------- */
 
-/* What a key of an object may hold.  A key that is not listed is refused; one that is
- * listed may be left out unless it is REQUIRED. */
+/* What a key of an object may hold.  A key that is not listed is refused. */
 typedef struct {
     const char *key;
-    enum { ANY, NOTHING, NOTHING_OR_EMPTY, FALSE, TRUE, TEXT, REQUIRED } value;
-    const char *text; /* for TEXT, which must be there: the value itself */
+    enum {
+        ANY,      /* anything, or left out */
+        REQUIRED, /* anything, but there   */
+        TEXT,     /* the text below        */
+        FALSE,
+        TRUE,
+        NOT_TRUE,         /* false, null or left out */
+        NOT_FALSE,        /* true or left out        */
+        NOTHING,          /* null or left out        */
+        NOTHING_OR_EMPTY, /* the same, or ""         */
+    } value;
+    const char *text;
 } setting;
 
 static bool setting_holds(const setting *s, const json_t *v)
 {
+    const bool nothing = v == NULL || json_is_null(v);
     switch (s->value) {
     case ANY: return true;
-    case NOTHING: return v == NULL || json_is_null(v);
-    case NOTHING_OR_EMPTY:
-        return v == NULL || json_is_null(v) || (json_is_string(v) && json_string_length(v) == 0);
-    case FALSE: return v == NULL || json_is_false(v) || json_is_null(v);
-    case TRUE: return v == NULL || json_is_true(v);
-    case TEXT: return json_is_string(v) && strcmp(json_string_value(v), s->text) == 0;
     case REQUIRED: return v != NULL;
+    case TEXT: return json_is_string(v) && strcmp(json_string_value(v), s->text) == 0;
+    case FALSE: return json_is_false(v);
+    case TRUE: return json_is_true(v);
+    case NOT_TRUE: return nothing || json_is_false(v);
+    case NOT_FALSE: return v == NULL || json_is_true(v);
+    case NOTHING: return nothing;
+    case NOTHING_OR_EMPTY: return nothing || (json_is_string(v) && json_string_length(v) == 0);
     }
     return false;
 }
@@ -78,9 +89,9 @@ static const setting model_settings[] = {
     { "unk_token", NOTHING, NULL },
     { "continuing_subword_prefix", NOTHING_OR_EMPTY, NULL },
     { "end_of_word_suffix", NOTHING_OR_EMPTY, NULL },
-    { "fuse_unk", FALSE, NULL },
-    { "byte_fallback", FALSE, NULL },
-    { "ignore_merges", FALSE, NULL },
+    { "fuse_unk", NOT_TRUE, NULL },
+    { "byte_fallback", NOT_TRUE, NULL },
+    { "ignore_merges", NOT_TRUE, NULL },
     { "vocab", REQUIRED, NULL },
     { "merges", REQUIRED, NULL },
     { NULL, ANY, NULL },
@@ -91,14 +102,13 @@ static const setting sequence_settings[] = { { "type", TEXT, "Sequence" },
 /* individual_digits, add_prefix_space and use_regex decide about words; trim_offsets does not. */
 static const setting digits_settings[] = {
     { "type", TEXT, "Digits" },
-    { "individual_digits", REQUIRED, NULL },
     { "individual_digits", TRUE, NULL },
     { NULL, ANY, NULL },
 };
 static const setting split_settings[] = {
-    { "type", TEXT, "ByteLevel" },       { "add_prefix_space", REQUIRED, NULL },
-    { "add_prefix_space", FALSE, NULL }, { "trim_offsets", ANY, NULL },
-    { "use_regex", TRUE, NULL },         { NULL, ANY, NULL },
+    { "type", TEXT, "ByteLevel" }, { "add_prefix_space", FALSE, NULL },
+    { "trim_offsets", ANY, NULL }, { "use_regex", NOT_FALSE, NULL },
+    { NULL, ANY, NULL },
 };
 /* In a decoder or post-processor these settings change no ids and no bytes. */
 static const setting byte_level_settings[] = {
@@ -107,9 +117,9 @@ static const setting byte_level_settings[] = {
     { NULL, ANY, NULL },
 };
 static const setting added_settings[] = {
-    { "id", REQUIRED, NULL },  { "content", REQUIRED, NULL }, { "single_word", FALSE, NULL },
-    { "lstrip", FALSE, NULL }, { "rstrip", FALSE, NULL },     { "normalized", ANY, NULL },
-    { "special", TRUE, NULL }, { NULL, ANY, NULL },
+    { "id", REQUIRED, NULL },     { "content", REQUIRED, NULL }, { "single_word", NOT_TRUE, NULL },
+    { "lstrip", NOT_TRUE, NULL }, { "rstrip", NOT_TRUE, NULL },  { "normalized", ANY, NULL },
+    { "special", TRUE, NULL },    { NULL, ANY, NULL },
 };
 
 static loci_status check_root(const reader *r, const json_t *root)

@@ -167,7 +167,7 @@ static void test_same_every_time(void **state)
     loci_bpe_trainer_close(b);
 }
 
-/* The names of specials are left in parts, however often they occur. */
+/* The names of specials stay in parts, however often they occur. */
 static void test_no_special_is_learnt(void **state)
 {
     (void)state;

@@ -19,6 +19,22 @@ static pair open_small(void)
     return p;
 }
 
+/* A vocabulary of merges inside tricky texts: runs of white space, broken characters. */
+static pair open_tricky(void)
+{
+    enum { TEXT_MAX = 60000 };
+    loci_error err = { 0 };
+    char *text = malloc(TEXT_MAX);
+    loci_rng rng;
+    loci_rng_seed(&rng, SEED);
+    size_t len = 0;
+    while (len < TEXT_MAX - 512) len += tricky_text(&rng, 40, text + len, 512);
+    pair p = { train_on(text, len, 1500), NULL };
+    free(text);
+    MUST(loci_encoder_open(&p.e, p.t, &err));
+    return p;
+}
+
 static void close_pair(pair p)
 {
     loci_encoder_close(p.e);
@@ -89,6 +105,7 @@ static void test_word_ends(void **state)
         "a|\xc2\xa0|b",
         "\xd9\xa3|\xc2\xbd|x",
         "\xff\xfe|a| \xff",
+        "a|\xe0\x81\x81|b",
         "\xc3\xa9t\xc3\xa9| \xe6\x97\xa5",
         "''|s|'ll|ama",
     };
@@ -203,7 +220,7 @@ static void check_round_trip(pair p, const char *text, size_t len)
 static void test_round_trip(void **state)
 {
     (void)state;
-    const pair p = open_small();
+    const pair p = open_tricky();
     loci_rng rng;
     loci_rng_seed(&rng, SEED + 1);
     print_message("seed %d\n", SEED + 1);
@@ -260,7 +277,7 @@ static void test_safe_cut(void **state)
 {
     (void)state;
     loci_error err = { 0 };
-    const pair p = open_small();
+    const pair p = open_tricky();
     loci_rng rng;
     loci_rng_seed(&rng, SEED + 2);
     print_message("seed %d\n", SEED + 2);
