@@ -8,7 +8,7 @@
  * any file that it drops is unlinked.
  *
  * The file may come from anybody: triggers and views are off, the schema must be ours to the
- * letter, and every value is checked for type and range before use. */
+ * letter, and every value is checked for type and range before use (catalog_rows.c). */
 #include "engine/catalog_impl.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -26,14 +26,15 @@ enum {
 
 static const char *const schema[] = {
     "CREATE TABLE meta (one INTEGER PRIMARY KEY CHECK (one = 1), fingerprint BLOB NOT NULL, "
-    "shape TEXT NOT NULL, last_segment INTEGER NOT NULL, last_sequence INTEGER NOT NULL) STRICT",
+    "shape TEXT NOT NULL, last_segment INTEGER NOT NULL, last_sequence INTEGER NOT NULL, "
+    "sum INTEGER NOT NULL) STRICT",
     "CREATE TABLE segment (id INTEGER PRIMARY KEY, file TEXT NOT NULL UNIQUE, "
-    "bytes INTEGER NOT NULL, chunks INTEGER NOT NULL) STRICT",
+    "bytes INTEGER NOT NULL, chunks INTEGER NOT NULL, sum INTEGER NOT NULL) STRICT",
     "CREATE TABLE document (sequence INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, "
     "path BLOB NOT NULL, bytes INTEGER NOT NULL, tokens INTEGER NOT NULL, "
     "mtime_ns INTEGER NOT NULL, chunks INTEGER NOT NULL, hash BLOB NOT NULL, "
     "file_bytes INTEGER NOT NULL, segment INTEGER NOT NULL REFERENCES segment (id), "
-    "first_chunk INTEGER NOT NULL, encoding TEXT NOT NULL) STRICT",
+    "first_chunk INTEGER NOT NULL, encoding TEXT NOT NULL, sum INTEGER NOT NULL) STRICT",
     "CREATE INDEX document_segment ON document (segment)",
 };
 enum { N_SCHEMA = sizeof schema / sizeof *schema };
@@ -146,17 +147,13 @@ static loci_status initialise(loci_catalog *c, const uint8_t fingerprint[16],
                               const char *shape_json, loci_error *err)
 {
     char sql[128];
-    sqlite3_stmt *ins = NULL;
+    loci_meta_row meta = { .last_segment = 0 };
     loci_status st = LOCI_OK;
     for (int i = 0; i < N_SCHEMA && st == LOCI_OK; i++) st = loci_sql_run(c, schema[i], err);
-    if (st == LOCI_OK)
-        st = loci_sql_prepare(c, &ins, "INSERT INTO meta VALUES (1, ?1, ?2, 0, 0)", err);
-    if (st == LOCI_OK) {
-        sqlite3_bind_blob(ins, 1, fingerprint, 16, SQLITE_STATIC);
-        sqlite3_bind_text(ins, 2, shape_json, -1, SQLITE_STATIC);
-        st = loci_sql_done(c, ins, "insert meta", err);
-    }
-    sqlite3_finalize(ins);
+    memcpy(meta.fingerprint, fingerprint, sizeof meta.fingerprint);
+    if (snprintf(meta.shape, sizeof meta.shape, "%s", shape_json) >= (int)sizeof meta.shape)
+        return loci_fail(err, LOCI_EINVAL, "%s: shape of %zu bytes", c->dir, strlen(shape_json));
+    if (st == LOCI_OK) st = loci_meta_write(c, &meta, err);
     snprintf(sql, sizeof sql, "PRAGMA application_id = %d; PRAGMA user_version = %d",
              APPLICATION_ID, FORMAT_VERSION);
     return st == LOCI_OK ? loci_sql_run(c, sql, err) : st;
@@ -197,29 +194,24 @@ static void hex16(char out[33], const uint8_t b[16])
     for (int i = 0; i < 16; i++) snprintf(out + 2 * i, 3, "%02x", b[i]);
 }
 
-static loci_status check_model(loci_catalog *c, const uint8_t fingerprint[16], loci_error *err)
+/* shape_json and fingerprint may be NULL: any. */
+static loci_status check_meta(loci_catalog *c, const uint8_t fingerprint[16],
+                              const char *shape_json, loci_error *err)
 {
-    uint8_t mine[16];
+    loci_meta_row meta;
     char a[33], b[33];
-    loci_status st = loci_catalog_fingerprint(c, mine, err);
-    if (st != LOCI_OK || !fingerprint || memcmp(mine, fingerprint, 16) == 0) return st;
-    hex16(a, mine);
-    hex16(b, fingerprint);
-    return loci_fail(err, LOCI_EMODEL, "%s: bank made by model %s, this model is %s", c->dir, a, b);
-}
-
-static loci_status check_shape(loci_catalog *c, const char *shape_json, loci_error *err)
-{
-    sqlite3_stmt *q = NULL;
-    loci_status st = loci_sql_prepare(c, &q, "SELECT shape FROM meta", err);
+    const loci_status st = loci_meta_read(c, &meta, err);
     if (st != LOCI_OK) return st;
-    const int rc = sqlite3_step(q);
-    const char *text = rc == SQLITE_ROW ? (const char *)sqlite3_column_text(q, 0) : NULL;
-    if (!text || strcmp(text, shape_json) != 0)
-        st = loci_fail(err, LOCI_EFORMAT, "%s/%s: shape of chunks is %s, expected %s", c->dir,
-                       LOCI_CATALOG_FILE, text ? text : "missing", shape_json);
-    sqlite3_finalize(q);
-    return st;
+    if (fingerprint && memcmp(meta.fingerprint, fingerprint, 16) != 0) {
+        hex16(a, meta.fingerprint);
+        hex16(b, fingerprint);
+        return loci_fail(err, LOCI_EMODEL, "%s: bank made by model %s, this model is %s", c->dir, a,
+                         b);
+    }
+    if (shape_json && strcmp(meta.shape, shape_json) != 0)
+        return loci_fail(err, LOCI_EFORMAT, "%s/%s: shape of chunks is %s, expected %s", c->dir,
+                         LOCI_CATALOG_FILE, meta.shape, shape_json);
+    return LOCI_OK;
 }
 
 static loci_status open_db(loci_catalog *c, loci_bank_mode mode, loci_error *err)
@@ -261,15 +253,12 @@ static loci_status open_checked(loci_catalog *c, loci_bank_mode mode, const uint
     if (st != LOCI_OK) return st;
     st = loci_sql_int(c, "SELECT count(*) FROM sqlite_schema", &tables, err);
     if (st == LOCI_OK && tables == 0) {
-        st = mode == LOCI_BANK_CREATE ? initialise(c, fingerprint, shape_json, err)
-                                      : loci_fail(err, LOCI_ENOTFOUND,
-                                                  "%s: the bank was never "
-                                                  "finished making",
-                                                  c->dir);
+        st = mode == LOCI_BANK_CREATE
+                 ? initialise(c, fingerprint, shape_json, err)
+                 : loci_fail(err, LOCI_ENOTFOUND, "%s: the bank was never finished making", c->dir);
     }
     if (st == LOCI_OK) st = check_schema(c, err);
-    if (st == LOCI_OK) st = check_model(c, fingerprint, err);
-    if (st == LOCI_OK && shape_json) st = check_shape(c, shape_json, err);
+    if (st == LOCI_OK) st = check_meta(c, fingerprint, shape_json, err);
     if (st == LOCI_OK) st = loci_sql_run(c, "COMMIT", err);
     return st;
 }
@@ -322,27 +311,16 @@ void loci_catalog_end(loci_catalog *c)
 
 loci_status loci_catalog_next_segment(loci_catalog *c, int64_t *id, loci_error *err)
 {
-    const loci_status st = loci_sql_int(c, "SELECT last_segment FROM meta", id, err);
-    if (st == LOCI_OK && (*id < 0 || *id >= INT64_MAX))
-        return loci_catalog_bad(c, "last_segment out of range", err);
-    ++*id;
+    loci_meta_row meta;
+    const loci_status st = loci_meta_read(c, &meta, err);
+    *id = st == LOCI_OK ? meta.last_segment + 1 : 0;
     return st;
 }
 
 loci_status loci_catalog_fingerprint(loci_catalog *c, uint8_t out[16], loci_error *err)
 {
-    sqlite3_stmt *q = NULL;
-    memset(out, 0, 16);
-    loci_status st = loci_sql_prepare(c, &q, "SELECT fingerprint FROM meta", err);
-    if (st != LOCI_OK) return st;
-    const int rc = sqlite3_step(q);
-    if (rc != SQLITE_ROW && rc != SQLITE_DONE)
-        st = loci_sql_fail(c, rc, "read meta", err);
-    else if (rc == SQLITE_DONE || sqlite3_column_type(q, 0) != SQLITE_BLOB ||
-             sqlite3_column_bytes(q, 0) != 16)
-        st = loci_catalog_bad(c, "no fingerprint in meta", err);
-    else
-        memcpy(out, sqlite3_column_blob(q, 0), 16);
-    sqlite3_finalize(q);
+    loci_meta_row meta;
+    const loci_status st = loci_meta_read(c, &meta, err);
+    memcpy(out, meta.fingerprint, 16);
     return st;
 }

@@ -10,19 +10,15 @@
 static loci_status insert_segment(loci_catalog *c, const loci_segment_row *s, loci_error *err)
 {
     sqlite3_stmt *q = NULL;
-    loci_status st = loci_sql_prepare(c, &q, "INSERT INTO segment VALUES (?1, ?2, ?3, ?4)", err);
-    if (st == LOCI_OK) {
-        sqlite3_bind_int64(q, 1, s->id);
-        sqlite3_bind_text(q, 2, s->file, -1, SQLITE_STATIC);
-        sqlite3_bind_int64(q, 3, s->bytes);
-        sqlite3_bind_int64(q, 4, s->chunks);
-        st = loci_sql_done(c, q, "insert segment", err);
-    }
-    sqlite3_finalize(q);
-    if (st == LOCI_OK) st = loci_sql_prepare(c, &q, "UPDATE meta SET last_segment = ?1", err);
+    loci_status st =
+        loci_sql_prepare(c, &q, "INSERT INTO segment VALUES (?1, ?2, ?3, ?4, ?5)", err);
     if (st != LOCI_OK) return st;
     sqlite3_bind_int64(q, 1, s->id);
-    st = loci_sql_done(c, q, "update meta", err);
+    sqlite3_bind_text(q, 2, s->file, -1, SQLITE_STATIC);
+    sqlite3_bind_int64(q, 3, s->bytes);
+    sqlite3_bind_int64(q, 4, s->chunks);
+    sqlite3_bind_int64(q, 5, (int64_t)loci_segment_sum(s));
+    st = loci_sql_done(c, q, "insert segment", err);
     sqlite3_finalize(q);
     return st;
 }
@@ -41,53 +37,55 @@ static void bind_doc(sqlite3_stmt *q, const loci_doc_row *d)
     sqlite3_bind_int64(q, 10, d->segment);
     sqlite3_bind_int64(q, 11, d->first_chunk);
     sqlite3_bind_text(q, 12, d->encoding, -1, SQLITE_STATIC);
+    sqlite3_bind_int64(q, 13, (int64_t)loci_doc_sum(d));
 }
 
+#define INSERT_DOC                                                                                 \
+    "INSERT OR REPLACE INTO document (" LOCI_DOC_COLUMNS ") "                                      \
+    "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)"
+
 /* Each document takes the place of an older one of its name, at the end of the sequence. */
-static loci_status insert_docs(loci_catalog *c, loci_doc_row *docs, int64_t n, loci_error *err)
+static loci_status insert_docs(loci_catalog *c, loci_doc_row *docs, int64_t n, int64_t *sequence,
+                               loci_error *err)
 {
-    sqlite3_stmt *drop = NULL, *ins = NULL, *last = NULL;
-    int64_t sequence = 0;
-    loci_status st = loci_sql_int(c, "SELECT last_sequence FROM meta", &sequence, err);
-    if (st == LOCI_OK) st = loci_sql_prepare(c, &drop, "DELETE FROM document WHERE name = ?1", err);
-    if (st == LOCI_OK)
-        st = loci_sql_prepare(c, &ins,
-                              "INSERT INTO document (" LOCI_DOC_COLUMNS ") VALUES "
-                              "(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
-                              err);
+    sqlite3_stmt *drop = NULL, *ins = NULL;
+    loci_status st = loci_sql_prepare(c, &drop, "DELETE FROM document WHERE name = ?1", err);
+    if (st == LOCI_OK) st = loci_sql_prepare(c, &ins, INSERT_DOC, err);
     for (int64_t i = 0; i < n && st == LOCI_OK; i++) {
-        docs[i].id = docs[i].sequence = ++sequence;
+        docs[i].id = docs[i].sequence = ++*sequence;
         sqlite3_bind_text(drop, 1, docs[i].name, -1, SQLITE_STATIC);
         st = loci_sql_done(c, drop, "drop document", err);
         if (st != LOCI_OK) break;
         bind_doc(ins, &docs[i]);
         st = loci_sql_done(c, ins, "insert document", err);
     }
-    if (st == LOCI_OK) st = loci_sql_prepare(c, &last, "UPDATE meta SET last_sequence = ?1", err);
-    if (st == LOCI_OK) {
-        sqlite3_bind_int64(last, 1, sequence);
-        st = loci_sql_done(c, last, "update meta", err);
-    }
     sqlite3_finalize(drop);
     sqlite3_finalize(ins);
-    sqlite3_finalize(last);
     return st;
 }
 
+/* The same document, read from another place or at another time. */
 static loci_status touch_docs(loci_catalog *c, const loci_doc_row *touch, int64_t n,
                               loci_error *err)
 {
     sqlite3_stmt *q = NULL;
-    loci_status st = loci_sql_prepare(c, &q,
-                                      "UPDATE document SET mtime_ns = ?2, file_bytes = ?3, "
-                                      "path = ?4 WHERE name = ?1",
-                                      err);
+    loci_status st = loci_sql_prepare(c, &q, INSERT_DOC, err);
     for (int64_t i = 0; i < n && st == LOCI_OK; i++) {
-        sqlite3_bind_text(q, 1, touch[i].name, -1, SQLITE_STATIC);
-        sqlite3_bind_int64(q, 2, touch[i].mtime_ns);
-        sqlite3_bind_int64(q, 3, touch[i].file_bytes);
-        sqlite3_bind_blob64(q, 4, touch[i].path, strlen(touch[i].path), SQLITE_STATIC);
+        loci_doc_row row;
+        st = loci_catalog_find(c, touch[i].name, &row, err);
+        if (st == LOCI_ENOTFOUND) {
+            st = LOCI_OK; /* replaced in this very transaction, or gone: nothing to note */
+            continue;
+        }
+        if (st != LOCI_OK) break;
+        char *path = row.path;
+        row.path = touch[i].path;
+        row.mtime_ns = touch[i].mtime_ns;
+        row.file_bytes = touch[i].file_bytes;
+        bind_doc(q, &row);
         st = loci_sql_done(c, q, "update document", err);
+        free(path);
+        free(row.name);
     }
     sqlite3_finalize(q);
     return st;
@@ -152,14 +150,13 @@ static loci_status commit(loci_catalog *c, const loci_segment_row *seg, char ***
                           loci_error *err)
 {
     loci_error local = { 0 };
-    int64_t last = 0;
+    loci_meta_row now;
     const loci_status st = loci_sql_run(c, "COMMIT", &local);
     if (st == LOCI_OK) return LOCI_OK;
     free_names(files);
     if (!sqlite3_get_autocommit(c->db))
         loci_sql_run(c, "ROLLBACK", NULL);
-    else if (seg && loci_sql_int(c, "SELECT last_segment FROM meta", &last, NULL) == LOCI_OK &&
-             last == seg->id)
+    else if (seg && loci_meta_read(c, &now, NULL) == LOCI_OK && now.last_segment == seg->id)
         return LOCI_OK;
     return loci_fail(err, st, "%s", local.text);
 }
@@ -168,14 +165,18 @@ loci_status loci_catalog_commit(loci_catalog *c, const loci_segment_row *seg, lo
                                 int64_t n_docs, const loci_doc_row *touch, int64_t n_touch,
                                 char ***unlink_files, loci_error *err)
 {
+    loci_meta_row meta;
     *unlink_files = NULL;
     loci_status st = check_input(c, seg, docs, n_docs, err);
     if (st == LOCI_OK) st = loci_sql_run(c, "BEGIN IMMEDIATE", err);
     if (st != LOCI_OK) return st;
-    if (seg) st = insert_segment(c, seg, err);
-    if (st == LOCI_OK) st = insert_docs(c, docs, n_docs, err);
+    st = loci_meta_read(c, &meta, err);
+    if (st == LOCI_OK && seg) st = insert_segment(c, seg, err);
+    if (st == LOCI_OK) st = insert_docs(c, docs, n_docs, &meta.last_sequence, err);
     if (st == LOCI_OK) st = touch_docs(c, touch, n_touch, err);
     if (st == LOCI_OK) st = drop_segments(c, unlink_files, err);
+    if (seg) meta.last_segment = seg->id;
+    if (st == LOCI_OK) st = loci_meta_write(c, &meta, err);
     if (st == LOCI_OK) return commit(c, seg, unlink_files, err);
     loci_sql_run(c, "ROLLBACK", NULL);
     free_names(unlink_files);

@@ -17,7 +17,7 @@ struct loci_catalog {
 /* The order in which documents are read and written. */
 #define LOCI_DOC_COLUMNS                                                                           \
     "sequence, name, path, bytes, tokens, mtime_ns, chunks, hash, file_bytes, segment, "           \
-    "first_chunk, encoding"
+    "first_chunk, encoding, sum"
 
 /* A failure of SQLite as ours: EIO with the system's errno, EBUSY, ENOMEM, else EFORMAT. */
 loci_status loci_sql_fail(const loci_catalog *c, int rc, const char *step, loci_error *err);
@@ -28,5 +28,18 @@ loci_status loci_sql_prepare(loci_catalog *c, sqlite3_stmt **st, const char *sql
 loci_status loci_sql_done(loci_catalog *c, sqlite3_stmt *st, const char *what, loci_error *err);
 /* The one number that a query gives. */
 loci_status loci_sql_int(loci_catalog *c, const char *sql, int64_t *out, loci_error *err);
+
+/* Every row carries the XXH3-64 of its other fields: SQLite itself would not notice a flipped bit
+ * in a number. */
+uint64_t loci_doc_sum(const loci_doc_row *d);
+uint64_t loci_segment_sum(const loci_segment_row *s);
+
+typedef struct { /* the one row of meta */
+    uint8_t fingerprint[16];
+    char shape[256];
+    int64_t last_segment, last_sequence; /* numbers ever given out */
+} loci_meta_row;
+loci_status loci_meta_read(loci_catalog *c, loci_meta_row *m, loci_error *err);
+loci_status loci_meta_write(loci_catalog *c, const loci_meta_row *m, loci_error *err);
 
 #endif

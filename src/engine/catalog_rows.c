@@ -1,10 +1,47 @@
 /* catalog_rows.c - rows of the catalogue into structs, each value checked for type and range.
  *
  * The file may be anybody's: a count that indexes an array, a file name that is opened and a
- * string that is printed are all looked at here, once. */
+ * string that is printed are all looked at here, once; and each row's own checksum, for SQLite
+ * notices a torn page but not a flipped bit. */
 #include "engine/catalog_impl.h"
 #include <stdlib.h>
+#include <xxhash.h>
 
+/* ---- sums of rows ------------------------------------------------------------------------------ */
+/* Numbers little-endian in the order of the columns, then the byte fields one after the other, each
+ * with the sum so far as its seed. */
+static uint64_t sum_ints(const int64_t *v, int n)
+{
+    uint8_t b[16 * 8];
+    for (int i = 0; i < n; i++) put_u64(b + 8 * i, (uint64_t)v[i]);
+    return XXH3_64bits(b, 8 * (size_t)n);
+}
+
+uint64_t loci_doc_sum(const loci_doc_row *d)
+{
+    const int64_t v[] = { d->sequence, d->bytes,      d->tokens,  d->mtime_ns,
+                          d->chunks,   d->file_bytes, d->segment, d->first_chunk };
+    uint64_t sum = sum_ints(v, 8);
+    sum = XXH3_64bits_withSeed(d->name, strlen(d->name), sum);
+    sum = XXH3_64bits_withSeed(d->path, strlen(d->path), sum);
+    sum = XXH3_64bits_withSeed(d->hash, sizeof d->hash, sum);
+    return XXH3_64bits_withSeed(d->encoding, strlen(d->encoding), sum);
+}
+
+uint64_t loci_segment_sum(const loci_segment_row *s)
+{
+    const int64_t v[] = { s->id, s->bytes, s->chunks };
+    return XXH3_64bits_withSeed(s->file, strlen(s->file), sum_ints(v, 3));
+}
+
+static uint64_t meta_sum(const loci_meta_row *m)
+{
+    const int64_t v[] = { m->last_segment, m->last_sequence };
+    const uint64_t sum = XXH3_64bits_withSeed(m->fingerprint, 16, sum_ints(v, 2));
+    return XXH3_64bits_withSeed(m->shape, strlen(m->shape), sum);
+}
+
+/* ---- one row ------------------------------------------------------------------------------------ */
 /* A number >= min, or the row is bad. */
 static bool get_int(sqlite3_stmt *q, int col, int64_t min, int64_t *out)
 {
@@ -39,15 +76,17 @@ static loci_status read_doc(loci_catalog *c, sqlite3_stmt *q, loci_doc_row *r, l
         r->id = r->sequence;
         memcpy(r->hash, sqlite3_column_blob(q, 7), 16);
         snprintf(r->encoding, sizeof r->encoding, "%s", (const char *)sqlite3_column_text(q, 11));
-        return LOCI_OK;
+        ok = (uint64_t)sqlite3_column_int64(q, 12) == loci_doc_sum(r);
+        if (ok) return LOCI_OK;
     }
     const int64_t sequence = r->sequence;
     free(r->name);
     free(r->path);
     memset(r, 0, sizeof *r);
     return ok ? loci_fail(err, LOCI_ENOMEM, "no memory for the documents of %s", c->dir)
-              : loci_fail(err, LOCI_EFORMAT, "%s/%s: document %lld: a field is out of range",
-                          c->dir, LOCI_CATALOG_FILE, (long long)sequence);
+              : loci_fail(err, LOCI_EFORMAT,
+                          "%s/%s: document %lld: out of range, or a wrong checksum", c->dir,
+                          LOCI_CATALOG_FILE, (long long)sequence);
 }
 
 /* Room for one more element; *list keeps its elements on failure. */
@@ -130,8 +169,10 @@ static loci_status read_segment(loci_catalog *c, sqlite3_stmt *q, loci_segment_r
         get_int(q, 0, 1, &r->id) && get_int(q, 2, 0, &r->bytes) && get_int(q, 3, 0, &r->chunks);
     /* The name follows from the id, so a hostile catalogue cannot lead to another file. */
     loci_segment_name(r->file, r->id);
-    if (!numbers || !file || strcmp(file, r->file) != 0)
-        return loci_fail(err, LOCI_EFORMAT, "%s/%s: segment %lld: a field is out of range", c->dir,
+    if (!numbers || !file || strcmp(file, r->file) != 0 ||
+        (uint64_t)sqlite3_column_int64(q, 4) != loci_segment_sum(r))
+        return loci_fail(err, LOCI_EFORMAT,
+                         "%s/%s: segment %lld: out of range, or a wrong checksum", c->dir,
                          LOCI_CATALOG_FILE, (long long)r->id);
     return LOCI_OK;
 }
@@ -145,7 +186,8 @@ loci_status loci_catalog_segments(loci_catalog *c, loci_segment_row **rows, int6
     *rows = NULL;
     *n = 0;
     loci_status st =
-        loci_sql_prepare(c, &q, "SELECT id, file, bytes, chunks FROM segment ORDER BY id", err);
+        loci_sql_prepare(c, &q, "SELECT id, file, bytes, chunks, sum FROM segment ORDER BY id",
+                         err);
     while (st == LOCI_OK && (rc = sqlite3_step(q)) == SQLITE_ROW) {
         st = grow((void **)rows, *n, &cap, sizeof **rows, err);
         if (st == LOCI_OK) st = read_segment(c, q, &(*rows)[*n], err);
@@ -174,6 +216,54 @@ loci_status loci_catalog_find(loci_catalog *c, const char *name, loci_doc_row *r
         st = read_doc(c, q, row, err);
     else
         st = rc == SQLITE_DONE ? LOCI_ENOTFOUND : loci_sql_fail(c, rc, "find document", err);
+    sqlite3_finalize(q);
+    return st;
+}
+
+/* ---- meta --------------------------------------------------------------------------------------- */
+static bool meta_from(sqlite3_stmt *q, loci_meta_row *m)
+{
+    const char *shape = (const char *)sqlite3_column_text(q, 1);
+    if (sqlite3_column_type(q, 0) != SQLITE_BLOB || sqlite3_column_bytes(q, 0) != 16 || !shape ||
+        strlen(shape) >= sizeof m->shape)
+        return false;
+    memcpy(m->fingerprint, sqlite3_column_blob(q, 0), 16);
+    snprintf(m->shape, sizeof m->shape, "%s", shape);
+    return get_int(q, 2, 0, &m->last_segment) && get_int(q, 3, 0, &m->last_sequence) &&
+           m->last_segment < INT64_MAX / 2 && m->last_sequence < INT64_MAX / 2 &&
+           (uint64_t)sqlite3_column_int64(q, 4) == meta_sum(m);
+}
+
+loci_status loci_meta_read(loci_catalog *c, loci_meta_row *m, loci_error *err)
+{
+    sqlite3_stmt *q = NULL;
+    memset(m, 0, sizeof *m);
+    loci_status st =
+        loci_sql_prepare(c, &q,
+                         "SELECT fingerprint, shape, last_segment, last_sequence, sum FROM meta",
+                         err);
+    if (st != LOCI_OK) return st;
+    const int rc = sqlite3_step(q);
+    if (rc != SQLITE_ROW && rc != SQLITE_DONE)
+        st = loci_sql_fail(c, rc, "read meta", err);
+    else if (rc == SQLITE_DONE || !meta_from(q, m))
+        st = loci_catalog_bad(c, "meta: missing, out of range, or a wrong checksum", err);
+    sqlite3_finalize(q);
+    return st;
+}
+
+loci_status loci_meta_write(loci_catalog *c, const loci_meta_row *m, loci_error *err)
+{
+    sqlite3_stmt *q = NULL;
+    loci_status st =
+        loci_sql_prepare(c, &q, "INSERT OR REPLACE INTO meta VALUES (1, ?1, ?2, ?3, ?4, ?5)", err);
+    if (st != LOCI_OK) return st;
+    sqlite3_bind_blob(q, 1, m->fingerprint, 16, SQLITE_STATIC);
+    sqlite3_bind_text(q, 2, m->shape, -1, SQLITE_STATIC);
+    sqlite3_bind_int64(q, 3, m->last_segment);
+    sqlite3_bind_int64(q, 4, m->last_sequence);
+    sqlite3_bind_int64(q, 5, (int64_t)meta_sum(m));
+    st = loci_sql_done(c, q, "write meta", err);
     sqlite3_finalize(q);
     return st;
 }
