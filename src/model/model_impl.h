@@ -213,8 +213,8 @@ struct loci_pass {
 
 /* ---- losses that teach copying (pointer.c) --------------------------------------------------- */
 
-/* Adds the pointer loss's gradient to dq (T, HB*dk) and to the bank's keys, and the loss to the
- * job's sums.  t as the forward pass left it; scratch: loci_pointer_scratch floats. */
+/* dq NULL: adds the pointer loss to the job's sums.  Else adds its gradient to dq (T, HB*dk) and to
+ * the bank's keys.  t as the forward pass left it; scratch: loci_pointer_scratch floats. */
 void loci_pointer_loss(const loci_model *m, const loci_read_tape *t, const loci_read_job *job,
                        float *dq, float *scratch);
 size_t loci_pointer_scratch(const loci_hparams *hp);

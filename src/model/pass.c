@@ -140,6 +140,9 @@ static loci_status check_sequence(const loci_pass *t, const loci_sequence *s, lo
         if (s->gold && (s->gold[i] < -2 || s->gold[i] >= n_chunks))
             return loci_fail(err, LOCI_EINVAL, "token %d: gold chunk %d of %d", i, s->gold[i],
                              n_chunks);
+        if (s->source && (s->source[i] < -1 || s->source[i] >= n_chunks * t->hp.chunk))
+            return loci_fail(err, LOCI_EINVAL, "token %d: source row %d of %d", i, s->source[i],
+                             n_chunks * t->hp.chunk);
     }
     return LOCI_OK;
 }

@@ -74,7 +74,7 @@ static void pointer_chunk_backward(const pointer_job *j, int c, int source, cons
                  hp->d_key, hp->read_heads, 1.0f);
 }
 
-/* One answer token; returns its loss and adds the gradient times `coef`. */
+/* One answer token: returns its loss; dq NULL: no gradient, else it is added times `coef`. */
 static double pointer_token(const pointer_job *j, int source, bool routed, float coef, float *dq)
 {
     const loci_hparams *hp = &j->m->hp;
@@ -87,13 +87,15 @@ static double pointer_token(const pointer_job *j, int source, bool routed, float
         a[h] = expf(j->s[h * S + source % S] - norm[h]);
         mean += a[h] / (float)HB;
     }
+    const double loss = -log((double)mean + (double)pointer_eps);
+    if (!dq) return loss;
     for (int h = 0; h < HB; h++) a[h] *= -coef / ((float)HB * (mean + pointer_eps));
     const int first = routed ? c : 0, last = routed ? c : j->bank->n_eligible[j->query] - 1;
     for (int x = first; x <= last; x++) {
         if (!routed) pointer_scores(j, x);
         pointer_chunk_backward(j, x, source, a, norm, dq);
     }
-    return -log((double)mean + (double)pointer_eps);
+    return loss;
 }
 
 void loci_pointer_loss(const loci_model *m, const loci_read_tape *t, const loci_read_job *job,
@@ -110,8 +112,9 @@ void loci_pointer_loss(const loci_model *m, const loci_read_tape *t, const loci_
         if (s->source[r] < 0 || s->source[r] / hp->chunk >= job->bank->n_eligible[r]) continue;
         j.query = r;
         j.q = t->q + (size_t)r * wide;
-        job->sums->pointer += pointer_token(&j, s->source[r], job->routed, coef,
-                                            dq + (size_t)r * wide) / hp->n_groups;
+        const double loss = pointer_token(&j, s->source[r], job->routed, coef,
+                                          dq ? dq + (size_t)r * wide : NULL);
+        if (!dq) job->sums->pointer += loss / hp->n_groups;
     }
 }
 

@@ -63,7 +63,8 @@ typedef struct {
     float *dpick;                  /* (T, K): gradient of routed weights                    */
     float *dq, *d_o, *raw, *dgate; /* (T, HB*dk) (T, HB*dv) (T, HB*dk) (T)                   */
     float *dxn;                    /* (T, D)                                                */
-    float *part;                   /* scratch of the router, of mix or of the pointer loss    */
+    float *part;                   /* scratch of the router, of mix or of the pointer loss;
+                                      raw lies there too: it lives between their calls      */
 } read_scratch;
 
 static void scratch_carve(read_scratch *s, loci_arena *a, const loci_hparams *hp, int T,
@@ -73,7 +74,9 @@ static void scratch_carve(read_scratch *s, loci_arena *a, const loci_hparams *hp
     const size_t dk = (size_t)hp->d_key, dv = (size_t)hp->d_value, f = sizeof(float);
     const size_t rows = GATHER * HB, router = loci_router_scratch(hp, T, capacity);
     const size_t mix = loci_mix_scratch(hp, T), pointer = loci_pointer_scratch(hp);
-    const size_t part = router > mix ? router : mix;
+    const size_t raw = n * HB * dk, parts[] = { router, mix, pointer, raw };
+    size_t part = 0;
+    for (int i = 0; i < 4; i++) part = parts[i] > part ? parts[i] : part;
     s->w = loci_arena_take(a, n * HB, f);
     s->dw = loci_arena_take(a, n * HB, f);
     s->delta = loci_arena_take(a, n * HB, f);
@@ -90,10 +93,10 @@ static void scratch_carve(read_scratch *s, loci_arena *a, const loci_hparams *hp
     s->dpick = loci_arena_take(a, n * K, f);
     s->dq = loci_arena_take(a, n * HB * dk, f);
     s->d_o = loci_arena_take(a, n * HB * dv, f);
-    s->raw = loci_arena_take(a, n * HB * dk, f);
     s->dgate = loci_arena_take(a, n, f);
     s->dxn = loci_arena_take(a, n * (size_t)hp->d_model, f);
-    s->part = loci_arena_take(a, part > pointer ? part : pointer, f);
+    s->part = loci_arena_take(a, part, f);
+    s->raw = s->part;
 }
 
 size_t loci_read_scratch(const loci_hparams *hp, int T, int capacity)
@@ -367,6 +370,7 @@ void loci_read_forward(const loci_model *m, const loci_read_params *p, loci_read
             dense_read(m, t, job->bank, T, &x);
         if (job->opt) {
             loci_router_losses(m, p, t, job, want_target);
+            loci_pointer_loss(m, t, job, NULL, x.part);
             gate_report(m, t, job);
         }
     }

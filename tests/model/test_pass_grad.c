@@ -12,7 +12,7 @@ enum { SEED = 20263, MAX_T = 80, V = 40 };
 /* ---- sequences ----------------------------------------------------------------------------- */
 
 typedef struct {
-    int32_t ids[MAX_T], target[MAX_T], gold[MAX_T], doc[4];
+    int32_t ids[MAX_T], target[MAX_T], gold[MAX_T], source[MAX_T], doc[4];
     float weight[MAX_T];
     uint8_t answer[MAX_T], banked[3];
     loci_sequence s;
@@ -32,7 +32,7 @@ static void sequence_open(small_sequence *q, const int32_t *ends, int n_docs, lo
         q->target[t] = t % 11 == 5 ? -1 : (int32_t)loci_rng_below(rng, V);
         q->answer[t] = t >= q->doc[n_docs - 1] + 5;
         q->weight[t] = q->target[t] < 0 ? 0.0f : q->answer[t] ? 3.0f : 1.0f;
-        q->gold[t] = -1;
+        q->gold[t] = q->source[t] = -1;
     }
     q->s = (loci_sequence){ .T = T,
                             .ids = q->ids,
@@ -40,6 +40,7 @@ static void sequence_open(small_sequence *q, const int32_t *ends, int n_docs, lo
                             .weight = q->weight,
                             .answer = q->answer,
                             .gold = q->gold,
+                            .source = q->source,
                             .n_docs = n_docs,
                             .doc = q->doc,
                             .banked = q->banked };
@@ -103,14 +104,20 @@ static loss_value batch_loss(void *ctx)
     add_sum(&v, o->oracle * o->gold_scale * s->oracle, s->n_gold);
     add_sum(&v, o->absence * o->absent_scale * s->absence, s->n_absent);
     add_sum(&v, o->gate * o->query_scale * s->gate, s->n_consult_pairs);
+    add_sum(&v, o->pointer * o->gold_scale * s->pointer, s->n_gold);
+    add_sum(&v, o->decode * o->decode_scale * s->decode, s->n_decode);
     return v;
 }
 
+/* One landmark and room to pick every chunk: without choices the loss has no kinks.  How choices
+ * differentiate is test_read_grad's affair. */
 static void batch_open(batch *b, bool routed)
 {
     static const int32_t ends0[3] = { 37, 60, 75 }, ends1[2] = { 40, 52 };
-    const loci_hparams hp = small_hparams();
+    loci_hparams hp = small_hparams();
     loci_rng rng;
+    hp.n_landmarks = 1;
+    hp.top_k = 5;
     memset(b, 0, sizeof *b);
     loci_rng_seed(&rng, SEED);
     small_model_open(&b->s, &hp, SEED);
@@ -121,6 +128,10 @@ static void batch_open(batch *b, bool routed)
     b->q[0].gold[20] = 2; /* not yet readable */
     b->q[0].gold[70] = b->q[0].gold[5] = -2;
     b->q[1].gold[45] = 0;
+    b->q[0].source[62] = 16 + 5; /* a row of the gold chunk */
+    b->q[0].source[66] = 4 * 16 + 2;
+    b->q[0].source[20] = 2 * 16; /* not yet readable either */
+    b->q[1].source[45] = 15;
     for (int i = 0; i < 2; i++) {
         b->memory[i] = loci_alloc_aligned(loci_pass_bytes(&hp, MAX_T));
         assert_non_null(b->memory[i]);
@@ -133,6 +144,10 @@ static void batch_open(batch *b, bool routed)
                                   .oracle = 0.8f,
                                   .absence = 0.7f,
                                   .gate = 0.5f,
+                                  .pointer = 0.9f,
+                                  .decode = 0.4f,
+                                  .decode_scale = 0.2f,
+                                  .decode_phase = 3,
                                   .ce_scale = 0.05f,
                                   .query_scale = 0.1f,
                                   .gold_scale = 0.4f,
@@ -169,6 +184,8 @@ static void pass_gradients(bool routed)
     hold_targets(&b);
     assert_int_equal(b.sums.n_gold, 3);
     assert_int_equal(b.sums.n_absent, routed ? 2 : 0);
+    assert_int_equal(b.sums.n_decode, 5 + 3 + 5); /* rows 3, 11, ... of 37, 23 and 40 tokens */
+    assert_true(b.sums.pointer > 0.0);
     assert_true(fabs(held_kl(&b) - b.sums.kl) < 1e-4);
 
     grad_check check = grad_check_begin(batch_loss, &b, 64);
