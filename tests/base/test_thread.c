@@ -8,9 +8,11 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <time.h>
 #include "base/base.h"
 
 enum { TILES_MAX = 500 };
@@ -103,16 +105,51 @@ static void test_short_jobs_stay_apart(void **state)
     }
 }
 
+/* Gives the processor away inside the tile, so that others come in between. */
+static void add_slowly(void *ctx, int tile, int worker)
+{
+    sched_yield();
+    add_product(ctx, tile, worker);
+}
+
+/* The caller must wait for tiles that last longer than it looks out for them. */
+static void add_after_sleep(void *ctx, int tile, int worker)
+{
+    /* Long enough in the caller for a worker to come, longer in the worker. */
+    const struct timespec pause = { 0, worker == 0 ? 1000000 : 5000000 };
+    nanosleep(&pause, NULL);
+    add_product(ctx, tile, worker);
+}
+
+static void test_run_waits_for_the_slowest(void **state)
+{
+    loci_pool *p;
+    (void)state;
+    assert_int_equal(loci_pool_open(&p, 2, NULL), LOCI_OK);
+    for (int i = 0; i < 20; i++) {
+        product_job j = { .factor = 1 };
+        loci_pool_run(p, 2, add_after_sleep, &j);
+        assert_int_equal(atomic_load(&j.sum), 3);
+    }
+    loci_pool_close(p);
+}
+
 typedef struct {
     loci_pool *pool;
     int seed;
     atomic_int bad;
+    pthread_barrier_t *start;
 } caller;
 
 static void *call_often(void *arg)
 {
     caller *c = arg;
-    run_products(c->pool, c->seed, 2000, &c->bad);
+    pthread_barrier_wait(c->start);
+    for (int i = 0; i < 300; i++) {
+        product_job j = { .factor = c->seed * 1000 + i };
+        loci_pool_run(c->pool, 6, add_slowly, &j);
+        if (atomic_load(&j.sum) != j.factor * 21LL) atomic_fetch_add(&c->bad, 1);
+    }
     return NULL;
 }
 
@@ -120,12 +157,16 @@ static void test_two_callers_share_a_pool(void **state)
 {
     loci_pool *p;
     pthread_t thread[2];
+    pthread_barrier_t start;
     (void)state;
     assert_int_equal(loci_pool_open(&p, 3, NULL), LOCI_OK);
-    caller c[2] = { { .pool = p, .seed = 1 }, { .pool = p, .seed = 2 } };
+    assert_int_equal(pthread_barrier_init(&start, NULL, 2), 0);
+    caller c[2] = { { .pool = p, .seed = 1, .start = &start },
+                    { .pool = p, .seed = 2, .start = &start } };
     for (int i = 0; i < 2; i++)
         assert_int_equal(pthread_create(&thread[i], NULL, call_often, &c[i]), 0);
     for (int i = 0; i < 2; i++) pthread_join(thread[i], NULL);
+    pthread_barrier_destroy(&start);
     loci_pool_close(p);
     assert_int_equal(atomic_load(&c[0].bad) + atomic_load(&c[1].bad), 0);
 }
@@ -212,6 +253,7 @@ int main(void)
         cmocka_unit_test(test_every_tile_once),
         cmocka_unit_test(test_without_a_pool),
         cmocka_unit_test(test_short_jobs_stay_apart),
+        cmocka_unit_test(test_run_waits_for_the_slowest),
         cmocka_unit_test(test_two_callers_share_a_pool),
         cmocka_unit_test(test_pool_inside_the_tile_of_another),
         cmocka_unit_test(test_sum_is_the_same_for_any_number),
