@@ -35,8 +35,8 @@ typedef struct { /* where a question's tokens lie in maker->qtok */
 } question_span;
 
 typedef struct { /* where one value of an answer stands in the text */
-    int chunk;   /* -2: nowhere, the fact is absent */
     int first, end; /* tokens of the text document; what is copied lies in [first, end) */
+    bool absent;    /* it stands nowhere */
 } value_place;
 
 loci_status loci_item_maker_open(loci_item_maker **out, const loci_tokenizer *tok, int max_seq,
@@ -351,10 +351,10 @@ static int position_of(const loci_item_maker *m, size_t n_tok, size_t at)
 /* Where each of the question's values stands: several values (joined by ", ") come from the
  * gold facts in order, a single one from the last gold fact. */
 static int find_values(const loci_item_maker *m, const loci_task_item *task, const loci_question *q,
-                       size_t n_tok, int chunk, value_place *out)
+                       size_t n_tok, value_place *out)
 {
     if (q->absent || q->n_gold == 0) {
-        out[0] = (value_place){ .chunk = -2 };
+        out[0] = (value_place){ .absent = true };
         return 1;
     }
     const char *part = q->answer;
@@ -369,19 +369,19 @@ static int find_values(const loci_item_maker *m, const loci_task_item *task, con
             if (memcmp(f->text + i, part, len) == 0) at = i; /* the last place: values follow keys */
         const size_t byte = m->fact_at[q->gold[g]] + at;
         value_place *v = &out[parts++];
-        v->first = position_of(m, n_tok, byte);
+        /* A blank before a number is a token of its own, and the answer begins with it. */
+        v->first = position_of(m, n_tok, byte > 0 && m->text[byte - 1] == ' ' ? byte - 1 : byte);
         v->end = position_of(m, n_tok, byte + (len ? len - 1 : 0)) + 1;
-        v->chunk = v->first / chunk;
         part = end ? end + 2 : part;
     }
     return parts;
 }
 
 /* Row of the bank that holds the same token as the answer's next one: the reading goes on from
- * where it is in the value; -1 when text and answer are tokenised differently there. */
+ * where it is in the value, or one further; -1 when text and answer are tokenised differently. */
 static int32_t source_row(const loci_item *it, const value_place *v, int *at, int32_t id)
 {
-    for (int p = *at; p < v->end; p++)
+    for (int p = *at; p < v->end && p < *at + 2; p++)
         if (it->ids[p] == id) {
             *at = p + 1;
             return p; /* the text is document 0: rows of its chunks are its positions */
@@ -401,15 +401,17 @@ static void put_question(loci_item *it, const loci_item_maker *m, const question
     const int32_t *id = m->qtok + q->start;
     for (int i = 0; i < q->n_question; i++) put(it, id[i], c->question_weight, false, -1, -1);
     put(it, LOCI_TOK_A, c->question_weight, false, -1, -1);
-    const bool absent = value[0].chunk == -2;
+    const bool absent = value[0].absent;
     int which = 0, at = value[0].first;
     for (int i = 0; i < q->n_answer; i++) {
         const int32_t a = id[q->n_question + i];
         /* An absent fact marks only the first answer token: that is where null must win. */
-        const int32_t gold = absent ? (i == 0 ? -2 : -1) : value[which].chunk;
         const int32_t source = absent ? -1 : source_row(it, &value[which], &at, a);
+        /* The chunk that holds this very token: a value may lie in two chunks. */
+        const int32_t gold = absent ? (i == 0 ? -2 : -1) : source < 0 ? -1 : source / c->hp.chunk;
         put(it, a, c->answer_weight, true, gold, source);
-        if (a == comma && which + 1 < n_values) at = value[++which].first;
+        /* Amounts hold commas too: a value ends where all of it was given. */
+        if (a == comma && at >= value[which].end && which + 1 < n_values) at = value[++which].first;
     }
     put(it, LOCI_TOK_E, c->answer_weight, true, -1, -1);
 }
@@ -449,9 +451,9 @@ static loci_status task_item(loci_item *it, loci_item_maker *m, const loci_train
         put(it, LOCI_TOK_BOS, 0.0f, false, -1, -1);
         for (size_t i = 0; i < n_tok; i++) put(it, m->tok[i], 1.0f, false, -1, -1);
         for (int i = 0; i < n_q; i++) {
-            value_place value[8];
+            value_place value[8] = { 0 };
             const int n_values = find_values(m, &task, &task.question[span[i].index], n_tok,
-                                             c->hp.chunk, value);
+                                             value);
             put_question(it, m, &span[i], c, separate, value, n_values, comma);
         }
         *made = true;
