@@ -38,10 +38,12 @@ static loci_status open_segments(loci_bank *b, const loci_bank *old, loci_error 
     for (int64_t i = 0; i < b->n_segments; i++) {
         const loci_segment_row *row = &b->segment_row[i];
         if ((b->segment[i] = find_open(old, row->id))) continue;
-        loci_status st = loci_path_join(path, sizeof path, b->dir, row->file, err);
-        if (st == LOCI_OK) st = loci_segment_open(&b->segment[i], path, &b->shape, err);
+        loci_error local = { 0 };
+        loci_status st = loci_path_join(path, sizeof path, b->dir, row->file, &local);
+        if (st == LOCI_OK) st = loci_segment_open(&b->segment[i], path, &b->shape, &local);
         /* The catalogue names it: a missing file is damage, not a wrong request. */
-        if (st != LOCI_OK) return st == LOCI_ENOTFOUND ? LOCI_EFORMAT : st;
+        if (st != LOCI_OK)
+            return loci_fail(err, st == LOCI_ENOTFOUND ? LOCI_EFORMAT : st, "%s", local.text);
         if (loci_segment_count(b->segment[i]) != row->chunks)
             return loci_fail(err, LOCI_EFORMAT, "%s: %lld chunks, the catalogue says %lld", path,
                              (long long)loci_segment_count(b->segment[i]), (long long)row->chunks);

@@ -5,7 +5,7 @@
  * flipped in every byte; files with valid checksums and impossible fields; a full disk, short
  * writes and I/O errors at every call of the writer. */
 #include "bank_test.h"
-#include <errno.h>
+#include "fault_vfs.h"
 #include <xxhash.h>
 
 static const loci_segment_shape big = { 2, 128, 128, 2, { 1, 2, 3 } };
@@ -406,72 +406,14 @@ static void test_bad_records(void **state)
     scratch_remove(dir);
 }
 
-/* ---- faults at every call ---------------------------------------------------------------------------------- */
-typedef enum { SHORT_WRITE, DISK_FULL, IO_ERROR, INTERRUPTED } fault_kind;
-typedef struct { /* from call number `at` on something is wrong with the system */
-    fault_kind kind;
-    int at, calls;
-} faults;
-
-/* Is this the call?  A full disk stays full; the others happen once. */
-static bool due(faults *f)
-{
-    const int call = f->calls++;
-    return f->kind == DISK_FULL ? call >= f->at : call == f->at;
-}
-
-static int64_t faulty(const faults *f)
-{
-    return f->kind == DISK_FULL ? -ENOSPC : f->kind == IO_ERROR ? -EIO : -EINTR;
-}
-
-static int fault_open(void *ctx, const char *path, int flags, int mode)
-{
-    faults *f = ctx;
-    return due(f) && f->kind != SHORT_WRITE ? (int)faulty(f)
-                                            : loci_vfs_system()->open(NULL, path, flags, mode);
-}
-
-static int64_t fault_pwrite(void *ctx, int fd, const void *buf, size_t n, int64_t offset)
-{
-    faults *f = ctx;
-    const bool now = due(f);
-    if (now && f->kind != SHORT_WRITE) return faulty(f);
-    return loci_vfs_system()->pwrite(NULL, fd, buf, now ? n - n / 2 : n, offset);
-}
-
-static int fault_sync(void *ctx, int fd)
-{
-    faults *f = ctx;
-    return due(f) && f->kind != SHORT_WRITE ? (int)faulty(f) : loci_vfs_system()->sync(NULL, fd);
-}
-
-static int plain_close(void *ctx, int fd)
-{
-    (void)ctx;
-    return loci_vfs_system()->close(NULL, fd);
-}
-
-static int plain_unlink(void *ctx, const char *path)
-{
-    (void)ctx;
-    return loci_vfs_system()->unlink(NULL, path);
-}
-
+/* ---- faults at every call -------------------------------------------------------------------- */
 /* One segment of two groups through the faulty system; the status of the step that failed. */
-static loci_status write_with_faults(faults *f, const char *path, loci_error *err)
+static loci_status write_with_faults(fault_vfs *f, const char *path, loci_error *err)
 {
-    loci_vfs vfs = *loci_vfs_system();
     loci_segment_writer *w;
     test_chunk c;
     int64_t bytes;
-    vfs.ctx = f;
-    vfs.open = fault_open;
-    vfs.close = plain_close;
-    vfs.pwrite = fault_pwrite;
-    vfs.sync = fault_sync;
-    vfs.unlink = plain_unlink;
-    loci_status st = loci_segment_create(&w, &vfs, path, &tiny, err);
+    loci_status st = loci_segment_create(&w, &f->vfs, path, &tiny, err);
     if (st != LOCI_OK) {
         assert_null(w);
         return st;
@@ -485,38 +427,58 @@ static loci_status write_with_faults(faults *f, const char *path, loci_error *er
         loci_segment_writer_close(w);
     else
         loci_segment_abort(w);
+    assert_int_equal(f->n_open, 0);
     return st;
 }
 
 static void test_faults(void **state)
 {
+    static const struct {
+        fault_mode mode;
+        int64_t step; /* of `at` from one try to the next */
+        bool fails, gone;
+    } list[] = {
+        { FAULT_SHORT, 999, false, false }, { FAULT_INTR, 1, false, false },
+        { FAULT_FULL, 20000, true, true },  { FAULT_EIO, 1, true, true },
+        { FAULT_CRASH, 1, true, false },    { FAULT_TORN, 1, true, false },
+    };
     (void)state;
     char dir[64], path[128];
+    fault_vfs f;
     scratch_make(dir);
     snprintf(path, sizeof path, "%s/seg", dir);
-    for (fault_kind kind = SHORT_WRITE; kind <= INTERRUPTED; kind++) {
-        int at = 0;
-        for (bool reached = true; reached; at++) {
-            faults f = { kind, at, 0 };
+    for (size_t k = 0; k < sizeof list / sizeof *list; k++) {
+        int tries = 0, failures = 0;
+        /* INTR at 1 would interrupt every call, for ever. */
+        int64_t at = list[k].mode == FAULT_INTR ? 2 : 1;
+        for (bool reached = true; reached && tries < 60; at += list[k].step, tries++) {
             loci_error err = { 0 };
             int64_t blocks, bad;
+            fault_vfs_init(&f, list[k].mode, at);
             const loci_status st = write_with_faults(&f, path, &err);
-            reached = f.calls > at;
-            if (st == LOCI_OK) { /* nothing happened, or it was gone on with */
-                assert_true(!reached || kind == SHORT_WRITE || kind == INTERRUPTED);
-                OK(loci_segment_verify(path, &blocks, &bad, NULL, 0, &err));
-                unlink(path);
+            reached = f.n_faults > 0;
+            const loci_status whole = loci_segment_verify(path, &blocks, &bad, NULL, 0, NULL);
+            if (st == LOCI_OK) {
+                /* Nothing happened, or it was gone on with; a close that fails after the sync in
+                 * which all bytes were written is an error too, so none is missed. */
+                assert_true(!reached || !list[k].fails || f.log[at - 1] == 'c');
+                assert_int_equal(whole, LOCI_OK);
             } else {
-                assert_true(reached && (kind == DISK_FULL || kind == IO_ERROR));
+                assert_true(reached && list[k].fails);
                 assert_int_equal(st, LOCI_EIO);
-                assert_int_equal(err.sys_errno, kind == DISK_FULL ? ENOSPC : EIO);
-                assert_non_null(strstr(err.text, dir));
-                assert_int_equal(access(path, F_OK), -1); /* nothing is left */
+                assert_int_equal(err.sys_errno, list[k].mode == FAULT_FULL ? ENOSPC : EIO);
+                failures++;
+                if (list[k].gone) assert_int_equal(access(path, F_OK), -1);
             }
+            unlink(path);
         }
-        /* open, header, two groups, table, trailer, sync, and the folder's open and sync */
-        assert_true(at >= 9);
+        assert_true(tries >= 5 && (failures >= 5) == list[k].fails);
     }
+    /* open, header, two groups, table, trailer; sync before close; then the folder's */
+    fault_vfs_init(&f, FAULT_NONE, 0);
+    loci_error err;
+    OK(write_with_faults(&f, path, &err));
+    assert_string_equal(f.log, "owwwwwscosc");
     scratch_remove(dir);
 }
 
