@@ -6,7 +6,6 @@
  * changed by an object only when every value in it is right. */
 #include "format/format.h"
 #include <jansson.h>
-#include <float.h>
 #include <limits.h>
 #include <math.h>
 #include <stdlib.h>
@@ -53,6 +52,9 @@ typedef struct {
     loci_error *err;
 } place;
 
+/* From here on a number is rounded to infinity: half a step above the largest float. */
+#define FLOAT_END 0x1.ffffffp127
+
 /* Type and range.  The comparison is written so that no value escapes it. */
 static loci_status check_value(const place *in, const loci_setting *s, const json_t *value)
 {
@@ -69,11 +71,12 @@ static loci_status check_value(const place *in, const loci_setting *s, const jso
     const double v = json_number_value(value);
     const json_int_t i = json_integer_value(value); /* 0 for a number with a fraction */
     const bool fits = s->type == LOCI_SET_INT     ? i >= INT_MIN && i <= INT_MAX
-                      : s->type == LOCI_SET_FLOAT ? fabs(v) <= (double)FLT_MAX
+                      : s->type == LOCI_SET_FLOAT ? fabs(v) < FLOAT_END
                                                   : true;
     if (fits && v >= s->min && v <= s->max) return LOCI_OK;
-    return loci_fail(in->err, in->code, "%s: %s: expected %.17g to %.17g, found %.17g", in->label,
-                     s->key, s->min, s->max, v);
+    const int digits = s->type == LOCI_SET_FLOAT ? 9 : 17; /* 0.1 as 0.1, integers in full */
+    return loci_fail(in->err, in->code, "%s: %s: expected %.*g to %.*g, found %.*g", in->label,
+                     s->key, digits, s->min, digits, s->max, digits, v);
 }
 
 /* Put a checked value into its field. */
