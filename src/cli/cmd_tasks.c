@@ -1,0 +1,265 @@
+/* cmd_tasks.c - `loci tasks make`: synthetic long-range tasks as files, for any program.
+ *
+ *   DIR/haystack-FAMILY-0001.txt  text with the item's facts woven in
+ *   DIR/items.jsonl               one question a line: its answer, and where the facts stand */
+#include "cli.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include "haystack.h"
+
+enum {
+    HAYSTACK_MAX = 1 << 28,
+    ITEMS_MAX = 9999,
+    FOLDER_MAX = 3900 /* so that a file's name in it fits */
+};
+
+typedef struct {
+    const char *family, *split, *wordings, *out;
+    arg_list text;
+    int64_t seed, facts, questions, items, bytes, hops;
+    double near_duplicate;
+    bool json, quiet;
+    loci_split names_of, wordings_of;
+} tasks_args;
+
+typedef struct { /* one run */
+    const tasks_args *a;
+    haystack hay;
+    FILE *list;
+    char *buffer; /* (bytes) */
+    int64_t n_items, n_questions, bytes;
+} maker;
+
+typedef struct { /* one item's file */
+    const loci_task_item *item;
+    const char *family, *file;
+    int64_t index;
+    size_t bytes;
+    size_t *at; /* (n_facts) where each fact begins */
+} woven;
+
+static json_t *fact_json(const woven *w, int fact)
+{
+    const loci_fact *f = &w->item->fact[fact];
+    json_t *o = json_object();
+    put_bytes(o, "text", f->text, (size_t)f->len);
+    put_int(o, "byte_start", (int64_t)w->at[fact]);
+    put_int(o, "byte_end", (int64_t)(w->at[fact] + (size_t)f->len));
+    put_real(o, "depth", (double)w->at[fact] / (double)w->bytes);
+    return o;
+}
+
+static json_t *question_json(const woven *w, const loci_question *q)
+{
+    json_t *o = json_object(), *facts = json_array();
+    for (int g = 0; g < q->n_gold; g++) json_array_append_new(facts, fact_json(w, q->gold[g]));
+    put_int(o, "schema", 1);
+    put_text(o, "family", w->family);
+    put_int(o, "item", w->index);
+    put_text(o, "file", w->file);
+    put_int(o, "file_bytes", (int64_t)w->bytes);
+    put_text(o, "question", q->question);
+    put_text(o, "answer", q->answer);
+    put_flag(o, "absent", q->absent);
+    /* The last gold fact carries the answer: its depth is the question's; null for absence. */
+    put_real(o, "depth",
+             q->n_gold > 0 ? (double)w->at[q->gold[q->n_gold - 1]] / (double)w->bytes : NAN);
+    json_object_set_new(o, "facts", facts);
+    return o;
+}
+
+static loci_status write_questions(maker *m, const woven *w, loci_error *err)
+{
+    for (int i = 0; i < w->item->n_questions; i++) {
+        json_t *row = question_json(w, &w->item->question[i]);
+        const int bad = json_dumpf(row, m->list, JSON_COMPACT | JSON_REAL_PRECISION(9));
+        json_decref(row);
+        if (bad || fputc('\n', m->list) == EOF)
+            return set_error(err, LOCI_EIO, "%s/items.jsonl", m->a->out);
+    }
+    m->n_questions += w->item->n_questions;
+    return LOCI_OK;
+}
+
+static loci_status write_text(const char *dir, const char *file, const char *text, size_t bytes,
+                              loci_error *err)
+{
+    char path[4096];
+    snprintf(path, sizeof path, "%s/%s", dir, file);
+    FILE *f = fopen(path, "wb");
+    if (!f) return set_error(err, LOCI_EIO, "%s", path);
+    const bool whole = fwrite(text, 1, bytes, f) == bytes;
+    return fclose(f) == 0 && whole ? LOCI_OK : set_error(err, LOCI_EIO, "%s", path);
+}
+
+/* A haystack of about a->bytes: what it takes comes in several pieces when files end within. */
+static size_t fill(maker *m)
+{
+    size_t n = 0;
+    const size_t want = (size_t)m->a->bytes;
+    while (want - n >= 1024) {
+        const size_t got = haystack_take(&m->hay, want - n, m->buffer + n);
+        if (got == 0) break;
+        n += got;
+        if (n > want - want / 4) break; /* a cut at a line's end: enough */
+    }
+    return n;
+}
+
+static loci_status make_item(maker *m, loci_task_family family, int64_t index, loci_error *err)
+{
+    const tasks_args *a = m->a;
+    loci_task_options opt = loci_task_options_default();
+    opt.seed = seed_of((uint64_t)a->seed, (uint64_t)index * LOCI_TASK_COUNT + (uint64_t)family);
+    opt.family = family;
+    opt.names = a->names_of;
+    opt.wordings = a->wordings_of;
+    opt.n_facts = (int)a->facts;
+    opt.n_questions = (int)(a->questions < a->facts ? a->questions : a->facts);
+    opt.hops = (int)a->hops;
+    opt.near_duplicate = (float)a->near_duplicate;
+    loci_task_item item;
+    loci_status st = loci_task_make(&item, &opt, err);
+    if (st != LOCI_OK) return st;
+    const size_t n = (size_t)item.n_facts + 1, len = fill(m);
+    size_t *place = malloc(n * sizeof *place);
+    char *text = NULL, file[80];
+    snprintf(file, sizeof file, "haystack-%s-%04lld.txt", loci_task_name(family), (long long)index);
+    woven w = { &item, loci_task_name(family), file, index, 0, malloc(n * sizeof *w.at) };
+    st = place && w.at ? loci_task_place(&item, m->buffer, len, 0.0, 1.0, opt.seed, place, err)
+                       : set_error(err, LOCI_ENOMEM, "no memory for %d places", item.n_facts);
+    if (st == LOCI_OK) st = weave(&item, m->buffer, len, place, &text, &w.bytes, w.at, err);
+    if (st == LOCI_OK) st = write_text(a->out, file, text, w.bytes, err);
+    if (st == LOCI_OK) st = write_questions(m, &w, err);
+    m->n_items++;
+    m->bytes += (int64_t)w.bytes;
+    free(text);
+    free(place);
+    free(w.at);
+    loci_task_free(&item);
+    return st;
+}
+
+static loci_status make_all(maker *m, int first, int last, loci_error *err)
+{
+    progress_bar bar;
+    progress_begin(&bar, "making tasks", "items", 1.0, m->a->quiet);
+    const int64_t total = m->a->items * (last - first + 1);
+    loci_status st = LOCI_OK;
+    for (int f = first; f <= last; f++)
+        for (int64_t i = 1; i <= m->a->items && st == LOCI_OK; i++) {
+            st = make_item(m, (loci_task_family)f, i, err);
+            if (st == LOCI_OK && progress_show(&bar, m->n_items, total))
+                st = set_error(err, LOCI_ECANCEL, "interrupted");
+        }
+    progress_end(&bar);
+    return st;
+}
+
+/* Open what a run needs, make all families from first to last, close. */
+static loci_status make_tasks(const tasks_args *a, int first, int last, maker *m, loci_error *err)
+{
+    char path[4096];
+    *m = (maker){ .a = a };
+    if (strlen(a->out) > FOLDER_MAX)
+        return set_error(err, LOCI_EINVAL, "--out: longer than %d bytes", FOLDER_MAX);
+    const int64_t all = a->bytes * a->items * (last - first + 1);
+    loci_status st = make_folder(a->out, err);
+    if (st == LOCI_OK)
+        st = haystack_open(&m->hay, &a->text, all < HAYSTACK_MAX ? (size_t)all : HAYSTACK_MAX,
+                           (uint64_t)a->seed, err);
+    if (st == LOCI_OK && !(m->buffer = malloc((size_t)a->bytes)))
+        st = set_error(err, LOCI_ENOMEM, "no memory for %lld bytes of text", (long long)a->bytes);
+    if (st == LOCI_OK) {
+        snprintf(path, sizeof path, "%s/items.jsonl", a->out);
+        m->list = fopen(path, "wb");
+        if (!m->list) st = set_error(err, LOCI_EIO, "%s", path);
+    }
+    if (st == LOCI_OK) st = make_all(m, first, last, err);
+    if (m->list && fclose(m->list) != 0 && st == LOCI_OK) st = set_error(err, LOCI_EIO, "%s", path);
+    haystack_close(&m->hay);
+    free(m->buffer);
+    return st;
+}
+
+static int tasks_make(int argc, char **argv)
+{
+    const loci_task_options d = loci_task_options_default();
+    tasks_args a = { .family = "all",
+                     .split = "test",
+                     .wordings = "test",
+                     .seed = 1,
+                     .facts = 8,
+                     .questions = 8,
+                     .items = 1,
+                     .bytes = 65536,
+                     .hops = d.hops,
+                     .near_duplicate = (double)d.near_duplicate };
+    arg args[] = {
+        { "family", ARG_STR, &a.family, 0, 0, "F",
+          "needle, multikey, multivalue, kv, copy, variable, latest, absent; all (default)" },
+        { "seed", ARG_INT, &a.seed, 0, 9007199254740992.0, "N",
+          "the same seed gives the same files (default 1)" },
+        { "split", ARG_STR, &a.split, 0, 0, "train|test",
+          "names: test names never occur in training (default test)" },
+        { "wordings", ARG_STR, &a.wordings, 0, 0, "train|test",
+          "sentences of facts and questions (default test)" },
+        { "facts", ARG_INT, &a.facts, 1, LOCI_TASK_MAX_FACTS, "N", "facts an item (default 8)" },
+        { "questions", ARG_INT, &a.questions, 1, LOCI_TASK_MAX_QUESTIONS, "N",
+          "most questions an item (default 8)" },
+        { "items", ARG_INT, &a.items, 1, ITEMS_MAX, "N",
+          "items a family, a file each (default 1)" },
+        { "bytes", ARG_INT, &a.bytes, 1024, HAYSTACK_MAX, "N",
+          "text around the facts (default 64K)" },
+        { "text", ARG_LIST, &a.text, 0, 0, "PATH",
+          "files or folders to hide facts in (default: made-up sentences)" },
+        { "hops", ARG_INT, &a.hops, 1, 5, "N", "of the variable family (default 2)" },
+        { "near-duplicate", ARG_FLOAT, &a.near_duplicate, 0, 1, "X",
+          "share of keys one word away from another" },
+        { "out", ARG_STR, &a.out, 0, 0, "DIR", "folder to write, made if missing" },
+        { "json", ARG_FLAG, &a.json, 0, 0, NULL, "counts as one JSON object" },
+        { "quiet", ARG_FLAG, &a.quiet, 0, 0, NULL, "no progress, no notes" },
+    };
+    arg_spec spec = {
+        .usage = "tasks make --out DIR [options]",
+        .about = "Hide facts in text and ask for them: DIR/haystack-*.txt, and DIR/items.jsonl "
+                 "with question, answer, and the byte range of each fact that the answer "
+                 "needs.  Text of --text runs out once; made-up sentences follow.",
+        .args = args,
+        .n_args = COUNT(args),
+    };
+    const int code = args_parse(&spec, argc, argv);
+    if (code >= 0) return code;
+    if (!a.out) return usage_error("--out is missing; usage: loci %s", spec.usage);
+    if (!parse_split("split", a.split, &a.names_of) ||
+        !parse_split("wordings", a.wordings, &a.wordings_of))
+        return EXIT_USAGE;
+    loci_error err = { 0 };
+    loci_task_family family = LOCI_TASK_NEEDLE;
+    const bool all = strcmp(a.family, "all") == 0;
+    maker m;
+    if (!all && loci_task_by_name(a.family, &family, &err) != LOCI_OK) return fail(&err);
+    if (make_tasks(&a, all ? 0 : (int)family, all ? LOCI_TASK_COUNT - 1 : (int)family, &m, &err) !=
+        LOCI_OK)
+        return fail(&err);
+    if (a.json) {
+        json_t *o = json_object();
+        put_text(o, "out", a.out);
+        put_int(o, "items", m.n_items);
+        put_int(o, "questions", m.n_questions);
+        put_int(o, "bytes", m.bytes);
+        print_json(o);
+    } else if (!a.quiet) {
+        printf("%lld items, %lld questions, %lld bytes of text\n", (long long)m.n_items,
+               (long long)m.n_questions, (long long)m.bytes);
+    }
+    return EXIT_OK;
+}
+
+int cmd_tasks(int argc, char **argv)
+{
+    static const command list[] = { { "make", tasks_make,
+                                      "write haystacks, questions and answers" } };
+    return run_group("tasks", list, COUNT(list), argc, argv);
+}
