@@ -111,7 +111,7 @@ int loci_pool_threads(const loci_pool *p); /* NULL: 1 */
  * reentrant from inside a tile; one caller at a time (an inner lock makes others wait). */
 void loci_pool_run(loci_pool *p, int n_tiles, loci_tile_fn *fn, void *ctx);
 
-/* ---- files (file.c; whole files: path.c; mapping: map.c) -----------------------------------------------------------
+/* ---- files (file.c; whole files: path.c; mapping: map.c) --------------------------------
  * The only place that opens, maps, syncs, renames.  All but mapping goes through a
  * method table, so that tests inject short writes, full disks and I/O errors. */
 typedef struct loci_vfs loci_vfs;
