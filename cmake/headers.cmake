@@ -1,0 +1,22 @@
+# headers.cmake - each public header compiles alone and twice, as C11 and, where there is a C++
+# compiler, as C++17.  An object library: that it builds is the test.
+include(CheckLanguage)
+check_language(CXX)
+set(languages c)
+if(CMAKE_CXX_COMPILER)
+  enable_language(CXX)
+  list(APPEND languages cpp)
+endif()
+file(GLOB headers CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/include/loci/*.h)
+foreach(header ${headers})
+  get_filename_component(name ${header} NAME_WE)
+  foreach(language ${languages})
+    set(source ${CMAKE_BINARY_DIR}/headers/${name}.${language})
+    file(GENERATE OUTPUT ${source} CONTENT
+      "#include \"${header}\"\n#include \"${header}\"\nint header_${name}_${language}(void);\nint header_${name}_${language}(void) { return 0; }\n")
+    list(APPEND header_sources ${source})
+  endforeach()
+endforeach()
+add_library(public_headers OBJECT ${header_sources})
+target_include_directories(public_headers PRIVATE ${PROJECT_SOURCE_DIR}/include)
+set_target_properties(public_headers PROPERTIES CXX_STANDARD 17 CXX_STANDARD_REQUIRED ON CXX_EXTENSIONS OFF)
