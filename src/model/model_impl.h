@@ -176,9 +176,10 @@ size_t loci_negatives_scratch(const loci_hparams *hp); /* floats */
 /* lse[t] = log sum exp of all scores; above[t] = how many exceed bar[t]. */
 void loci_negatives_forward(const loci_model *m, const loci_negative_job *job, const float *bar,
                             float *lse, int32_t *above, float *scratch);
-/* dlse (T): gradient of lse.  du (T, d_landmark) +=, pieces' gradients +=; returns d tau. */
-double loci_negatives_backward(const loci_model *m, const loci_negative_job *job, const float *lse,
-                               const float *dlse, float *du, float *scratch);
+/* dlse (T): gradient of lse.  du (T, d_landmark) +=, pieces' gradients +=.  The gradient of tau
+ * follows from du: sum_t <du_t, u_t> / tau, since s is tau times a product with u. */
+void loci_negatives_backward(const loci_model *m, const loci_negative_job *job, const float *lse,
+                             const float *dlse, float *du, float *scratch);
 
 /* ---- head.c --------------------------------------------------------------------------------- */
 

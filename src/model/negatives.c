@@ -104,7 +104,11 @@ static void tile_scores(const loci_model *m, const loci_negative_job *job, const
     for (int r = 0; r < n_rows; r++) {
         const float *dot = b->dots + (size_t)r * (size_t)(n * M);
         float *s = b->s + (size_t)r * (size_t)n;
-        for (int j = 0; j < n; j++, dot += M) {
+        for (int j = 0; M == 2 && j < n; j++) { /* the usual number, vectorised */
+            const float a0 = dot[2 * j], a1 = dot[2 * j + 1];
+            s[j] = job->tau * (a1 > a0 ? a1 : a0) + b->bias[j];
+        }
+        for (int j = 0; M != 2 && j < n; j++, dot += M) {
             float top = dot[0];
             for (int i = 1; i < M; i++) top = dot[i] > top ? dot[i] : top;
             s[j] = job->tau * top + b->bias[j];
@@ -147,40 +151,56 @@ void loci_negatives_forward(const loci_model *m, const loci_negative_job *job, c
     }
 }
 
-/* b->s (softmax of the tile) becomes ds, spread over the landmarks in b->dots as tau ds; adds
- * to dbias.  Returns sum ds max_m <u, l>, the gradient of tau. */
-static double tile_spread(const loci_model *m, const loci_negative_job *job, const int32_t *rows,
-                          int n_rows, int n, const float *lse, const float *dlse,
-                          negative_scratch *b)
+/* One query: ds = share p, to dbias and, as tau ds, in the place of the chosen landmark's dot
+ * product; 0 for the others. */
+static void spread_row(float *dot, float *dbias, const float *p, float share, float tau, int n,
+                       int M)
+{
+    for (int j = 0; j < n; j++, dot += M) {
+        const float ds = p[j] * share;
+        int best = 0;
+        for (int i = 1; i < M; i++) best = dot[i] > dot[best] ? i : best;
+        for (int i = 0; i < M; i++) dot[i] = i == best ? tau * ds : 0.0f;
+        dbias[j] += ds;
+    }
+}
+
+/* The same for two landmarks, the usual number, in a form that vectorises. */
+static void spread_pairs(float *restrict dot, float *restrict dbias, const float *restrict p,
+                         float share, float tau, int n)
+{
+    for (int j = 0; j < n; j++) {
+        const float ds = p[j] * share, a = dot[2 * j], b = dot[2 * j + 1];
+        dot[2 * j] = b > a ? 0.0f : tau * ds;
+        dot[2 * j + 1] = b > a ? tau * ds : 0.0f;
+        dbias[j] += ds;
+    }
+}
+
+/* Scores of the tile in b->s -> gradients of the dot products in b->dots, of biases in b->dbias. */
+static void tile_spread(const loci_model *m, const loci_negative_job *job, const int32_t *rows,
+                        int n_rows, int n, const float *lse, const float *dlse, negative_scratch *b)
 {
     const int M = m->hp.n_landmarks;
-    double dtau = 0.0;
     m->k.softmax(b->s, n, b->lse, b->s, n, n_rows, n);
     for (int r = 0; r < n_rows; r++) {
         const float share = expf(b->lse[r] - lse[rows[r]]) * dlse[rows[r]];
         const float *p = b->s + (size_t)r * (size_t)n;
-        float *dot = b->dots + (size_t)r * (size_t)(n * M), sum = 0.0f;
-        for (int j = 0; j < n; j++, dot += M) {
-            const float ds = p[j] * share;
-            int best = 0;
-            for (int i = 1; i < M; i++) best = dot[i] > dot[best] ? i : best;
-            sum += ds * dot[best];
-            for (int i = 0; i < M; i++) dot[i] = i == best ? job->tau * ds : 0.0f;
-            b->dbias[j] += ds;
-        }
-        dtau += (double)sum;
+        float *dot = b->dots + (size_t)r * (size_t)(n * M);
+        if (M == 2)
+            spread_pairs(dot, b->dbias, p, share, job->tau, n);
+        else
+            spread_row(dot, b->dbias, p, share, job->tau, n, M);
     }
-    return dtau;
 }
 
-double loci_negatives_backward(const loci_model *m, const loci_negative_job *job, const float *lse,
-                               const float *dlse, float *du, float *scratch)
+void loci_negatives_backward(const loci_model *m, const loci_negative_job *job, const float *lse,
+                             const float *dlse, float *du, float *scratch)
 {
     const int M = m->hp.n_landmarks, d = m->hp.d_landmark;
     negative_scratch b = scratch_of(&m->hp, scratch);
     cursor c = { 0, 0 }, start = c;
-    double dtau = 0.0;
-    if (job->n_rows == 0) return dtau;
+    if (job->n_rows == 0) return;
     for (int n; (n = block_collect(job, &m->hp, &c, &b)) > 0; start = c) {
         memset(b.dlm, 0, (size_t)(n * M) * (size_t)d * sizeof *b.dlm);
         memset(b.dbias, 0, (size_t)n * sizeof *b.dbias);
@@ -188,7 +208,7 @@ double loci_negatives_backward(const loci_model *m, const loci_negative_job *job
             const int32_t *rows = job->rows + r0;
             const int n_rows = job->n_rows - r0 < TILE ? job->n_rows - r0 : TILE;
             tile_scores(m, job, rows, n_rows, n, &b);
-            dtau += tile_spread(m, job, rows, n_rows, n, lse, dlse, &b);
+            tile_spread(m, job, rows, n_rows, n, lse, dlse, &b);
             m->k.gemm(b.du, d, b.dots, n * M, 0, b.lm, d, 0, n_rows, d, n * M, 0.0f);
             m->k.gemm(b.dlm, d, b.dots, n * M, 1, b.u, d, 0, n * M, d, n_rows, 1.0f);
             for (int r = 0; r < n_rows; r++)
@@ -197,5 +217,4 @@ double loci_negatives_backward(const loci_model *m, const loci_negative_job *job
         }
         block_return(job, m, start, n, &b);
     }
-    return dtau;
 }

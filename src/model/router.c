@@ -314,12 +314,11 @@ static void weigh_backward(const loci_model *m, const loci_read_params *p, loci_
     }
 }
 
-/* dscore -> du (written from row first on), landmarks, biases; returns d tau. */
-static double score_own_backward(const loci_model *m, loci_read_tape *t, const loci_chunks *bank,
-                                 int T, float *du, float *dots)
+/* dscore -> du (written from row first on), landmarks, biases. */
+static void score_own_backward(const loci_model *m, loci_read_tape *t, const loci_chunks *bank,
+                               int T, float *du, float *dots)
 {
     const int M = m->hp.n_landmarks, d = m->hp.d_landmark, cols = bank->n * M;
-    double dtau = 0.0;
     memset(du + (size_t)t->first * (size_t)d, 0, (size_t)(T - t->first) * (size_t)d * sizeof *du);
     for (int r0 = t->first; cols > 0 && r0 < T; r0 += TILE) {
         const int n = T - r0 < TILE ? T - r0 : TILE;
@@ -331,14 +330,12 @@ static double score_own_backward(const loci_model *m, loci_read_tape *t, const l
                 const float ds = t->dscore[at + (size_t)c];
                 spread[t->arg[at + (size_t)c]] = t->tau * ds;
                 bank->dbias[c] += ds;
-                dtau += (double)(ds * (t->score[at + (size_t)c] - bank->bias[c]) / t->tau);
             }
         }
         const size_t row = (size_t)r0 * (size_t)d;
         m->k.gemm(du + row, d, dots, cols, 0, bank->landmark, d, 0, n, d, cols, 0.0f);
         m->k.gemm(bank->dlandmark, d, dots, cols, 1, t->u + row, d, 0, cols, d, n, 1.0f);
     }
-    return dtau;
 }
 
 void loci_router_backward(const loci_model *m, const loci_read_params *p, loci_read_params *g,
@@ -351,18 +348,20 @@ void loci_router_backward(const loci_model *m, const loci_read_params *p, loci_r
     const router_scratch b = scratch_of(&m->hp, T, t->capacity, scratch);
     if (n <= 0) return;
     if (dw) weigh_backward(m, p, t, T, dw);
-    double dtau = score_own_backward(m, t, job->bank, T, b.du, b.dots);
+    score_own_backward(m, t, job->bank, T, b.du, b.dots);
     if (job->n_neg > 0) {
         const loci_negative_job neg = negative_job(t, job, b.rows);
-        dtau += loci_negatives_backward(m, &neg, t->lse_neg, t->dneg, b.du, b.negatives);
+        loci_negatives_backward(m, &neg, t->lse_neg, t->dneg, b.du, b.negatives);
     }
     *(float *)g->null_score.data += (float)t->dnull;
-    const double tau = exp((double)*(const float *)p->log_tau.data);
-    if (tau < (double)TAU_MAX) *(float *)g->log_tau.data += (float)(dtau * tau);
 
     float *du = b.du + f * (size_t)d, *dhid = b.dhidden;
-    const float *hid = t->hidden + f * (size_t)R;
-    loci_unit_bwd(&m->k, du, t->u + f * (size_t)d, t->inv_u + f, n, d);
+    const float *hid = t->hidden + f * (size_t)R, *u = t->u + f * (size_t)d;
+    const double tau = exp((double)*(const float *)p->log_tau.data);
+    /* tau multiplies products with u alone: d tau = <du, u> / tau, d log_tau = <du, u>. */
+    if (tau < (double)TAU_MAX)
+        *(float *)g->log_tau.data += (float)m->k.dot(du, u, (size_t)n * (size_t)d);
+    loci_unit_bwd(&m->k, du, u, t->inv_u + f, n, d);
     m->k.silu(b.act, hid, hidden);
     loci_linear_bwd(&m->k, dhid, R, 0.0f, &g->router2, du, d, b.act, R, &p->router2, n);
     m->k.silu_bwd(dhid, dhid, hid, hidden);
