@@ -1,5 +1,6 @@
-/* avx512_math.h - small pieces shared by the AVX-512 files: tail masks, exp, transpose, sums.
+/* avx512_math.h - the vector vocabulary of the kernel bodies, in AVX-512: 16 lanes.
  *
+ * avx2_math.h says the same words with 8 lanes; the *_body.h files are written in them once.
  * Static functions only: nothing compiled for this instruction set can be linked into a file that
  * must run elsewhere.  Forced inline, because registers are passed. */
 #ifndef LOCI_KERNEL_AVX512_MATH_H
@@ -13,62 +14,175 @@
 /* Loops over register arrays must vanish, or the arrays would live in memory. */
 #define UNROLL _Pragma("GCC unroll 16")
 
-/* The first n of 16 lanes; n <= 0: none, n >= 16: all. */
-INLINE __mmask16 lanes(ptrdiff_t n)
+typedef __m512 vf;    /* VL floats */
+typedef __mmask16 vm; /* which of them count */
+
+/* Register tiles of 8 rows by 3 vectors take 24 of 32 registers; 3 loads of B and 8 broadcasts
+ * feed 24 multiply-adds, which two load ports can follow.  Four rows of x fit an inner product. */
+enum { VL = 16, TILE_ROWS = 8, TILE_VECS = 3, INNER_ROWS = 4 };
+
+/* ---- lanes -------------------------------------------------------------------------------------- */
+
+/* The first n; n <= 0: none, n >= VL: all. */
+INLINE vm v_lanes(ptrdiff_t n)
 {
-    return n >= 16 ? (__mmask16)0xffff : n <= 0 ? (__mmask16)0 : (__mmask16)((1u << n) - 1u);
+    return n >= 16 ? (vm)0xffff : n <= 0 ? (vm)0 : (vm)((1u << n) - 1u);
 }
 
-/* e^x, relative error <= 2e-7.  -inf and anything below -150 give 0, above 128 ln 2 +inf, NaN
- * stays NaN.  x = n ln 2 + r with |r| <= ln 2 / 2; e^r = 1 + r + r^2 P(r), P minimax (error of the
- * formula 3e-9). */
-INLINE __m512 exp512(__m512 x)
+/* Those from first on that are below last. */
+INLINE vm v_range(ptrdiff_t first, ptrdiff_t last)
 {
-    /* The operand order of max and min lets a NaN in x through. */
-    x = _mm512_min_ps(_mm512_set1_ps(150.0f), _mm512_max_ps(_mm512_set1_ps(-150.0f), x));
-    const __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(0x1.715476p+0f)),
-                                          _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-    __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.69140625f), x); /* exact: 8 bits of ln 2 */
-    r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.0017409306019544601f), r);
-    __m512 p = _mm512_set1_ps(0.0013814539415761828f);
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.00836874544620514f));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.04166838899254799f));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.1666652113199234f));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.4999999403953552f));
-    const __m512 one = _mm512_set1_ps(1.0f);
-    p = _mm512_add_ps(_mm512_fmadd_ps(p, _mm512_mul_ps(r, r), r), one);
-    return _mm512_scalef_ps(p, n);
+    return v_lanes(last) & (vm)~v_lanes(first);
 }
 
-/* ln x for normal x > 0, relative error <= 2e-7 except next to 1, where it is absolute.
- * x = m 2^e with m in [3/4, 3/2); ln m = 2 atanh s, s = (m-1)/(m+1), |s| <= 1/5. */
-INLINE __m512 log512(__m512 x)
+INLINE vf v_select(vm m, vf yes, vf no)
 {
-    const __m512 one = _mm512_set1_ps(1.0f);
-    const __m512 m = _mm512_getmant_ps(x, _MM_MANT_NORM_p75_1p5, _MM_MANT_SIGN_src);
-    const __m512 e = _mm512_getexp_ps(_mm512_div_ps(x, m)); /* a power of 2, exactly */
-    const __m512 s = _mm512_div_ps(_mm512_sub_ps(m, one), _mm512_add_ps(m, one));
-    const __m512 t = _mm512_mul_ps(s, s);
-    __m512 p = _mm512_set1_ps(2.0f / 9.0f);
-    p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(2.0f / 7.0f));
-    p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(2.0f / 5.0f));
-    p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(2.0f / 3.0f));
-    p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(2.0f));
-    return _mm512_fmadd_ps(e, _mm512_set1_ps(0.69314718f), _mm512_mul_ps(p, s));
+    return _mm512_mask_blend_ps(m, no, yes);
 }
 
-/* 1 / (1 + e^-x) */
-INLINE __m512 sigmoid512(__m512 x)
+/* Bit i: lane i of both is equal. */
+INLINE unsigned v_equal(vf a, vf b)
 {
-    const __m512 one = _mm512_set1_ps(1.0f);
-    const __m512 e = exp512(_mm512_sub_ps(_mm512_setzero_ps(), x));
-    return _mm512_div_ps(one, _mm512_add_ps(one, e));
+    return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ);
 }
 
-/* r[i] lane j <-> r[j] lane i */
-INLINE void transpose16(__m512 r[16])
+/* ---- memory --------------------------------------------------------------------------------------- */
+
+INLINE vf v_load(const float *p)
 {
-    __m512 t[16];
+    return _mm512_loadu_ps(p);
+}
+
+/* Lanes outside m are 0 and not read. */
+INLINE vf v_load_some(const float *p, vm m)
+{
+    return _mm512_maskz_loadu_ps(m, p);
+}
+
+INLINE void v_store(float *p, vf x)
+{
+    _mm512_storeu_ps(p, x);
+}
+
+/* Lanes outside m are not written. */
+INLINE void v_store_some(float *p, vm m, vf x)
+{
+    _mm512_mask_storeu_ps(p, m, x);
+}
+
+/* n <= VL stored values as f32, zero behind them. */
+INLINE vf v_from_bf16(const uint16_t *p, ptrdiff_t n)
+{
+    const __m256i h = _mm256_maskz_loadu_epi16(v_lanes(n), p);
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16));
+}
+
+INLINE vf v_from_i8(const int8_t *p, ptrdiff_t n)
+{
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(v_lanes(n), p)));
+}
+
+/* n <= VL values within -127..127, rounded to nearest even. */
+INLINE void v_to_i8(int8_t *p, ptrdiff_t n, vf x)
+{
+    _mm_mask_storeu_epi8(p, v_lanes(n), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(x)));
+}
+
+/* n <= VL/2 values, each in two neighbouring lanes. */
+INLINE vf v_twice(const float *p, ptrdiff_t n)
+{
+    const __m512i pair = _mm512_set_epi32(7, 7, 6, 6, 5, 5, 4, 4, 3, 3, 2, 2, 1, 1, 0, 0);
+    return _mm512_permutexvar_ps(pair, v_load_some(p, v_lanes(n < 8 ? n : 8)));
+}
+
+/* ---- arithmetic -------------------------------------------------------------------------------------- */
+
+INLINE vf v_set(float x)
+{
+    return _mm512_set1_ps(x);
+}
+INLINE vf v_zero(void)
+{
+    return _mm512_setzero_ps();
+}
+INLINE vf v_add(vf a, vf b)
+{
+    return _mm512_add_ps(a, b);
+}
+INLINE vf v_sub(vf a, vf b)
+{
+    return _mm512_sub_ps(a, b);
+}
+INLINE vf v_mul(vf a, vf b)
+{
+    return _mm512_mul_ps(a, b);
+}
+INLINE vf v_div(vf a, vf b)
+{
+    return _mm512_div_ps(a, b);
+}
+INLINE vf v_fma(vf a, vf b, vf c) /* a b + c */
+{
+    return _mm512_fmadd_ps(a, b, c);
+}
+INLINE vf v_fnma(vf a, vf b, vf c) /* c - a b */
+{
+    return _mm512_fnmadd_ps(a, b, c);
+}
+INLINE vf v_max(vf a, vf b) /* b where either is NaN; v_min too */
+{
+    return _mm512_max_ps(a, b);
+}
+INLINE vf v_min(vf a, vf b)
+{
+    return _mm512_min_ps(a, b);
+}
+INLINE vf v_sqrt(vf a)
+{
+    return _mm512_sqrt_ps(a);
+}
+INLINE vf v_abs(vf a)
+{
+    return _mm512_abs_ps(a);
+}
+INLINE vf v_swap_pairs(vf a) /* lanes 1 0 3 2 .. */
+{
+    return _mm512_permute_ps(a, 0xb1);
+}
+INLINE vf v_fma_sub_add(vf a, vf b, vf c) /* even lanes a b - c, odd lanes a b + c */
+{
+    return _mm512_fmaddsub_ps(a, b, c);
+}
+
+/* ---- across lanes ---------------------------------------------------------------------------------------- */
+
+INLINE float v_first(vf a)
+{
+    return _mm512_cvtss_f32(a);
+}
+INLINE float v_sum(vf a)
+{
+    return _mm512_reduce_add_ps(a);
+}
+INLINE float v_greatest(vf a)
+{
+    return _mm512_reduce_max_ps(a);
+}
+
+/* The sums of four vectors, in order. */
+INLINE __m128 v_sum4(vf a, vf b, vf c, vf d)
+{
+    const vf ab = v_add(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+    const vf cd = v_add(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
+    const vf s = v_add(_mm512_shuffle_ps(ab, cd, 0x44), _mm512_shuffle_ps(ab, cd, 0xee));
+    const __m256 h = _mm256_add_ps(_mm512_castps512_ps256(s), _mm512_extractf32x8_ps(s, 1));
+    return _mm_add_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));
+}
+
+/* r[i] lane j <-> r[j] lane i: within 2 x 2, 4 x 4, then across the four quarters. */
+INLINE void v_transpose(vf r[VL])
+{
+    vf t[16];
     UNROLL for (int i = 0; i < 8; i++)
     {
         t[2 * i] = _mm512_unpacklo_ps(r[2 * i], r[2 * i + 1]);
@@ -97,15 +211,27 @@ INLINE void transpose16(__m512 r[16])
     }
 }
 
-/* The sums over all lanes of four vectors, in order. */
-INLINE __m128 sum4(__m512 a, __m512 b, __m512 c, __m512 d)
+/* ---- powers of two, for exp_body.h ----------------------------------------------------------------------- */
+
+INLINE vf v_round(vf a) /* to nearest even, as a float */
 {
-    const __m512 ab = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
-    const __m512 cd = _mm512_add_ps(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
-    const __m512 s =
-        _mm512_add_ps(_mm512_shuffle_ps(ab, cd, 0x44), _mm512_shuffle_ps(ab, cd, 0xee));
-    const __m256 h = _mm256_add_ps(_mm512_castps512_ps256(s), _mm512_extractf32x8_ps(s, 1));
-    return _mm_add_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));
+    return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
+
+/* x 2^n for whole |n| <= 217, through subnormals to 0 and up to infinity */
+INLINE vf v_scale2(vf x, vf n)
+{
+    return _mm512_scalef_ps(x, n);
+}
+
+/* x = m 2^e of a normal x > 0, m in [3/4, 3/2) */
+INLINE vf v_split2(vf x, vf *e)
+{
+    const vf m = _mm512_getmant_ps(x, _MM_MANT_NORM_p75_1p5, _MM_MANT_SIGN_src);
+    *e = _mm512_getexp_ps(_mm512_div_ps(x, m)); /* of a power of 2, exactly */
+    return m;
+}
+
+#include "kernel/x86/exp_body.h"
 
 #endif
