@@ -13,7 +13,7 @@ mv "$work/first" "$work/root" # an installed tree may be moved
 lib=$(dirname "$(find "$work/root" -name 'libloci.so' | head -n 1)")
 
 # Ways to link, one program each.
-cmake -S "$source/tests/install" -B "$work/cmake" -DCMAKE_PREFIX_PATH="$work/root" \
+cmake -G Ninja -S "$source/tests/install" -B "$work/cmake" -DCMAKE_PREFIX_PATH="$work/root" \
     -DEXAMPLE="$source/docs/example.c" -DCMAKE_BUILD_TYPE=Release >/dev/null
 cmake --build "$work/cmake" >/dev/null
 PKG_CONFIG_PATH="$lib/pkgconfig"
@@ -40,7 +40,7 @@ done
 if [ -e "$work/root/share/loci/models/loci-xs/model.safetensors" ]; then
     mkdir "$work/text"
     echo "The access code of the quiet harbour is 481516." >"$work/text/note.txt"
-    "$work/root/bin/loci" ingest --quiet --bank "$work/bank" "$work/text"
+    "$work/root/bin/loci" ingest --quiet --bank "$work/bank" "$work/text" >/dev/null
     LD_LIBRARY_PATH="$lib" "$work/pc_shared" "$work/root/share/loci/models/loci-xs" "$work/bank" \
         "$work/text" "What is the access code of the quiet harbour?" >"$work/answer"
     grep -q 'note.txt:1-1' "$work/answer" || { echo "no evidence in the example's answer:"; cat "$work/answer"; exit 1; }
