@@ -15,7 +15,7 @@ extern "C" {
 #endif
 
 typedef struct {
-    const char *family, *isa, *size; /* "gemm", "avx2", "m=256 n=256 k=256"; static storage */
+    const char *family, *isa, *size; /* "gemm", "avx2", "logits 512x4096x192"; static storage */
     double seconds; /* of one call: the best of several spells; 0 if not measured */
     double gflops;  /* 1e9 operations a second; 0 where they are not counted     */
     double gbytes;  /* 1e9 bytes read and written a second, each operand once    */

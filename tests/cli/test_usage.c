@@ -229,6 +229,43 @@ static void version_json(void **state)
     json_decref(o);
 }
 
+/* One object a row, each measured; a lowered choice is a subset of all. */
+static int check_bench(const char *cpu)
+{
+    result r = cpu ? RUN("bench", "kernels", "--family", "dot", "--seconds", "0.001", "--json",
+                         "--cpu", cpu)
+                   : RUN("bench", "kernels", "--family", "dot", "--seconds", "0.001", "--json");
+    int rows = 0;
+    char *save = NULL;
+    assert_int_equal(r.code, 0);
+    for (char *line = strtok_r(r.out, "\n", &save); line;
+         line = strtok_r(NULL, "\n", &save), rows++) {
+        json_t *o = json_loads(line, JSON_REJECT_DUPLICATES, NULL);
+        check_keys(
+            o, "schema:i bench:s family:s isa:s size:s seconds:f gflops:f gbytes:f cpu:s version:s "
+               "commit:s");
+        assert_string_equal(text_of(o, "family"), "dot");
+        if (cpu) assert_string_equal(text_of(o, "isa"), cpu);
+        assert_true(json_number_value(json_object_get(o, "seconds")) > 0.0);
+        assert_true(json_number_value(json_object_get(o, "gbytes")) > 0.0);
+        json_decref(o);
+    }
+    free_result(&r);
+    return rows;
+}
+
+static void bench_rows(void **state)
+{
+    (void)state;
+    const int all = check_bench(NULL), ref = check_bench("ref");
+    assert_true(ref >= 1 && all >= ref);
+    result r = RUN("bench", "kernels", "--family", "dot", "--seconds", "0.001", "--csv");
+    assert_int_equal(r.code, 0);
+    assert_int_equal(count_lines(r.out), all + 1);
+    assert_int_equal(strncmp(r.out, "bench,family,isa,size,", 22), 0);
+    free_result(&r);
+}
+
 /* Every range of items.jsonl holds its fact, in the file that it names; answers come from facts. */
 static int check_items(const char *dir)
 {
@@ -326,7 +363,7 @@ int main(void)
         cmocka_unit_test(many_times),    cmocka_unit_test(hostile_arguments),
         cmocka_unit_test(missing_files), cmocka_unit_test(help_names_every_option),
         cmocka_unit_test(top_level),     cmocka_unit_test(version_json),
-        cmocka_unit_test(tasks_make),
+        cmocka_unit_test(tasks_make),    cmocka_unit_test(bench_rows),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
