@@ -1,7 +1,7 @@
 /* search.c - the K best chunks of a query over the union of banks, and their content.
  *
  *   1  code of the query; Hamming distance to every chunk's codes, one pass over the union
- *   2  the 256 nearest survive (more for a large K): ties to the lower index
+ *   2  the nearest 1/16 survive (256 to 8,192): ties to the lower index
  *   3  survivors rescored by their int8 landmarks and bias: the exact order of what is stored
  *
  * Under 4,096 chunks step 3 takes them all.  A search touches 16 bytes a code and the landmarks
@@ -16,16 +16,17 @@ enum {
     BANKS_MAX = 100,
     ID_SHIFT = 40,      /* chunk index within a bank below it */
     EXACT_BELOW = 4096, /* chunks: rescoring all costs less than it could miss */
+    SURVIVORS_SHARE = 16, /* one chunk in 16: codes of a fixed projection are coarse.  Seen with XS at
+                             16,384 chunks: of 256 survivors the gold chunk was missing in 6 % */
     SURVIVORS_MIN = 256,
-    SURVIVORS_PER_PICK = 16,
-    SURVIVORS_MAX = SURVIVORS_PER_PICK * LOCI_MAX_PICKS,
+    SURVIVORS_MAX = 8192,
     SCAN_BLOCK = 4096, /* chunks a kernel call: its distances stay in the first cache */
     SKIP_BLOCK = 64,   /* distances looked at together */
     CANDIDATES = 4 * SURVIVORS_MAX,
     CACHE_SLOTS = 512,   /* decoded chunks kept; 16 MiB at 64 x 128 */
     CACHE_BUCKETS = 1024 /* power of two */
 };
-_Static_assert(SURVIVORS_MAX >= SURVIVORS_MIN, "a large K only adds");
+_Static_assert(SURVIVORS_MIN >= LOCI_MAX_PICKS, "enough for any K");
 _Static_assert(CANDIDATES >= SURVIVORS_MAX + SKIP_BLOCK,
                "room for one more block before a compaction");
 
@@ -98,8 +99,9 @@ loci_status loci_searcher_open(loci_searcher **out, loci_engine *e, loci_bank *c
     s->model = e->model;
     s->n_banks = n_banks;
     s->shape = banks[0]->shape;
-    s->content = loci_alloc_aligned((size_t)CACHE_SLOTS * SEG_CHUNK_TOKENS *
-                                    (size_t)s->shape.d_content * sizeof(float));
+    /* Not zeroed: pages are taken as chunks are decoded, most questions need few. */
+    s->content = aligned_alloc(SEG_ALIGN, (size_t)CACHE_SLOTS * SEG_CHUNK_TOKENS *
+                                              (size_t)s->shape.d_content * sizeof(float));
     cache_init(s);
     const loci_status st = s->content ? add_banks(s, banks, n_banks, err)
                                       : loci_fail(err, LOCI_ENOMEM, "no memory for a search");
@@ -114,7 +116,7 @@ loci_status loci_searcher_open(loci_searcher **out, loci_engine *e, loci_bank *c
 void loci_searcher_close(loci_searcher *s)
 {
     if (!s) return;
-    loci_free_aligned(s->content);
+    free(s->content);
     free(s);
 }
 
@@ -211,10 +213,15 @@ static int keep_nearest(candidate *c, int n, int want, int *limit)
     return out;
 }
 
+/* Least of n <= SKIP_BLOCK distances.  A full block has a constant count, which compilers turn into
+ * a few vector minimums. */
 static int nearest_in_block(const uint8_t *d, int n)
 {
     uint8_t low = 255;
-    for (int i = 0; i < n; i++) low = d[i] < low ? d[i] : low; /* becomes one vector minimum */
+    if (n == SKIP_BLOCK)
+        for (int i = 0; i < SKIP_BLOCK; i++) low = d[i] < low ? d[i] : low;
+    else
+        for (int i = 0; i < n; i++) low = d[i] < low ? d[i] : low;
     return low;
 }
 
@@ -316,10 +323,10 @@ static int search(void *ctx, const float *u, float tau, int k, int64_t own_end, 
         st = score_all(s, &q);
     } else {
         uint64_t code[2];
-        const int want = SURVIVORS_PER_PICK * q.k;
+        int64_t want = all / SURVIVORS_SHARE;
+        want = want < SURVIVORS_MIN ? SURVIVORS_MIN : want > SURVIVORS_MAX ? SURVIVORS_MAX : want;
         loci_codes(s->model, code, u, 1);
-        st = score_survivors(s, &q,
-                             scan_codes(s, code, want < SURVIVORS_MIN ? SURVIVORS_MIN : want));
+        st = score_survivors(s, &q, scan_codes(s, code, (int)want));
     }
     if (st != LOCI_OK) return st;
     for (int i = 0; i < q.have; i++) {

@@ -5,8 +5,8 @@
  *
  * The file is under its own name from the first byte.  It means nothing before the catalogue
  * names it, so a kill at any byte leaves a stray file that the next writer removes.  Numbers
- * become int8 here, by the scalar reference kernel: the same documents give the same bytes on
- * every machine. */
+ * become int8 here; every implementation of that kernel divides and rounds alike, so the same
+ * documents give the same bytes on every machine. */
 #include "engine/segment_impl.h"
 #include <fcntl.h>
 #include <math.h>
@@ -18,6 +18,7 @@ struct loci_segment_writer {
     const loci_vfs *vfs;
     char *path;
     loci_segment_shape shape;
+    loci_quant_q8_fn *quant_q8;
     uint8_t *group;                  /* columns of the open group, each with room for 256 chunks */
     size_t at[SEG_COLUMNS_USED + 1]; /* where each column starts in `group`; last: its size */
     int in_group;                    /* chunks in the open group */
@@ -51,6 +52,9 @@ static loci_status writer_init(loci_segment_writer *w, const loci_vfs *vfs, cons
     w->vfs = vfs ? vfs : loci_vfs_system();
     w->file = (loci_file){ w->vfs, -1 };
     w->shape = *shape;
+    loci_kernels k;
+    loci_kernels_init(&k, loci_cpu_detect());
+    w->quant_q8 = k.quant_q8;
     w->path = strdup(path);
     for (int c = 0; c < SEG_COLUMNS_USED; c++)
         w->at[c + 1] = w->at[c] + seg_align(LOCI_SEG_GROUP * seg_chunk_bytes(shape, c));
@@ -145,12 +149,12 @@ loci_status loci_segment_append(loci_segment_writer *w, const loci_chunk_record 
     int8_t *content = (int8_t *)cell(w, COL_CONTENT, i);
 
     for (int c = 0; c < 2 * s->n_landmarks; c++) put_u64(cell(w, COL_CODES, i) + 8 * c, r->code[c]);
-    loci_quant_q8_ref((int8_t *)cell(w, COL_LANDMARKS, i), s->d_landmark, landmark_scale,
-                      r->landmark, s->d_landmark, s->n_landmarks, s->d_landmark);
+    w->quant_q8((int8_t *)cell(w, COL_LANDMARKS, i), s->d_landmark, landmark_scale, r->landmark,
+                s->d_landmark, s->n_landmarks, s->d_landmark);
     memcpy(cell(w, COL_BIAS, i), &r->bias, sizeof r->bias);
     *cell(w, COL_COUNTS, i) = (uint8_t)r->n_tokens;
     /* A token is two rows of half the width: key and value get a scale each. */
-    loci_quant_q8_ref(content, half, content_scale, r->content, half, 2 * r->n_tokens, half);
+    w->quant_q8(content, half, content_scale, r->content, half, 2 * r->n_tokens, half);
     memset(content + (size_t)r->n_tokens * (size_t)s->d_content, 0, pads * (size_t)s->d_content);
     memset(content_scale + 2 * r->n_tokens, 0, pads * 2 * sizeof *content_scale);
     put_ids(w, r);

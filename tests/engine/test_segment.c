@@ -49,6 +49,12 @@ static void check_chunk(loci_segment *seg, const loci_segment_shape *s, int64_t 
     for (int m = 0; m < s->n_landmarks; m++)
         assert_row_close(r->landmark + m * s->d_landmark, v.landmark + m * s->d_landmark,
                          v.landmark_scale[m], s->d_landmark);
+    /* The same bits as the reference gives, whatever the machine. */
+    int8_t q[64 * MAX_DC];
+    float scale[128];
+    loci_quant_q8_ref(q, half, scale, r->content, half, 2 * r->n_tokens, half);
+    assert_memory_equal(v.content, q, (size_t)(2 * r->n_tokens * half));
+    assert_memory_equal(v.content_scale, scale, (size_t)r->n_tokens * 2 * sizeof *scale);
     for (int row = 0; row < 128; row++) {
         if (row < 2 * r->n_tokens)
             assert_row_close(r->content + row * half, v.content + row * half, v.content_scale[row],
@@ -344,6 +350,27 @@ static void test_forged_fields(void **state)
     scratch_remove(dir);
 }
 
+/* No groups and so many chunks that rounding up to groups wraps round to none. */
+static void test_wrapped_count(void **state)
+{
+    (void)state;
+    char dir[64], path[128], *data;
+    size_t n;
+    loci_error err;
+    loci_segment *seg;
+    scratch_make(dir);
+    snprintf(path, sizeof path, "%s/seg", dir);
+    write_segment(path, &tiny, 0);
+    OK(loci_file_load(NULL, path, 1 << 20, &data, &n, &err));
+    uint8_t *trailer = (uint8_t *)data + n - sizeof(seg_trailer);
+    put_u64(trailer + offsetof(seg_trailer, chunks), UINT64_MAX);
+    put_u64(trailer + offsetof(seg_trailer, sum), XXH3_64bits(trailer, offsetof(seg_trailer, sum)));
+    write_bytes(path, data, n);
+    assert_int_equal(loci_segment_open(&seg, path, &tiny, NULL), LOCI_EFORMAT);
+    free(data);
+    scratch_remove(dir);
+}
+
 static void test_wrong_shape(void **state)
 {
     (void)state;
@@ -485,15 +512,11 @@ static void test_faults(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),
-        cmocka_unit_test(test_same_bytes),
-        cmocka_unit_test(test_cut_anywhere),
-        cmocka_unit_test(test_flip_anywhere),
-        cmocka_unit_test(test_bad_column_is_named),
-        cmocka_unit_test(test_forged_fields),
-        cmocka_unit_test(test_wrong_shape),
-        cmocka_unit_test(test_bad_records),
-        cmocka_unit_test(test_faults),
+        cmocka_unit_test(test_round_trip),          cmocka_unit_test(test_same_bytes),
+        cmocka_unit_test(test_cut_anywhere),        cmocka_unit_test(test_flip_anywhere),
+        cmocka_unit_test(test_bad_column_is_named), cmocka_unit_test(test_forged_fields),
+        cmocka_unit_test(test_wrapped_count),       cmocka_unit_test(test_wrong_shape),
+        cmocka_unit_test(test_bad_records),         cmocka_unit_test(test_faults),
     };
     print_message("seed %llu\n", (unsigned long long)SEED);
     return cmocka_run_group_tests(tests, NULL, NULL);
