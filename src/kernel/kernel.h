@@ -4,7 +4,8 @@
  * threads, no globals, no model structs.  Every family has a scalar reference (`ref`)
  * that accumulates in double and is never optimised; SIMD answers to it.  The list
  * kernels.inc makes prototypes here, choices in dispatch.c, tests in
- * tests/kernel/test_kernels.c and `loci bench kernels`.
+ * tests/kernel/test_kernels.c and `loci bench kernels`.  A call takes 256 KB of stack at most.
+ * exp and ln are within 4e-7 (relative) of the truth; sums of n terms within n roundings.
  *
  * Matrices are row-major f32 unless said otherwise; ld* = elements between rows.
  * Sizes may be 0 unless said otherwise.  Inputs and outputs do not overlap unless said.
@@ -17,7 +18,8 @@
 
 /* ---- dense products ----------------------------------------------------------
  * gemm: C(m,n) = op(A)(m,k) op(B)(k,n) + beta C.  ta: A is stored (k,m); tb: B is stored
- * (n,k).  beta is 0 (C is not read) or 1.  Error bound: (k+1) 2^-23 sum |a||b| per element.
+ * (n,k).  beta is 0 (C is not read) or 1.  Error bound: (k+1) 2^-23 (sum |a||b| + |beta c|)
+ * per element.
  * A weight is stored (out, in) as in a checkpoint: y = x W^T is tb = 1. */
 typedef void loci_gemm_fn(float *c, int ldc, const float *a, int lda, int ta, const float *b,
                           int ldb, int tb, int m, int n, int k, float beta);
@@ -52,11 +54,13 @@ typedef void loci_swiglu_fn(float *y, int ldy, const float *gu, int ldg, int row
 typedef void loci_swiglu_bwd_fn(float *dgu, int lddg, const float *dy, int lddy, const float *gu,
                                 int ldg, int rows, int n); /* dgu is written, not added to */
 typedef void loci_silu_fn(float *y, const float *x, size_t n); /* y may equal x */
-typedef void loci_silu_bwd_fn(float *dx, const float *dy, const float *x, size_t n); /* dx written; may equal dy */
+/* dx is written and may equal dy. */
+typedef void loci_silu_bwd_fn(float *dx, const float *dy, const float *x, size_t n);
 typedef void loci_softmax_fn(float *y, int ldy, float *lse, const float *x, int ldx, int rows,
                              int cols); /* y may equal x; lse (rows) or NULL; cols >= 1 */
 typedef void loci_axpy_fn(float *y, const float *x, float a, size_t n); /* y += a x */
-typedef double loci_dot_fn(const float *a, const float *b, size_t n); /* SIMD sums in f32 lanes, error <= (n+1) 2^-24 sum|ab| */
+/* sum a b; SIMD sums in f32 lanes, error <= (n+1) 2^-24 sum |ab|. */
+typedef double loci_dot_fn(const float *a, const float *b, size_t n);
 
 /* Mean-free cross-entropy of one batch of rows: loss[r] = lse(logits[r,:]) - logits[r,target[r]];
  * if weight is given, logits becomes dlogits = weight[r] (softmax + 2 z lse softmax - onehot):
@@ -91,9 +95,10 @@ typedef void loci_window_attn_bwd_fn(float *dq, int lddq, float *dk, float *dv, 
 
 /* Attention of many query rows over one chunk of keys, without a mask:
  *   s[r,j] = scale <q[r,:], k[j,:]>;  lse[r] = log sum_j exp s[r,j];  p = exp(s - lse)
- *   o[r,:] += w[r] sum_j p[r,j] v[j,:]        (w NULL: 1)
+ *   o[r,:] += w[r] sum_j p[r,j] v[j,:]        (w NULL: 1; also in the backward pass)
  *   q (rows, d_k)  k (n, d_k)  v (n, d_v)  o (rows, d_v)   1 <= n <= 128, d_k, d_v <= 128
- * o NULL: only lse.  Partial results of chunks combine by weights exp(lse_c) / sum. */
+ * o NULL: only lse, v is not read; lse may be NULL.  Partial results of chunks combine by weights
+ * exp(lse_c) / sum. */
 typedef void loci_chunk_attn_fn(float *o, int ldo, float *lse, const float *q, int ldq,
                                 const float *k, int ldk, const float *v, int ldv, const float *w,
                                 int rows, int n, int d_k, int d_v, float scale);
@@ -112,7 +117,8 @@ typedef void loci_chunk_attn_bwd_fn(float *dq, int lddq, float *dk, int lddk, fl
  *   s_c = tau max_m <u, l[c,m,:]> + bias[c]
  * best holds `have` entries sorted by score, best first (ties: lower index first); the call merges
  * chunks [0, n) with index base + c into it and returns the new count (<= K).  Stream any
- * number of blocks through it.  lm (n, M, d) f32.  d multiple of 1, <= 512. */
+ * number of blocks through it.  lm (n, M, d) f32.  d <= 512, M >= 1.
+ * A NaN score is never taken. */
 typedef struct {
     float score;
     int32_t index;
@@ -120,7 +126,8 @@ typedef struct {
 typedef int loci_landmark_topk_fn(loci_scored *best, int have, int K, const float *u, const float *lm,
                                   const float *bias, float tau, int M, int d, int n, int32_t base);
 /* The same for int8 landmarks with one scale each (n, M), only for the listed chunks:
- * list (n_list) indices into lm/scale/bias, result index base + list[i].  list NULL: all of n_list. */
+ * list (n_list) indices into lm/scale/bias, result index base + list[i].  list NULL: chunks
+ * 0 .. n_list-1. */
 typedef int loci_landmark_topk_q8_fn(loci_scored *best, int have, int K, const float *u,
                                      const int8_t *lm, const float *scale, const float *bias,
                                      float tau, int M, int d, const int32_t *list, int n_list,
@@ -159,6 +166,24 @@ typedef struct {
     unsigned flags;
 } loci_kernel_info;
 int loci_kernel_count(void);
-const loci_kernel_info *loci_kernel_at(int i);
+const loci_kernel_info *loci_kernel_at(int i); /* static storage; NULL outside 0 .. count-1 */
+
+/* ---- measuring (bench.c) ----------------------------------------------------------------------
+ * Each family has a few sizes of training, ingest and decoding.  Name of size i_size of listed
+ * implementation i, NULL behind the last one or for no such i. */
+const char *loci_kernel_bench_size(int i, int i_size);
+
+/* What one call takes, and what it has to do: operations counted as the equations stand (multiply
+ * and add apart), bytes of inputs and outputs touched once. */
+typedef struct {
+    double seconds, flops, bytes;
+} loci_kernel_time;
+
+enum { LOCI_BENCH_FLOATS = 8 << 20 }; /* scratch of one measurement: 32 MiB */
+
+/* Time listed implementation i at size i_size on the calling thread: the best of batches that run
+ * for `seconds` in all (at least two).  scratch: LOCI_BENCH_FLOATS floats, overwritten.  The
+ * processor must have the flags of the implementation; i and i_size as above. */
+loci_kernel_time loci_kernel_bench(int i, int i_size, double seconds, float *scratch);
 
 #endif

@@ -71,7 +71,7 @@ static inline void attn_free(attn *a)
     for (int i = 0; i < COUNT(all); i++) mat_free(all[i]);
 }
 
-/* ---- forward ---------------------------------------------------------------------------------- */
+/* ---- forward ---------------------------------------------------------------------------- */
 
 /* The log-sum-exp of one query and the largest error among its scores. */
 static inline double attn_lse(const attn *a, int t, int h, double *error)
@@ -117,7 +117,7 @@ static inline void attn_forward_check(const attn *a, const mat *got, const mat *
         }
 }
 
-/* ---- backward ----------------------------------------------------------------------------------- */
+/* ---- backward --------------------------------------------------------------------------- */
 
 typedef struct {
     double p, ds;         /* P and P (dp - D) */
@@ -259,7 +259,7 @@ static inline void attn_save_lse(attn *a)
             a->lse.at.f[(size_t)t * (size_t)a->H + (size_t)h] = (float)attn_lse(a, t, h, &e);
 }
 
-/* ---- one chunk ----------------------------------------------------------------------------------- */
+/* ---- one chunk -------------------------------------------------------------------------- */
 
 typedef struct {
     int rows, n, d_k, d_v;
@@ -329,7 +329,7 @@ static inline void check_chunk_attn_bwd(loci_chunk_attn_bwd_fn *fn)
         }
 }
 
-/* ---- the causal window ------------------------------------------------------------------------------ */
+/* ---- the causal window ------------------------------------------------------------------ */
 
 typedef struct {
     int T, past, H, G, d, W;

@@ -75,7 +75,7 @@ static inline void check_gemm(loci_gemm_fn *fn)
                 gemm_case(fn, &rng, products[i], kind, form, (i + form) % 4);
 }
 
-/* ---- narrow weights -------------------------------------------------------------------- */
+/* ---- narrow weights --------------------------------------------------------------------- */
 
 typedef enum { W_F32, W_BF16, W_Q8 } weight_type;
 

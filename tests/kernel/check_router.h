@@ -4,7 +4,7 @@
 
 #include "kernel_test.h"
 
-/* ---- the best of scored chunks ---------------------------------------------------------------- */
+/* ---- the best of scored chunks ---------------------------------------------------------- */
 
 typedef struct {
     int n, M, d, K;
@@ -128,7 +128,7 @@ static inline void check_landmark_topk_q8(loci_landmark_topk_q8_fn *fn)
     }
 }
 
-/* ---- Hamming ------------------------------------------------------------------------------------- */
+/* ---- Hamming ---------------------------------------------------------------------------- */
 
 static inline void check_hamming(loci_hamming_fn *fn)
 {
@@ -163,7 +163,7 @@ static inline void check_hamming(loci_hamming_fn *fn)
     }
 }
 
-/* ---- int8 rows ---------------------------------------------------------------------------------------- */
+/* ---- int8 rows -------------------------------------------------------------------------- */
 
 /* Stored numbers must be the same bit for bit everywhere: no bound, equality. */
 static inline void check_quant_q8(loci_quant_q8_fn *fn)

@@ -32,7 +32,7 @@ static inline void each_row_case(row_case_fn *one, const void *fn, uint64_t seed
     }
 #define FN(family) (*(loci_##family##_fn *const *)fn)
 
-/* ---- norms -------------------------------------------------------------------------------------- */
+/* ---- norms ------------------------------------------------------------------------------ */
 
 static inline void rmsnorm_case(const void *fn, loci_rng *rng, range kind, int rows, int cols,
                                 int gap, int shift)
@@ -94,7 +94,7 @@ static inline void rmsnorm_bwd_case(const void *fn, loci_rng *rng, range kind, i
 }
 ROW_CHECK(rmsnorm_bwd, 11)
 
-/* ---- rotation ------------------------------------------------------------------------------------- */
+/* ---- rotation --------------------------------------------------------------------------- */
 
 static inline void check_rope(loci_rope_fn *fn)
 {
@@ -129,7 +129,7 @@ static inline void check_rope(loci_rope_fn *fn)
     }
 }
 
-/* ---- gates ------------------------------------------------------------------------------------------ */
+/* ---- gates ------------------------------------------------------------------------------ */
 
 static inline double truth_sigmoid(double a)
 {
@@ -228,7 +228,7 @@ static inline void silu_bwd_case(const void *fn, loci_rng *rng, range kind, int 
 }
 ROW_CHECK(silu_bwd, 16)
 
-/* ---- softmax and loss --------------------------------------------------------------------------------- */
+/* ---- softmax and loss ------------------------------------------------------------------- */
 
 static inline double truth_lse(const mat *x, int r, double *max)
 {
@@ -330,7 +330,7 @@ static inline void cross_entropy_case(const void *fn, loci_rng *rng, range kind,
 }
 ROW_CHECK(cross_entropy, 18)
 
-/* ---- plain vectors ---------------------------------------------------------------------------------------- */
+/* ---- plain vectors ---------------------------------------------------------------------- */
 
 static inline void axpy_case(const void *fn, loci_rng *rng, range kind, int rows, int n, int gap,
                              int shift)

@@ -69,7 +69,7 @@ INLINE void write_lse(float *lse, int stride, const float *max, const float *sum
     for (int i = 0; i < rows; i++) lse[(size_t)i * (size_t)stride] = out[i];
 }
 
-/* ---- one chunk ----------------------------------------------------------------------------- */
+/* ---- one chunk -------------------------------------------------------------------------- */
 
 void LOCI_ISA(chunk_attn)(float *o, int ldo, float *lse, const float *q, int ldq, const float *k,
                           int ldk, const float *v, int ldv, const float *w, int rows, int n,
@@ -102,7 +102,7 @@ void LOCI_ISA(chunk_attn)(float *o, int ldo, float *lse, const float *q, int ldq
     }
 }
 
-/* ---- the causal window ---------------------------------------------------------------------- */
+/* ---- the causal window ------------------------------------------------------------------ */
 
 typedef struct {
     float *o, *lse;

@@ -19,7 +19,7 @@ INLINE float inner(const float *a, const float *b, int n)
     return v_sum(sum);
 }
 
-/* ---- one chunk ------------------------------------------------------------------------------- */
+/* ---- one chunk -------------------------------------------------------------------------- */
 
 /* Buffers of one call, cut from a fixed block by the sizes at hand: the smaller the chunk, the
  * more query rows go at once, and the less often dk and dv are loaded and stored. */
@@ -97,7 +97,7 @@ void LOCI_ISA(chunk_attn_bwd)(float *dq, int lddq, float *dk, int lddk, float *d
     }
 }
 
-/* ---- the causal window ------------------------------------------------------------------------- */
+/* ---- the causal window ------------------------------------------------------------------ */
 
 enum { KEYS = 64, LD = 80 }; /* 5 cache lines a row of keys */
 

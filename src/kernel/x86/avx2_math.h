@@ -18,7 +18,7 @@ typedef __m256i vm; /* all bits of a lane that counts */
 /* 6 rows by 2 vectors take 12 of 16 registers. */
 enum { VL = 8, TILE_ROWS = 6, TILE_VECS = 2, INNER_ROWS = 2 };
 
-/* ---- lanes -------------------------------------------------------------------------------------- */
+/* ---- lanes ------------------------------------------------------------------------------ */
 
 INLINE vm v_range(ptrdiff_t first, ptrdiff_t last)
 {
@@ -45,7 +45,7 @@ INLINE unsigned v_equal(vf a, vf b)
     return (unsigned)_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_EQ_OQ));
 }
 
-/* ---- memory --------------------------------------------------------------------------------------- */
+/* ---- memory ----------------------------------------------------------------------------- */
 
 INLINE vf v_load(const float *p)
 {
@@ -102,7 +102,7 @@ INLINE vf v_twice(const float *p, ptrdiff_t n)
     return _mm256_permutevar8x32_ps(v_load_some(p, v_lanes(n < 4 ? n : 4)), pair);
 }
 
-/* ---- arithmetic -------------------------------------------------------------------------------------- */
+/* ---- arithmetic ------------------------------------------------------------------------- */
 
 INLINE vf v_set(float x)
 {
@@ -161,7 +161,7 @@ INLINE vf v_fma_sub_add(vf a, vf b, vf c)
     return _mm256_fmaddsub_ps(a, b, c);
 }
 
-/* ---- across lanes ---------------------------------------------------------------------------------------- */
+/* ---- across lanes ----------------------------------------------------------------------- */
 
 INLINE float v_first(vf a)
 {
@@ -213,7 +213,7 @@ INLINE void v_transpose(vf r[VL])
     UNROLL for (int i = 0; i < 8; i++) r[i] = t[i];
 }
 
-/* ---- powers of two ------------------------------------------------------------------------------------------ */
+/* ---- powers of two ---------------------------------------------------------------------- */
 
 INLINE vf v_round(vf a)
 {

@@ -21,7 +21,7 @@ typedef __mmask16 vm; /* which of them count */
  * feed 24 multiply-adds, which two load ports can follow.  Four rows of x fit an inner product. */
 enum { VL = 16, TILE_ROWS = 8, TILE_VECS = 3, INNER_ROWS = 4 };
 
-/* ---- lanes -------------------------------------------------------------------------------------- */
+/* ---- lanes ------------------------------------------------------------------------------ */
 
 /* The first n; n <= 0: none, n >= VL: all. */
 INLINE vm v_lanes(ptrdiff_t n)
@@ -32,7 +32,7 @@ INLINE vm v_lanes(ptrdiff_t n)
 /* Those from first on that are below last. */
 INLINE vm v_range(ptrdiff_t first, ptrdiff_t last)
 {
-    return v_lanes(last) & (vm)~v_lanes(first);
+    return (vm)(v_lanes(last) & ~v_lanes(first));
 }
 
 INLINE vf v_select(vm m, vf yes, vf no)
@@ -46,7 +46,7 @@ INLINE unsigned v_equal(vf a, vf b)
     return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ);
 }
 
-/* ---- memory --------------------------------------------------------------------------------------- */
+/* ---- memory ----------------------------------------------------------------------------- */
 
 INLINE vf v_load(const float *p)
 {
@@ -95,7 +95,7 @@ INLINE vf v_twice(const float *p, ptrdiff_t n)
     return _mm512_permutexvar_ps(pair, v_load_some(p, v_lanes(n < 8 ? n : 8)));
 }
 
-/* ---- arithmetic -------------------------------------------------------------------------------------- */
+/* ---- arithmetic ------------------------------------------------------------------------- */
 
 INLINE vf v_set(float x)
 {
@@ -154,7 +154,7 @@ INLINE vf v_fma_sub_add(vf a, vf b, vf c) /* even lanes a b - c, odd lanes a b +
     return _mm512_fmaddsub_ps(a, b, c);
 }
 
-/* ---- across lanes ---------------------------------------------------------------------------------------- */
+/* ---- across lanes ----------------------------------------------------------------------- */
 
 INLINE float v_first(vf a)
 {
@@ -211,7 +211,7 @@ INLINE void v_transpose(vf r[VL])
     }
 }
 
-/* ---- powers of two, for exp_body.h ----------------------------------------------------------------------- */
+/* ---- powers of two, for exp_body.h ------------------------------------------------------ */
 
 INLINE vf v_round(vf a) /* to nearest even, as a float */
 {

@@ -29,7 +29,7 @@ INLINE vf load_stored(const stored type, const void *data, size_t at, ptrdiff_t 
     return n >= VL ? v_load(p) : v_load_some(p, v_lanes(n));
 }
 
-/* ---- packing ------------------------------------------------------------------------------ */
+/* ---- packing ---------------------------------------------------------------------------- */
 
 /* Rows [j0, j0+n), columns [l0, l0+k) of a (n,k) matrix to dst (k, nv VL), zero beyond n. */
 INLINE void pack_transposed(const stored type, float *dst, int nv, const side *b, int j0, int n,
@@ -72,7 +72,7 @@ static void pack_strip(float *dst, const float *a, size_t lda, int m, int k)
             v_store(dst + STRIP * l + i, v_load_some(a + (size_t)l * lda + i, v_lanes(m - i)));
 }
 
-/* ---- many rows ---------------------------------------------------------------------------- */
+/* ---- many rows -------------------------------------------------------------------------- */
 
 /* Width in vectors of panel p of n columns: the last one may be narrower. */
 static int panel_vectors(int n, int p)
@@ -137,7 +137,7 @@ INLINE void multiply(const stored type, tile_at x, int ta, const side *b, int m,
     }
 }
 
-/* ---- few rows ------------------------------------------------------------------------------ */
+/* ---- few rows --------------------------------------------------------------------------- */
 
 /* acc[i][r] += <x[i], w[r]> over n <= VL columns from l on. */
 INLINE void inner_step(const stored type, const int R, const int M, vf acc[INNER_ROWS][8],
@@ -207,7 +207,7 @@ INLINE void multiply_few(const stored type, float *y, size_t ldy, const float *x
     }
 }
 
-/* ---- the families ---------------------------------------------------------------------------- */
+/* ---- the families ----------------------------------------------------------------------- */
 
 /* beta = 0 with an empty sum: the tiles would not run. */
 static void clear(float *c, size_t ldc, int m, int n)

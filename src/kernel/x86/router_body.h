@@ -93,7 +93,7 @@ int LOCI_ISA(landmark_topk_q8)(loci_scored *best, int have, int K, const float *
     return topk(best, have, K, &s, 1);
 }
 
-/* ---- Hamming ------------------------------------------------------------------------------------ */
+/* ---- Hamming ---------------------------------------------------------------------------- */
 
 /* Chunks c .. n with the processor's own bit count, any M. */
 static void hamming_from(int c, uint8_t *dist, const uint64_t *code, const uint64_t *query, int M,

@@ -33,7 +33,7 @@ INLINE float inner(const float *a, const float *b, ptrdiff_t n)
     return v_sum(v_add(v_add(sum[0], sum[1]), v_add(sum[2], sum[3])));
 }
 
-/* ---- norms ----------------------------------------------------------------------------------- */
+/* ---- norms ------------------------------------------------------------------------------ */
 
 void LOCI_ISA(rmsnorm)(float *y, int ldy, float *inv, const float *x, int ldx, int rows, int cols,
                        float eps)
@@ -68,7 +68,7 @@ void LOCI_ISA(rmsnorm_bwd)(float *dx, int lddx, const float *dy, int lddy, const
     }
 }
 
-/* ---- rotation ---------------------------------------------------------------------------------- */
+/* ---- rotation --------------------------------------------------------------------------- */
 
 void LOCI_ISA(rope)(float *x, int ldx, const int32_t *pos, const float *cos_table,
                     const float *sin_table, int rows, int heads, int dim, int dir)
@@ -90,7 +90,7 @@ void LOCI_ISA(rope)(float *x, int ldx, const int32_t *pos, const float *cos_tabl
         }
 }
 
-/* ---- gates -------------------------------------------------------------------------------------- */
+/* ---- gates ------------------------------------------------------------------------------ */
 
 /* silu'(a) = s (1 + a (1 - s)), s = sigmoid(a) */
 INLINE vf silu_slope(vf a, vf s)
@@ -150,7 +150,7 @@ void LOCI_ISA(silu_bwd)(float *dx, const float *dy, const float *x, size_t n)
     }
 }
 
-/* ---- softmax and loss -------------------------------------------------------------------------- */
+/* ---- softmax and loss ------------------------------------------------------------------- */
 
 INLINE float row_max(const float *x, int n)
 {
@@ -236,7 +236,7 @@ void LOCI_ISA(cross_entropy)(float *loss, int32_t *best, float *logits, int ldl,
     }
 }
 
-/* ---- plain vectors ----------------------------------------------------------------------------- */
+/* ---- plain vectors ---------------------------------------------------------------------- */
 
 void LOCI_ISA(axpy)(float *y, const float *x, float a, size_t n)
 {
@@ -276,7 +276,7 @@ void LOCI_ISA(adamw)(float *p, float *m, float *v, const float *g, size_t n,
     }
 }
 
-/* ---- int8 rows ----------------------------------------------------------------------------------- */
+/* ---- int8 rows -------------------------------------------------------------------------- */
 
 /* The same divisions and roundings as the reference: stored numbers must not depend on the
  * machine.  Operand orders of max and min treat a NaN as the reference does. */
