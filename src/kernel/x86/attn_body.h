@@ -20,6 +20,10 @@ enum {
     FEW = 3             /* queries for which a copy of the keys does not pay */
 };
 
+/* The first block of keys then holds the first key of every query: no row is ever without one, and
+ * its maximum is a number from the start. */
+_Static_assert(QUERIES <= KEYS, "a query's first key is in the first block");
+
 typedef struct {
     float kt[DIM * KEYS_LD]; /* (d, keys) */
     float v[KEYS * DIM];     /* (keys, d) */
@@ -129,10 +133,8 @@ INLINE void advance(float *p, int n_vec, int first, int last, float scale, int s
                     float *sum, float *o, int d)
 {
     const vf old = v_set(starts ? -INFINITY : *max);
-    vf base = v_max(row_max(p, n_vec, first, last, v_set(scale)), old);
+    const vf base = v_max(row_max(p, n_vec, first, last, v_set(scale)), old);
     *max = v_first(base);
-    /* No key of this row so far: any finite base gives zeros. */
-    if (*max == -INFINITY) base = v_zero();
     const float part = row_exp(p, n_vec, base);
     if (starts) {
         *sum = part;
