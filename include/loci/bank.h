@@ -31,14 +31,14 @@ typedef struct {
     char fingerprint[33];
     int format_version;
     int64_t documents, segments, chunks, tokens;
-    int64_t text_bytes;  /* of the documents as read */
-    int64_t disk_bytes;  /* of the bank's files */
+    int64_t text_bytes;     /* of the documents as read */
+    int64_t disk_bytes;     /* of the bank's files */
     int64_t resident_bytes; /* codes and tables of this open bank */
 } loci_bank_stat;
 LOCI_API loci_status loci_bank_info(const loci_bank *b, loci_bank_stat *out, loci_error *err);
 
 typedef struct {
-    const char *name; /* borrowed for the call of the visitor */
+    const char *name;                        /* borrowed for the call of the visitor */
     int64_t bytes, tokens, chunks, sequence; /* sequence: order of ingestion, from 1 */
     int64_t mtime_ns;
     const char *encoding; /* "", "gzip", "zstd" */
@@ -63,9 +63,9 @@ LOCI_API loci_status loci_bank_verify(const char *dir, loci_progress_fn *progres
 typedef struct {
     const char *name; /* document name for a single file or "-" ; NULL: relative to the path */
     const char *const *skip_globs; /* NULL-terminated extra ignore patterns, or NULL */
-    bool follow_gitignore; /* default true */
-    int64_t max_file_bytes; /* larger files are skipped with the reason; default 64 GiB */
-    loci_progress_fn *progress; /* bytes read of bytes found */
+    bool follow_gitignore;         /* default true */
+    int64_t max_file_bytes;        /* larger files are skipped with the reason; default 64 GiB */
+    loci_progress_fn *progress;    /* bytes read of bytes found */
     void *progress_ctx;
     /* One line about a document that was skipped or could not be read; may be NULL. */
     void (*skipped)(void *ctx, const char *path, const char *reason);

@@ -14,7 +14,7 @@ extern "C" {
 
 /* What the shared library shows.  Everything else is hidden. */
 #if defined(__GNUC__) || defined(__clang__)
-#define LOCI_API __attribute__((visibility("default")))
+#define LOCI_API               __attribute__((visibility("default")))
 #define LOCI_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 #else
 #define LOCI_API
@@ -22,17 +22,17 @@ extern "C" {
 #endif
 
 /* X(NAME, value, "text for people").  Values are stable: append, never renumber. */
-#define LOCI_STATUS_LIST(X)                                        \
-    X(OK, 0, "ok")                                                 \
-    X(EINVAL, -1, "argument breaks the documented contract")       \
-    X(ENOMEM, -2, "memory budget exceeded")                        \
-    X(EIO, -3, "read or write failed")                             \
-    X(EFORMAT, -4, "file is not what it says it is")               \
-    X(EVERSION, -5, "file is valid but of an unsupported version") \
-    X(ESTATE, -6, "call not allowed in the object's current state") \
-    X(ECANCEL, -7, "stopped by the caller")                        \
-    X(EMODEL, -8, "made by another model")                         \
-    X(EBUSY, -9, "locked by another process")                      \
+#define LOCI_STATUS_LIST(X)                                                                        \
+    X(OK, 0, "ok")                                                                                 \
+    X(EINVAL, -1, "argument breaks the documented contract")                                       \
+    X(ENOMEM, -2, "memory budget exceeded")                                                        \
+    X(EIO, -3, "read or write failed")                                                             \
+    X(EFORMAT, -4, "file is not what it says it is")                                               \
+    X(EVERSION, -5, "file is valid but of an unsupported version")                                 \
+    X(ESTATE, -6, "call not allowed in the object's current state")                                \
+    X(ECANCEL, -7, "stopped by the caller")                                                        \
+    X(EMODEL, -8, "made by another model")                                                         \
+    X(EBUSY, -9, "locked by another process")                                                      \
     X(ENOTFOUND, -10, "no such document, file or tensor")
 
 typedef enum {

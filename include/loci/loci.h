@@ -40,9 +40,10 @@ typedef int loci_progress_fn(void *ctx, int64_t done, int64_t total);
 typedef struct loci_engine loci_engine;
 
 typedef struct {
-    const char *model_dir; /* config.json, tokenizer.json, model.safetensors; borrowed for the call */
-    int threads;           /* 0 = all cores this process may use; 1..1024 */
-    const char *cpu;       /* NULL or "native"; "avx512", "avx2", "ref" lower it; borrowed */
+    const char
+        *model_dir;  /* config.json, tokenizer.json, model.safetensors; borrowed for the call */
+    int threads;     /* 0 = all cores this process may use; 1..1024 */
+    const char *cpu; /* NULL or "native"; "avx512", "avx2", "ref" lower it; borrowed */
 } loci_engine_options;
 LOCI_API loci_engine_options loci_engine_options_default(void);
 
@@ -54,20 +55,20 @@ LOCI_API loci_status loci_engine_open(loci_engine **out, const loci_engine_optio
 LOCI_API void loci_engine_close(loci_engine *e);
 
 typedef struct {
-    char architecture[16];      /* "loci-1" */
-    char fingerprint[33];       /* hex; a bank belongs to one fingerprint */
+    char architecture[16]; /* "loci-1" */
+    char fingerprint[33];  /* hex; a bank belongs to one fingerprint */
     int vocab, d_model, window, chunk, n_lower, n_upper, n_groups, top_k;
     int64_t parameters;
-    int64_t weight_bytes;          /* on disk and mapped */
-    int64_t session_bytes;         /* one session, allocated at its opening */
+    int64_t weight_bytes;  /* on disk and mapped */
+    int64_t session_bytes; /* one session, allocated at its opening */
     int64_t ingest_bytes_per_thread;
-    double bank_bytes_per_token;   /* on disk */
+    double bank_bytes_per_token;     /* on disk */
     double resident_bytes_per_token; /* codes kept in memory while a bank is open */
 } loci_model_info;
 /* What a checkpoint is and needs, before anything is loaded or allocated for it. */
 LOCI_API loci_status loci_model_describe(const char *model_dir, loci_model_info *info,
                                          loci_error *err);
-LOCI_API const loci_model_info *loci_engine_info(const loci_engine *e); /* borrowed from e */
+LOCI_API const loci_model_info *loci_engine_info(const loci_engine *e);     /* borrowed from e */
 LOCI_API const loci_tokenizer *loci_engine_tokenizer(const loci_engine *e); /* borrowed from e */
 /* Kernels in use, "gemm=avx512 gemv=avx512 ...": borrowed from e. */
 LOCI_API const char *loci_engine_kernels(const loci_engine *e);
@@ -82,23 +83,23 @@ LOCI_API loci_status loci_quantize(const char *model_dir, const char *out_dir, c
 typedef struct loci_bank loci_bank; /* bank.h */
 
 typedef struct {
-    const char *bank;        /* folder of the bank, borrowed from the bank   */
-    const char *doc;         /* document name, owned by the answer           */
+    const char *bank;             /* folder of the bank, borrowed from the bank   */
+    const char *doc;              /* document name, owned by the answer           */
     int64_t byte_start, byte_end; /* half-open, of the document, whole UTF-8 characters */
     int64_t line_start, line_end; /* from 1, inclusive                        */
-    double score;            /* share of the answer's reading that fell here, 0..1 */
-    char *text;              /* of the passage, from the bank; owned by the answer */
+    double score;                 /* share of the answer's reading that fell here, 0..1 */
+    char *text;                   /* of the passage, from the bank; owned by the answer */
     size_t text_bytes;
-    bool source_changed;     /* the file is gone, or differs in size or time from what was read */
-    const char *encoding;    /* "" or "gzip" / "zstd": byte ranges count the decoded stream */
+    bool source_changed;  /* the file is gone, or differs in size or time from what was read */
+    const char *encoding; /* "" or "gzip" / "zstd": byte ranges count the decoded stream */
 } loci_evidence;
 
 typedef struct {
-    int k;              /* chunks read per token and group; 0 = the model's own */
-    int max_tokens;     /* of the answer, 1..4096; default 64                 */
-    int max_evidence;   /* 0..64, default 8                                   */
-    double min_score;   /* evidence below is left out; default 0.01           */
-    int context_chunks; /* recall: neighbours joined to a hit, default 0      */
+    int k;                      /* chunks read per token and group; 0 = the model's own */
+    int max_tokens;             /* of the answer, 1..4096; default 64                 */
+    int max_evidence;           /* 0..64, default 8                                   */
+    double min_score;           /* evidence below is left out; default 0.01           */
+    int context_chunks;         /* recall: neighbours joined to a hit, default 0      */
     loci_progress_fn *progress; /* tokens generated; may be NULL              */
     void *progress_ctx;
 } loci_ask_options;
@@ -107,8 +108,8 @@ LOCI_API loci_ask_options loci_ask_options_default(void);
 typedef struct {
     char *answer; /* UTF-8 as far as the tokens are; owned by this struct; NUL-terminated */
     size_t answer_bytes;
-    bool truncated;       /* max_tokens ended the answer, not <e> */
-    double evidence_mass; /* sum of scores of all chunks, 0 if nothing was consulted */
+    bool truncated;          /* max_tokens ended the answer, not <e> */
+    double evidence_mass;    /* sum of scores of all chunks, 0 if nothing was consulted */
     loci_evidence *evidence; /* best first */
     int n_evidence;
     int64_t bank_tokens;
@@ -149,8 +150,8 @@ LOCI_API int64_t loci_session_length(const loci_session *s); /* tokens so far */
  * into `logits` (caller's).  0 <= n_logits <= n.
  * Errors: LOCI_EINVAL (an id outside the vocabulary, sizes; nothing was done), LOCI_ENOMEM
  * (max_tokens reached; nothing was done). */
-LOCI_API loci_status loci_session_extend(loci_session *s, const int32_t *ids, int64_t n, float *logits,
-                                         int64_t n_logits, loci_error *err);
+LOCI_API loci_status loci_session_extend(loci_session *s, const int32_t *ids, int64_t n,
+                                         float *logits, int64_t n_logits, loci_error *err);
 
 typedef struct {
     float temperature; /* 0 = greedy (default) .. 10 */
@@ -160,7 +161,8 @@ typedef struct {
 } loci_sampling;
 LOCI_API loci_sampling loci_sampling_default(void);
 /* Next id from (vocab) logits.  *state: seed it with opt->seed; advanced by each call. */
-LOCI_API int32_t loci_sample(const float *logits, int vocab, const loci_sampling *opt, uint64_t *state);
+LOCI_API int32_t loci_sample(const float *logits, int vocab, const loci_sampling *opt,
+                             uint64_t *state);
 
 #ifdef __cplusplus
 }

@@ -18,14 +18,14 @@
 extern "C" {
 #endif
 
-#define LOCI_TASK_FAMILIES(X)                                                               \
-    X(NEEDLE, "needle", "one fact a key: digits, words, hex")                               \
-    X(MULTIKEY, "multikey", "facts whose keys differ in one word (near-duplicates)")        \
-    X(MULTIVALUE, "multivalue", "several values of one key, all asked for, in order")       \
-    X(KV, "kv", "JSON object of random keys and values; one value asked for")               \
-    X(COPY, "copy", "a marked short passage to be repeated word by word")                   \
-    X(VARIABLE, "variable", "variable tracking: X1 = 7; X2 = X1; ... what is X2? 1-5 hops") \
-    X(LATEST, "latest", "a value that is updated; the latest one counts")                   \
+#define LOCI_TASK_FAMILIES(X)                                                                      \
+    X(NEEDLE, "needle", "one fact a key: digits, words, hex")                                      \
+    X(MULTIKEY, "multikey", "facts whose keys differ in one word (near-duplicates)")               \
+    X(MULTIVALUE, "multivalue", "several values of one key, all asked for, in order")              \
+    X(KV, "kv", "JSON object of random keys and values; one value asked for")                      \
+    X(COPY, "copy", "a marked short passage to be repeated word by word")                          \
+    X(VARIABLE, "variable", "variable tracking: X1 = 7; X2 = X1; ... what is X2? 1-5 hops")        \
+    X(LATEST, "latest", "a value that is updated; the latest one counts")                          \
     X(ABSENT, "absent", "a question about a key that nothing mentions: 'not stated'")
 
 typedef enum {
@@ -46,12 +46,12 @@ enum { LOCI_TASK_MAX_FACTS = 4096, LOCI_TASK_MAX_QUESTIONS = 4096 };
 typedef struct {
     uint64_t seed;
     loci_task_family family;
-    loci_split names;    /* which names: test names never occur in training       */
-    loci_split wordings; /* which wordings                                        */
-    int n_facts;         /* 1 .. LOCI_TASK_MAX_FACTS; multivalue and latest: keys (2-4 and
+    loci_split names;     /* which names: test names never occur in training       */
+    loci_split wordings;  /* which wordings                                        */
+    int n_facts;          /* 1 .. LOCI_TASK_MAX_FACTS; multivalue and latest: keys (2-4 and
                             2-3 facts each), variable: chains (hops + 1 facts each) */
-    int n_questions;     /* 1 .. min(n_facts, LOCI_TASK_MAX_QUESTIONS)            */
-    int hops;            /* variable: 1..5; others ignore it                      */
+    int n_questions;      /* 1 .. min(n_facts, LOCI_TASK_MAX_QUESTIONS)            */
+    int hops;             /* variable: 1..5; others ignore it                      */
     float near_duplicate; /* needle, absent: share of facts whose key is a near-duplicate
                             of another fact's key, 0..1; others ignore it         */
 } loci_task_options;
@@ -84,7 +84,8 @@ typedef struct {
 /* Make one item; owned: loci_task_free.  Names are distinct within an item and so are values;
  * each question asks about another fact (key, chain, passage).  Cost: under 1 us a fact.
  * Errors: LOCI_EINVAL an option out of range, named; LOCI_ENOMEM; *item is empty then. */
-LOCI_API loci_status loci_task_make(loci_task_item *item, const loci_task_options *opt, loci_error *err);
+LOCI_API loci_status loci_task_make(loci_task_item *item, const loci_task_options *opt,
+                                    loci_error *err);
 LOCI_API void loci_task_free(loci_task_item *item); /* leaves it empty; NULL is fine */
 /* How many sentence patterns there are, of facts and of questions together; 0 for a family or
  * split that does not exist. */
@@ -106,8 +107,9 @@ LOCI_API size_t loci_task_filler(uint64_t seed, size_t bytes, char *out, size_t 
  *   place   (item->n_facts), untouched on failure
  *
  * Errors: LOCI_EINVAL NULL argument or not 0 <= lo < hi <= 1; LOCI_ENOMEM. */
-LOCI_API loci_status loci_task_place(const loci_task_item *item, const char *hay, size_t len, double lo,
-                            double hi, uint64_t seed, size_t *place, loci_error *err);
+LOCI_API loci_status loci_task_place(const loci_task_item *item, const char *hay, size_t len,
+                                     double lo, double hi, uint64_t seed, size_t *place,
+                                     loci_error *err);
 
 #ifdef __cplusplus
 }

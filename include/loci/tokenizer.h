@@ -30,30 +30,32 @@ typedef struct loci_tokenizer loci_tokenizer; /* immutable after opening: any nu
 LOCI_API loci_status loci_tokenizer_open(loci_tokenizer **out, const char *path, loci_error *err);
 /* The same from memory; label names it in messages.  For fuzzing and for embedded copies. */
 LOCI_API loci_status loci_tokenizer_parse(loci_tokenizer **out, const char *json, size_t len,
-                                 const char *label, loci_error *err);
+                                          const char *label, loci_error *err);
 LOCI_API void loci_tokenizer_close(loci_tokenizer *t);
-LOCI_API loci_status loci_tokenizer_save(const loci_tokenizer *t, const char *path, loci_error *err);
+LOCI_API loci_status loci_tokenizer_save(const loci_tokenizer *t, const char *path,
+                                         loci_error *err);
 LOCI_API int loci_tokenizer_vocab(const loci_tokenizer *t); /* specials included */
 
 /* Encode one document's bytes, specials off: text never gives an id below
  * LOCI_TOK_SPECIALS.  The encoder holds a word cache and scratch: one per thread. */
 typedef struct loci_encoder loci_encoder;
-LOCI_API loci_status loci_encoder_open(loci_encoder **out, const loci_tokenizer *t, loci_error *err);
+LOCI_API loci_status loci_encoder_open(loci_encoder **out, const loci_tokenizer *t,
+                                       loci_error *err);
 LOCI_API void loci_encoder_close(loci_encoder *e);
 /* Whole text at once, len < UINT32_MAX.  ids receives at most `cap`; *n what was needed (<= len always).
  * LOCI_EINVAL when cap is too small (cap >= len is always enough).
  * ends may be NULL; else ends[i] = byte offset behind token i, so that token i covers
  * [ends[i-1], ends[i]). */
 LOCI_API loci_status loci_encode(loci_encoder *e, const char *text, size_t len, int32_t *ids,
-                        uint32_t *ends, size_t cap, size_t *n, loci_error *err);
+                                 uint32_t *ends, size_t cap, size_t *n, loci_error *err);
 /* A place where a long text may be cut so that encoding the parts gives the same ids as
  * encoding the whole: the largest p <= limit with p > 0 that is a safe boundary, or 0
  * if there is none in the last 64 KiB before limit (then any character boundary must do). */
 LOCI_API size_t loci_encode_safe_cut(const char *text, size_t len, size_t limit);
 
 /* Bytes of ids into out (cap bytes); *n bytes needed.  Special ids give nothing. */
-LOCI_API loci_status loci_decode(const loci_tokenizer *t, const int32_t *ids, size_t n_ids, char *out,
-                        size_t cap, size_t *n, loci_error *err);
+LOCI_API loci_status loci_decode(const loci_tokenizer *t, const int32_t *ids, size_t n_ids,
+                                 char *out, size_t cap, size_t *n, loci_error *err);
 /* Bytes of one token: borrowed, not NUL-terminated; length 0 for specials. */
 LOCI_API const char *loci_token_bytes(const loci_tokenizer *t, int32_t id, size_t *len);
 
@@ -61,10 +63,12 @@ LOCI_API const char *loci_token_bytes(const loci_tokenizer *t, int32_t id, size_
  * entries (ties: smaller pair of ids first, as the public library does).  Deterministic. */
 typedef struct loci_bpe_trainer loci_bpe_trainer;
 LOCI_API loci_status loci_bpe_trainer_open(loci_bpe_trainer **out, loci_error *err);
-LOCI_API loci_status loci_bpe_trainer_add(loci_bpe_trainer *b, const char *text, size_t len, loci_error *err);
+LOCI_API loci_status loci_bpe_trainer_add(loci_bpe_trainer *b, const char *text, size_t len,
+                                          loci_error *err);
 /* vocab >= LOCI_TOK_SPECIALS + 256, <= 65,536. progress may be NULL. */
-LOCI_API loci_status loci_bpe_trainer_finish(loci_bpe_trainer *b, int vocab, void (*progress)(void *, int, int),
-                                    void *ctx, loci_tokenizer **out, loci_error *err);
+LOCI_API loci_status loci_bpe_trainer_finish(loci_bpe_trainer *b, int vocab,
+                                             void (*progress)(void *, int, int), void *ctx,
+                                             loci_tokenizer **out, loci_error *err);
 LOCI_API void loci_bpe_trainer_close(loci_bpe_trainer *b);
 
 #ifdef __cplusplus

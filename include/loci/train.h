@@ -19,12 +19,12 @@ typedef struct {
     int64_t step, tokens, total_tokens;
     const char *phase; /* name of the phase in the config; borrowed for the call */
     double lr;
-    double loss_text, loss_answer;    /* nats a token: ordinary text; answers of tasks        */
-    double answer_right;              /* share of answer tokens predicted exactly             */
-    double exact;                     /* share of answers right in every token                */
+    double loss_text, loss_answer; /* nats a token: ordinary text; answers of tasks        */
+    double answer_right;           /* share of answer tokens predicted exactly             */
+    double exact;                  /* share of answers right in every token                */
     double loss_kl, loss_oracle, loss_absent, loss_pointer, loss_decode;
-    double consult_rate;              /* share of (token, group) pairs with an open gate      */
-    double router_recall;             /* gold chunk among the K best, own and other sequences */
+    double consult_rate;  /* share of (token, group) pairs with an open gate      */
+    double router_recall; /* gold chunk among the K best, own and other sequences */
     double grad_norm;
     double tokens_per_second;
     double seconds; /* since the start or resume */
@@ -39,6 +39,8 @@ typedef struct {
     const char *out;           /* folder of the checkpoint, made if missing                   */
     const char *tokenizer;     /* tokenizer.json to use; NULL: out/tokenizer.json if there, else
                                   one is trained on the data and written there                 */
+    const char *init;          /* folder of a checkpoint of the same shape to start from, or NULL:
+                                  random.  Not used when resuming                           */
     int threads;               /* 0 = all cores; does not change the numbers                  */
     const char *cpu;           /* as loci_engine_options                                      */
     bool resume;               /* go on from out/train_state.safetensors if it exists         */

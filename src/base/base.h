@@ -105,7 +105,7 @@ typedef void loci_tile_fn(void *ctx, int tile, int worker);
 
 /* threads 0 = all cores, 1 = everything runs in the caller.  1..1024. */
 loci_status loci_pool_open(loci_pool **out, int threads, loci_error *err);
-void loci_pool_close(loci_pool *p); /* NULL is fine */
+void loci_pool_close(loci_pool *p);        /* NULL is fine */
 int loci_pool_threads(const loci_pool *p); /* NULL: 1 */
 /* Run and wait.  p == NULL or n_tiles <= 1: serial in the caller, no wake-up.  Not
  * reentrant from inside a tile; one caller at a time (an inner lock makes others wait). */

@@ -109,6 +109,8 @@ int cmd_train(int argc, char **argv)
           "0 = all cores (default); does not change the numbers" },
         { "cpu", ARG_STR, &opt.cpu, 0, 0, "NAME",
           "native (default), avx512, avx2, ref: lower the kernels" },
+        { "init", ARG_STR, &opt.init, 0, 0, "DIR",
+          "start from the f32 checkpoint in DIR (same shape)" },
         { "no-resume", ARG_FLAG, &no_resume, 0, 0, NULL,
           "begin anew where --out holds a checkpoint" },
         { "steps", ARG_INT, &opt.stop_after_steps, 0, 1e12, "N",

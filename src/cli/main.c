@@ -16,7 +16,7 @@ static const command commands[] = {
     { "train", cmd_train, "train a model from a config and text" },
     { "tokenizer", cmd_tokenizer, "tokenizer train | encode | decode" },
     { "tasks", cmd_tasks, "tasks make: synthetic long-range tasks" },
-    { "eval", cmd_eval, "eval needles: measured answers through the real path" },
+    { "eval", cmd_eval, "eval needles | demo: measured answers through the real path" },
     { "bench", cmd_bench, "bench kernels: speed of every listed kernel" },
     { "version", cmd_version, "what this build is and can do" },
 };

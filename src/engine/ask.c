@@ -15,8 +15,9 @@ typedef struct { /* one question */
     loci_stream *stream;
     loci_local_bank *own;
     void *stream_memory, *own_memory;
-    loci_memory memory;
-    int32_t *ids; /* prompt, then the answer */
+    loci_memory banks_memory; /* of the searcher; `memory` keeps its address */
+    loci_memory memory;       /* the banks joined with the question's own chunks */
+    int32_t *ids;             /* prompt, then the answer */
     int n_prompt, n;
     float *logits; /* (vocab) */
     loci_reads reads;
@@ -35,11 +36,13 @@ static loci_status check_options(const loci_ask_options *o, size_t question_byte
     if (o->max_tokens < 1 || o->max_tokens > 4096)
         return loci_fail(err, LOCI_EINVAL, "max_tokens: expected 1..4096, found %d", o->max_tokens);
     if (o->max_evidence < 0 || o->max_evidence > 64)
-        return loci_fail(err, LOCI_EINVAL, "max_evidence: expected 0..64, found %d", o->max_evidence);
+        return loci_fail(err, LOCI_EINVAL, "max_evidence: expected 0..64, found %d",
+                         o->max_evidence);
     if (o->k < 0 || o->k > LOCI_MAX_PICKS)
         return loci_fail(err, LOCI_EINVAL, "k: expected 0..%d, found %d", LOCI_MAX_PICKS, o->k);
     if (o->context_chunks < 0 || o->context_chunks > 64)
-        return loci_fail(err, LOCI_EINVAL, "context_chunks: expected 0..64, found %d", o->context_chunks);
+        return loci_fail(err, LOCI_EINVAL, "context_chunks: expected 0..64, found %d",
+                         o->context_chunks);
     if (question_bytes == 0) return loci_fail(err, LOCI_EINVAL, "the question is empty");
     return LOCI_OK;
 }
@@ -65,7 +68,8 @@ static loci_status encode_prompt(asking *a, const char *question, size_t bytes, 
     free(text);
     if (st != LOCI_OK) return st;
     if (n > LOCI_QUESTION_TOKENS_MAX)
-        return loci_fail(err, LOCI_EINVAL, "question of %zu tokens: at most %d", n, LOCI_QUESTION_TOKENS_MAX);
+        return loci_fail(err, LOCI_EINVAL, "question of %zu tokens: at most %d", n,
+                         LOCI_QUESTION_TOKENS_MAX);
     a->ids[0] = LOCI_TOK_BOS;
     a->ids[1] = LOCI_TOK_Q;
     a->ids[n + 2] = LOCI_TOK_A;
@@ -73,8 +77,8 @@ static loci_status encode_prompt(asking *a, const char *question, size_t bytes, 
     return LOCI_OK;
 }
 
-static loci_status asking_open(asking *a, loci_bank *const *banks, int n_banks, const char *question,
-                               size_t bytes, loci_error *err)
+static loci_status asking_open(asking *a, loci_bank *const *banks, int n_banks,
+                               const char *question, size_t bytes, loci_error *err)
 {
     const loci_hparams *hp = &a->e->model->hp;
     loci_status st = encode_prompt(a, question, bytes, err);
@@ -95,8 +99,8 @@ static loci_status asking_open(asking *a, loci_bank *const *banks, int n_banks, 
         return loci_fail(err, LOCI_ENOMEM, "no memory for a question of %d tokens", a->n_prompt);
     a->stream = loci_stream_init(hp, LOCI_ASK_BATCH, a->stream_memory);
     a->own = loci_local_bank_init(hp, chunks, a->own_memory);
-    const loci_memory banks_memory = loci_searcher_memory(a->searcher);
-    a->memory = loci_local_bank_memory(a->own, &a->e->model->k, &banks_memory);
+    a->banks_memory = loci_searcher_memory(a->searcher);
+    a->memory = loci_local_bank_memory(a->own, &a->e->model->k, &a->banks_memory);
     return LOCI_OK;
 }
 
@@ -120,7 +124,8 @@ static loci_status run(asking *a, int from, int n, loci_error *err)
     const loci_model *m = a->e->model;
     const float *h = loci_stream_lower(a->stream, m, a->ids + from, n);
     loci_status st = loci_local_bank_append(a->own, m, h, n, err);
-    if (st == LOCI_OK) st = loci_stream_upper(a->stream, m, n, &a->memory, a->logits, 1, &a->reads, err);
+    if (st == LOCI_OK)
+        st = loci_stream_upper(a->stream, m, n, &a->memory, a->logits, 1, &a->reads, err);
     /* A damaged block says more about itself than the stream can. */
     loci_error bank_error = { 0 };
     const loci_status bank = loci_searcher_status(a->searcher, &bank_error);
@@ -162,7 +167,8 @@ static loci_status decode(asking *a, loci_answer *out, loci_error *err)
             out->truncated = false;
             break;
         }
-        loci_status st = loci_credits_add(&a->credits, &a->reads, last_row(a), groups, a->k, false, err);
+        loci_status st =
+            loci_credits_add(&a->credits, &a->reads, last_row(a), groups, a->k, false, err);
         if (st != LOCI_OK) return st;
         if (id == LOCI_TOK_E) {
             out->truncated = false;
@@ -198,9 +204,9 @@ static loci_status answer_text(const asking *a, loci_answer *out, loci_error *er
     return LOCI_OK;
 }
 
-static loci_status perform(loci_engine *e, loci_bank *const *banks, int n_banks, const char *question,
-                           size_t bytes, const loci_ask_options *opt, bool generate, loci_answer *out,
-                           loci_error *err)
+static loci_status perform(loci_engine *e, loci_bank *const *banks, int n_banks,
+                           const char *question, size_t bytes, const loci_ask_options *opt,
+                           bool generate, loci_answer *out, loci_error *err)
 {
     const loci_ask_options defaults = loci_ask_options_default();
     asking a = { .e = e, .opt = opt ? opt : &defaults };
@@ -214,7 +220,8 @@ static loci_status perform(loci_engine *e, loci_bank *const *banks, int n_banks,
     out->prefill_ms = 1e3 * (prefilled - begin);
     if (st == LOCI_OK && generate) st = decode(&a, out, err);
     if (st == LOCI_OK && !generate)
-        st = loci_credits_add(&a.credits, &a.reads, last_row(&a), e->model->hp.n_groups, a.k, true, err);
+        st = loci_credits_add(&a.credits, &a.reads, last_row(&a), e->model->hp.n_groups, a.k, true,
+                              err);
     if (out->completion_tokens > 0)
         out->per_token_ms = 1e3 * (loci_seconds() - prefilled) / out->completion_tokens;
     if (st == LOCI_OK) {
@@ -230,13 +237,15 @@ static loci_status perform(loci_engine *e, loci_bank *const *banks, int n_banks,
 }
 
 loci_status loci_ask(loci_engine *e, loci_bank *const *banks, int n_banks, const char *question,
-                     size_t question_bytes, const loci_ask_options *opt, loci_answer *out, loci_error *err)
+                     size_t question_bytes, const loci_ask_options *opt, loci_answer *out,
+                     loci_error *err)
 {
     return perform(e, banks, n_banks, question, question_bytes, opt, true, out, err);
 }
 
 loci_status loci_recall(loci_engine *e, loci_bank *const *banks, int n_banks, const char *query,
-                        size_t query_bytes, const loci_ask_options *opt, loci_answer *out, loci_error *err)
+                        size_t query_bytes, const loci_ask_options *opt, loci_answer *out,
+                        loci_error *err)
 {
     return perform(e, banks, n_banks, query, query_bytes, opt, false, out, err);
 }

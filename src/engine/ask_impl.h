@@ -15,10 +15,10 @@ int32_t loci_argmax(const float *logits, int vocab);
 
 /* ---- evidence.c ------------------------------------------------------------------------- */
 typedef struct {
-    int64_t id;   /* chunk id of the searcher */
+    int64_t id; /* chunk id of the searcher */
     double score;
 } loci_credit;
-typedef struct { /* how much of the reading fell on which chunk */
+typedef struct {       /* how much of the reading fell on which chunk */
     loci_credit *slot; /* open addressing, id -1 = empty */
     size_t cap, used;
     double mass, gates; /* sum of g w, sum of g */
@@ -30,7 +30,7 @@ loci_status loci_credits_add(loci_credits *c, const loci_reads *reads, int row, 
 void loci_credits_free(loci_credits *c);
 /* Adjacent chunks of a document merged, best first, text attached: fills out->evidence,
  * n_evidence, evidence_mass. */
-loci_status loci_evidence_build(loci_searcher *s, const loci_credits *c, const loci_ask_options *opt,
-                                loci_answer *out, loci_error *err);
+loci_status loci_evidence_build(loci_searcher *s, const loci_credits *c,
+                                const loci_ask_options *opt, loci_answer *out, loci_error *err);
 
 #endif

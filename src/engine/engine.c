@@ -6,14 +6,17 @@
 #include <sys/stat.h>
 
 #define STR_(x) #x
-#define STR(x) STR_(x)
+#define STR(x)  STR_(x)
 
 const char *loci_version(void)
 {
     return STR(LOCI_VERSION_MAJOR) "." STR(LOCI_VERSION_MINOR) "." STR(LOCI_VERSION_PATCH);
 }
 
-loci_engine_options loci_engine_options_default(void) { return (loci_engine_options){ 0 }; }
+loci_engine_options loci_engine_options_default(void)
+{
+    return (loci_engine_options){ 0 };
+}
 
 /* Bytes of one chunk on disk and in memory: the columns of engine.h's segment. */
 static void bank_costs(const loci_hparams *hp, loci_model_info *info)
@@ -26,7 +29,8 @@ static void bank_costs(const loci_hparams *hp, loci_model_info *info)
     info->resident_bytes_per_token = codes / s;
 }
 
-static loci_status fill_info(const loci_model *m, const char *dir, loci_model_info *info, loci_error *err)
+static loci_status fill_info(const loci_model *m, const char *dir, loci_model_info *info,
+                             loci_error *err)
 {
     char path[4096];
     struct stat st;
@@ -81,7 +85,8 @@ static void name_kernels(char *out, size_t size, unsigned flags)
             later = strcmp(loci_kernel_at(j)->family, k->family) == 0 &&
                     (loci_kernel_at(j)->flags & flags) == loci_kernel_at(j)->flags;
         if (later) continue;
-        const int n = snprintf(out + used, size - used, "%s%s=%s", used ? " " : "", k->family, k->isa);
+        const int n =
+            snprintf(out + used, size - used, "%s%s=%s", used ? " " : "", k->family, k->isa);
         if (n < 0 || (size_t)n >= size - used) break;
         used += (size_t)n;
     }
@@ -94,7 +99,8 @@ static loci_status engine_load(loci_engine *e, const loci_engine_options *opt, l
     loci_status st = loci_cpu_limit(opt->cpu ? opt->cpu : "native", loci_cpu_detect(), &flags, err);
     if (st == LOCI_OK) st = loci_pool_open(&e->pool, opt->threads, err);
     if (st == LOCI_OK) st = loci_model_open(&e->model, opt->model_dir, flags, err);
-    if (st == LOCI_OK) st = loci_path_join(path, sizeof path, opt->model_dir, "tokenizer.json", err);
+    if (st == LOCI_OK)
+        st = loci_path_join(path, sizeof path, opt->model_dir, "tokenizer.json", err);
     if (st == LOCI_OK) st = loci_tokenizer_open(&e->tok, path, err);
     if (st != LOCI_OK) return st;
     if (loci_tokenizer_vocab(e->tok) > e->model->hp.vocab)
@@ -129,6 +135,15 @@ void loci_engine_close(loci_engine *e)
     free(e);
 }
 
-const loci_model_info *loci_engine_info(const loci_engine *e) { return &e->info; }
-const loci_tokenizer *loci_engine_tokenizer(const loci_engine *e) { return e->tok; }
-const char *loci_engine_kernels(const loci_engine *e) { return e->kernels; }
+const loci_model_info *loci_engine_info(const loci_engine *e)
+{
+    return &e->info;
+}
+const loci_tokenizer *loci_engine_tokenizer(const loci_engine *e)
+{
+    return e->tok;
+}
+const char *loci_engine_kernels(const loci_engine *e)
+{
+    return e->kernels;
+}

@@ -30,15 +30,16 @@ struct loci_engine {
  * own XXH3-64. Columns for later parts (summary, int4 content, postings) have length 0. */
 enum { LOCI_SEG_GROUP = 256 };
 
-typedef struct { /* one chunk, as the writer gets it and the reader gives it */
+typedef struct {           /* one chunk, as the writer gets it and the reader gives it */
     const float *content;  /* (n_tokens, d_key + d_value) */
     const float *landmark; /* (M, 128) */
     const uint64_t *code;  /* (M, 2) */
     float bias;
-    int n_tokens;          /* 1..64 */
-    const int32_t *ids;    /* (n_tokens) */
-    int64_t byte_start;    /* in the document; the end is the next chunk's start or the document's end */
-    int64_t line_start;    /* line of the first byte, from 1 */
+    int n_tokens;       /* 1..64 */
+    const int32_t *ids; /* (n_tokens) */
+    int64_t
+        byte_start; /* in the document; the end is the next chunk's start or the document's end */
+    int64_t line_start; /* line of the first byte, from 1 */
 } loci_chunk_record;
 
 typedef struct {
@@ -56,7 +57,8 @@ loci_status loci_segment_append(loci_segment_writer *w, const loci_chunk_record 
 int64_t loci_segment_chunks(const loci_segment_writer *w);
 /* Write the group table and footer, sync file and folder.  *bytes = size. */
 loci_status loci_segment_finish(loci_segment_writer *w, int64_t *bytes, loci_error *err);
-void loci_segment_abort(loci_segment_writer *w); /* closes and unlinks; NULL fine; also after finish failed */
+void loci_segment_abort(
+    loci_segment_writer *w); /* closes and unlinks; NULL fine; also after finish failed */
 void loci_segment_writer_close(loci_segment_writer *w); /* after finish */
 
 typedef struct loci_segment loci_segment; /* open for reading, mapped */
@@ -66,16 +68,17 @@ void loci_segment_close(loci_segment *s);
 int64_t loci_segment_count(const loci_segment *s);
 /* Copy columns of chunks [first, first+n) after checking the checksum of each group touched for
  * the first time (a bad one: LOCI_EFORMAT naming file, group, column, offset). */
-loci_status loci_segment_codes(loci_segment *s, int64_t first, int64_t n, uint64_t *code, loci_error *err);
+loci_status loci_segment_codes(loci_segment *s, int64_t first, int64_t n, uint64_t *code,
+                               loci_error *err);
 /* Borrowed pointers into the mapping for one chunk (checked as above). */
 typedef struct {
     const int8_t *landmark;      /* (M, 128) */
     const float *landmark_scale; /* (M) */
     float bias;
     int n_tokens;
-    const int8_t *content;       /* (64, d_content) int8: key half and value half with a scale each */
-    const float *content_scale;  /* (64, 2) */
-    const void *ids;             /* (64) u16 or u32 */
+    const int8_t *content; /* (64, d_content) int8: key half and value half with a scale each */
+    const float *content_scale; /* (64, 2) */
+    const void *ids;            /* (64) u16 or u32 */
     int64_t byte_start, line_start;
 } loci_chunk_view;
 loci_status loci_segment_chunk(loci_segment *s, int64_t chunk, bool with_content,
@@ -89,8 +92,8 @@ typedef struct {
     int64_t id, sequence;
     char *name, *path; /* path: where it was read from, absolute, "" if not a file */
     int64_t bytes, tokens, mtime_ns, chunks;
-    uint8_t hash[16];  /* XXH3-128 of the bytes read (decoded stream) */
-    int64_t file_bytes; /* size on disk when read (before decoding) */
+    uint8_t hash[16];             /* XXH3-128 of the bytes read (decoded stream) */
+    int64_t file_bytes;           /* size on disk when read (before decoding) */
     int64_t segment, first_chunk; /* where its chunks lie: segment id, chunk index therein */
     char encoding[8];
 } loci_doc_row;
@@ -101,14 +104,17 @@ typedef struct {
 
 typedef struct loci_catalog loci_catalog;
 loci_status loci_catalog_open(loci_catalog **out, const char *dir, loci_bank_mode mode,
-                              const uint8_t fingerprint[16], const char *shape_json, loci_error *err);
+                              const uint8_t fingerprint[16], const char *shape_json,
+                              loci_error *err);
 void loci_catalog_close(loci_catalog *c);
 /* All live rows, sorted by sequence / id; arrays owned: loci_doc_rows_free / free. */
 loci_status loci_catalog_docs(loci_catalog *c, loci_doc_row **rows, int64_t *n, loci_error *err);
 void loci_doc_rows_free(loci_doc_row *rows, int64_t n);
-loci_status loci_catalog_segments(loci_catalog *c, loci_segment_row **rows, int64_t *n, loci_error *err);
+loci_status loci_catalog_segments(loci_catalog *c, loci_segment_row **rows, int64_t *n,
+                                  loci_error *err);
 /* Row of a live document by name; LOCI_ENOTFOUND (err untouched) if none. Free name and path. */
-loci_status loci_catalog_find(loci_catalog *c, const char *name, loci_doc_row *row, loci_error *err);
+loci_status loci_catalog_find(loci_catalog *c, const char *name, loci_doc_row *row,
+                              loci_error *err);
 /* One transaction: the segment (if seg != NULL) and its documents become visible; older documents of the
  * same name are dropped (their chunks are dead: not searched).  Segments without live documents
  * are forgotten and their file names returned for unlinking (owned, NULL-terminated list).  `touch`: rows
@@ -134,11 +140,12 @@ int64_t loci_searcher_tokens(const loci_searcher *s);
 /* Where a chunk lies, for evidence. */
 typedef struct {
     const loci_bank *bank;
-    const loci_doc_row *doc;      /* borrowed from the bank */
-    int64_t chunk;                /* index in the document */
+    const loci_doc_row *doc; /* borrowed from the bank */
+    int64_t chunk;           /* index in the document */
     int64_t byte_start, byte_end, line_start;
 } loci_chunk_place;
-loci_status loci_searcher_place(loci_searcher *s, int64_t id, loci_chunk_place *out, loci_error *err);
+loci_status loci_searcher_place(loci_searcher *s, int64_t id, loci_chunk_place *out,
+                                loci_error *err);
 /* Bytes of chunks [first, first + n) of a document, decoded from the stored ids; owned (free()). */
 loci_status loci_bank_text(const loci_bank *b, const loci_doc_row *doc, int64_t first, int64_t n,
                            char **text, size_t *bytes, loci_error *err);

@@ -22,7 +22,8 @@ static loci_status credits_grow(loci_credits *c, loci_error *err)
     loci_credits bigger = *c;
     bigger.cap = c->cap ? 2 * c->cap : 256;
     bigger.slot = malloc(bigger.cap * sizeof *bigger.slot);
-    if (!bigger.slot) return loci_fail(err, LOCI_ENOMEM, "no memory for %zu evidence chunks", bigger.cap);
+    if (!bigger.slot)
+        return loci_fail(err, LOCI_ENOMEM, "no memory for %zu evidence chunks", bigger.cap);
     for (size_t i = 0; i < bigger.cap; i++) bigger.slot[i] = (loci_credit){ -1, 0.0 };
     for (size_t i = 0; i < c->cap; i++)
         if (c->slot[i].id != -1) bigger.slot[slot_of(&bigger, c->slot[i].id)] = c->slot[i];
@@ -62,7 +63,7 @@ void loci_credits_free(loci_credits *c)
 }
 
 /* ---- passages ---------------------------------------------------------------------------------- */
-typedef struct { /* chunks [first, last] of one document */
+typedef struct {            /* chunks [first, last] of one document */
     loci_chunk_place place; /* of the first chunk */
     int64_t last, byte_end;
     double score;
@@ -105,7 +106,10 @@ static int merge_adjacent(passage *p, int n)
     return out;
 }
 
-static bool is_continuation(char c) { return ((unsigned char)c & 0xC0) == 0x80; }
+static bool is_continuation(char c)
+{
+    return ((unsigned char)c & 0xC0) == 0x80;
+}
 
 static bool changed_on_disk(const loci_doc_row *doc)
 {
@@ -136,7 +140,8 @@ static loci_status attach_text(const passage *p, loci_evidence *e, loci_error *e
     size_t start = before, end = before + (size_t)(p->byte_end - p->place.byte_start);
     if (end > bytes) end = bytes;
     if (start > end) start = end;
-    for (int i = 0; i < 3 && start > 0 && start < bytes && is_continuation(text[start]); i++) start--;
+    for (int i = 0; i < 3 && start > 0 && start < bytes && is_continuation(text[start]); i++)
+        start--;
     for (int i = 0; i < 3 && end < bytes && is_continuation(text[end]); i++) end++;
     e->byte_start = p->place.byte_start + (int64_t)start - (int64_t)before;
     e->byte_end = e->byte_start + (int64_t)(end - start);
@@ -178,7 +183,8 @@ static loci_status collect(loci_searcher *s, const loci_credits *c, const loci_a
         x->byte_end = x->place.byte_end;
         if (opt->context_chunks > 0) {
             loci_chunk_place edge;
-            const int64_t back = x->place.chunk < opt->context_chunks ? x->place.chunk : opt->context_chunks;
+            const int64_t back =
+                x->place.chunk < opt->context_chunks ? x->place.chunk : opt->context_chunks;
             const int64_t left = x->place.doc->chunks - 1 - x->last;
             const int64_t ahead = left < opt->context_chunks ? left : opt->context_chunks;
             st = loci_searcher_place(s, c->slot[i].id + ahead, &edge, err);
@@ -195,21 +201,23 @@ static loci_status collect(loci_searcher *s, const loci_credits *c, const loci_a
     return LOCI_OK;
 }
 
-loci_status loci_evidence_build(loci_searcher *s, const loci_credits *c, const loci_ask_options *opt,
-                                loci_answer *out, loci_error *err)
+loci_status loci_evidence_build(loci_searcher *s, const loci_credits *c,
+                                const loci_ask_options *opt, loci_answer *out, loci_error *err)
 {
     out->evidence_mass = c->gates > 0.0 ? c->mass / c->gates : 0.0;
     if (c->used == 0 || opt->max_evidence == 0) return LOCI_OK;
     passage *p = calloc(c->used, sizeof *p);
     out->evidence = calloc((size_t)opt->max_evidence, sizeof *out->evidence);
-    loci_status st = p && out->evidence ? LOCI_OK : loci_fail(err, LOCI_ENOMEM, "no memory for evidence");
+    loci_status st =
+        p && out->evidence ? LOCI_OK : loci_fail(err, LOCI_ENOMEM, "no memory for evidence");
     int n = 0;
     if (st == LOCI_OK) st = collect(s, c, opt, p, &n, err);
     if (st == LOCI_OK && n > 0) {
         qsort(p, (size_t)n, sizeof *p, by_place);
         n = merge_adjacent(p, n);
         qsort(p, (size_t)n, sizeof *p, by_score);
-        for (int i = 0; i < n && i < opt->max_evidence && p[i].score >= opt->min_score && st == LOCI_OK; i++)
+        for (int i = 0;
+             i < n && i < opt->max_evidence && p[i].score >= opt->min_score && st == LOCI_OK; i++)
             st = fill_evidence(&p[i], &out->evidence[out->n_evidence++], err);
     }
     free(p);

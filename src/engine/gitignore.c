@@ -14,7 +14,7 @@ typedef struct {
 
 struct loci_ignore {
     const loci_ignore *parent;
-    char *name;        /* of this folder in the parent: paths are rebuilt from these */
+    char *name; /* of this folder in the parent: paths are rebuilt from these */
     pattern *item;
     size_t n;
 };
@@ -30,7 +30,8 @@ static bool match_class(const char **p, char c)
     if (negated) g++;
     for (bool first = true; *g && (*g != ']' || first); first = false) {
         if (g[1] == '-' && g[2] && g[2] != ']') {
-            hit |= (unsigned char)g[0] <= (unsigned char)c && (unsigned char)c <= (unsigned char)g[2];
+            hit |=
+                (unsigned char)g[0] <= (unsigned char)c && (unsigned char)c <= (unsigned char)g[2];
             g += 3;
         } else {
             hit |= *g++ == c;
@@ -49,7 +50,8 @@ static bool match_star(const char *g, const char *s, int *steps)
     const char *rest = g + 1;
     if (deep) {
         rest = g + 2;
-        if (*rest == '/' && match(rest + 1, s, steps)) return true; /* "**" + "/" may match nothing */
+        if (*rest == '/' && match(rest + 1, s, steps))
+            return true; /* "**" + "/" may match nothing */
     }
     for (;; s++) {
         if (match(rest, s, steps)) return true;
@@ -167,7 +169,8 @@ bool loci_ignored(const loci_ignore *g, const char *name, bool is_dir)
         const int v = verdict(g, rel, name, is_dir);
         if (v >= 0) return v == 1;
         if (!g->name) continue; /* patterns without a folder of their own: the same path */
-        if (snprintf(longer, sizeof longer, "%s/%s", g->name, rel) >= (int)sizeof longer) return false;
+        if (snprintf(longer, sizeof longer, "%s/%s", g->name, rel) >= (int)sizeof longer)
+            return false;
         memcpy(rel, longer, sizeof rel);
     }
     return false;

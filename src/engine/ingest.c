@@ -14,8 +14,8 @@
 #include <xxhash.h>
 
 enum {
-    WINDOW = 1 << 20,         /* bytes of text held at once */
-    COMMIT_CHUNKS = 16384,    /* a batch: about a million tokens */
+    WINDOW = 1 << 20,      /* bytes of text held at once */
+    COMMIT_CHUNKS = 16384, /* a batch: about a million tokens */
     COMMIT_DOCS = 4096,
     BINARY_PROBE = 8192
 };
@@ -31,8 +31,8 @@ typedef struct { /* one call of loci_bank_ingest */
     loci_segment_row segment;
     loci_doc_row *doc, *touch; /* of the current batch */
     int64_t n_docs, n_touch;
-    char *text;      /* (2 * WINDOW) */
-    int32_t *ids;    /* (2 * WINDOW) */
+    char *text;   /* (2 * WINDOW) */
+    int32_t *ids; /* (2 * WINDOW) */
     uint32_t *ends;
     int64_t bytes_done; /* of the files, for progress */
     XXH3_state_t *hash;
@@ -94,8 +94,8 @@ static loci_status commit_batch(job *j, loci_error *err)
     }
     char **unlink_files = NULL;
     if (st == LOCI_OK)
-        st = loci_catalog_commit(j->bank->catalog, j->writer ? &j->segment : NULL, j->doc, j->n_docs,
-                                 j->touch, j->n_touch, &unlink_files, err);
+        st = loci_catalog_commit(j->bank->catalog, j->writer ? &j->segment : NULL, j->doc,
+                                 j->n_docs, j->touch, j->n_touch, &unlink_files, err);
     if (st != LOCI_OK) {
         abort_batch(j);
         return st;
@@ -110,13 +110,16 @@ static loci_status commit_batch(job *j, loci_error *err)
 /* ---- one document --------------------------------------------------------------------------------- */
 static loci_status report_progress(job *j, int64_t bytes, loci_error *err)
 {
-    if (j->opt->progress && j->opt->progress(j->opt->progress_ctx, bytes, j->sources ? j->sources->bytes : 0))
-        return loci_fail(err, LOCI_ECANCEL, "stopped by the caller; documents committed before stay");
+    if (j->opt->progress &&
+        j->opt->progress(j->opt->progress_ctx, bytes, j->sources ? j->sources->bytes : 0))
+        return loci_fail(err, LOCI_ECANCEL,
+                         "stopped by the caller; documents committed before stay");
     return LOCI_OK;
 }
 
 /* Tokens of text[0..n) into the spans; *line is the line of text[0], and moves on. */
-static loci_status feed(job *j, const char *text, size_t n, int64_t byte, int64_t *line, loci_error *err)
+static loci_status feed(job *j, const char *text, size_t n, int64_t byte, int64_t *line,
+                        loci_error *err)
 {
     size_t n_tok;
     loci_status st = begin_batch(j, err);
@@ -132,7 +135,8 @@ static loci_status feed(job *j, const char *text, size_t n, int64_t byte, int64_
 typedef enum { DOC_DONE, DOC_BINARY, DOC_TOO_LARGE } doc_result;
 
 /* Read one document to its end.  row: tokens, bytes, hash, chunks are filled in. */
-static loci_status read_document(job *j, input *in, loci_doc_row *row, doc_result *result, loci_error *err)
+static loci_status read_document(job *j, input *in, loci_doc_row *row, doc_result *result,
+                                 loci_error *err)
 {
     size_t have = 0, got = 0;
     int64_t byte = 0, line = 1;
@@ -157,7 +161,8 @@ static loci_status read_document(job *j, input *in, loci_doc_row *row, doc_resul
                 if (st == LOCI_OK) st = loci_spans_flush(j->spans, j->writer, err);
                 if (st != LOCI_OK) return st;
             }
-            row->first_chunk = (j->writer ? loci_segment_chunks(j->writer) : 0) + loci_spans_pending(j->spans);
+            row->first_chunk =
+                (j->writer ? loci_segment_chunks(j->writer) : 0) + loci_spans_pending(j->spans);
             loci_spans_begin(j->spans);
             first = false;
         }
@@ -206,7 +211,8 @@ static bool hash_file(job *j, const char *path, uint8_t out[16])
 }
 
 /* Same size and mtime, else same content: nothing to do (a new mtime is noted). */
-static loci_status is_unchanged(job *j, const loci_source *src, bool *unchanged, bool *known, loci_error *err)
+static loci_status is_unchanged(job *j, const loci_source *src, bool *unchanged, bool *known,
+                                loci_error *err)
 {
     loci_doc_row row;
     *unchanged = *known = false;
@@ -231,17 +237,17 @@ static loci_status is_unchanged(job *j, const loci_source *src, bool *unchanged,
     return LOCI_OK;
 }
 
-static loci_status add_document(job *j, const char *name, const char *path, input *in, loci_doc_row *row,
-                                bool known, loci_error *err)
+static loci_status add_document(job *j, const char *name, const char *path, input *in,
+                                loci_doc_row *row, bool known, loci_error *err)
 {
     doc_result result;
     loci_status st = read_document(j, in, row, &result, err);
     if (st != LOCI_OK) return st;
     if (result != DOC_DONE) {
         if (result == DOC_TOO_LARGE) loci_spans_end(j->spans); /* dead chunks of the batch */
-        loci_source_skip(j->opt, j->sources, path, result == DOC_BINARY
-                                                       ? "binary (a NUL byte near its start)"
-                                                       : "larger than the limit for one file");
+        loci_source_skip(j->opt, j->sources, path,
+                         result == DOC_BINARY ? "binary (a NUL byte near its start)"
+                                              : "larger than the limit for one file");
         return LOCI_OK;
     }
     st = begin_batch(j, err); /* an empty document has no text to begin one */
@@ -282,7 +288,8 @@ static loci_status ingest_source(job *j, const loci_source *src, loci_error *err
     free(row.path);
     loci_reader_close(in.reader);
     if (st == LOCI_OK) return LOCI_OK;
-    const bool source_at_fault = strstr(local.text, src->path) != NULL && st != LOCI_ECANCEL && st != LOCI_ENOMEM;
+    const bool source_at_fault =
+        strstr(local.text, src->path) != NULL && st != LOCI_ECANCEL && st != LOCI_ENOMEM;
     if (!source_at_fault) return loci_fail(err, st, "%s", local.text);
     loci_spans_end(j->spans);
     loci_source_skip(j->opt, j->sources, src->path, local.text);
@@ -350,7 +357,8 @@ static void job_close(job *j)
 }
 
 loci_status loci_bank_ingest(loci_bank *b, const char *const *paths, int n_paths,
-                             const loci_ingest_options *opt, loci_ingest_report *out, loci_error *err)
+                             const loci_ingest_options *opt, loci_ingest_report *out,
+                             loci_error *err)
 {
     const loci_ingest_options defaults = loci_ingest_options_default();
     loci_sources sources;

@@ -19,7 +19,7 @@ struct loci_reader {
     kind kind;
     bool eof, frame_open; /* frame_open: the compressed stream owes more */
     unsigned char *raw;
-    size_t at, have;      /* unread bytes raw[at..have) */
+    size_t at, have; /* unread bytes raw[at..have) */
     int64_t raw_bytes;
     z_stream z;
     bool z_ready;
@@ -112,7 +112,8 @@ static loci_status inflate_some(loci_reader *r, void *buf, size_t n, size_t *got
     const int z = inflate(&r->z, Z_NO_FLUSH);
     r->at = r->have - r->z.avail_in;
     *got = out_max - r->z.avail_out;
-    if (z == Z_STREAM_END) r->frame_open = false;
+    if (z == Z_STREAM_END)
+        r->frame_open = false;
     else if (z != Z_OK && z != Z_BUF_ERROR)
         return loci_fail(err, LOCI_EFORMAT, "%s: gzip data broken near byte %lld: %s", r->path,
                          (long long)(r->raw_bytes - (int64_t)(r->have - r->at)),
@@ -130,7 +131,8 @@ static loci_status zstd_some(loci_reader *r, void *buf, size_t n, size_t *got, l
     r->frame_open = left != 0;
     if (ZSTD_isError(left))
         return loci_fail(err, LOCI_EFORMAT, "%s: zstd data broken near byte %lld: %s", r->path,
-                         (long long)(r->raw_bytes - (int64_t)(r->have - r->at)), ZSTD_getErrorName(left));
+                         (long long)(r->raw_bytes - (int64_t)(r->have - r->at)),
+                         ZSTD_getErrorName(left));
     return LOCI_OK;
 }
 
@@ -150,7 +152,8 @@ loci_status loci_reader_read(loci_reader *r, void *buf, size_t n, size_t *got, l
             return LOCI_OK;
         } else {
             /* With nothing left to feed, a decoder may still hold output back. */
-            st = r->kind == GZIP ? inflate_some(r, buf, n, got, err) : zstd_some(r, buf, n, got, err);
+            st = r->kind == GZIP ? inflate_some(r, buf, n, got, err)
+                                 : zstd_some(r, buf, n, got, err);
             if (st != LOCI_OK) return st;
             if (drained && *got == 0)
                 return loci_fail(err, LOCI_EFORMAT, "%s: %s data ends early, at byte %lld", r->path,
@@ -165,4 +168,7 @@ const char *loci_reader_encoding(const loci_reader *r)
     return r->kind == GZIP ? "gzip" : r->kind == ZSTD ? "zstd" : "";
 }
 
-int64_t loci_reader_raw_bytes(const loci_reader *r) { return r->raw_bytes; }
+int64_t loci_reader_raw_bytes(const loci_reader *r)
+{
+    return r->raw_bytes;
+}

@@ -6,9 +6,15 @@
 #include <math.h>
 #include <stdlib.h>
 
-loci_sampling loci_sampling_default(void) { return (loci_sampling){ .top_p = 1.0f }; }
+loci_sampling loci_sampling_default(void)
+{
+    return (loci_sampling){ .top_p = 1.0f };
+}
 
-static bool may_choose(int id) { return id >= LOCI_TOK_SPECIALS || id == LOCI_TOK_E; }
+static bool may_choose(int id)
+{
+    return id >= LOCI_TOK_SPECIALS || id == LOCI_TOK_E;
+}
 
 int32_t loci_argmax(const float *logits, int vocab)
 {
@@ -28,8 +34,10 @@ static float kth_largest(const float *logits, int vocab, int k)
         int ties = 0;
         for (int i = 0; i < vocab; i++) {
             if (!may_choose(i) || logits[i] >= limit) continue;
-            if (logits[i] > next) next = logits[i], ties = 1;
-            else if (logits[i] == next) ties++;
+            if (logits[i] > next)
+                next = logits[i], ties = 1;
+            else if (logits[i] == next)
+                ties++;
         }
         if (ties == 0) break;
         limit = next;
@@ -50,8 +58,10 @@ static double nucleus_floor(const float *logits, int vocab, float floor_logit, d
             if (!may_choose(i) || logits[i] < floor_logit) continue;
             const double p = exp(((double)logits[i] - top) / t) / sum;
             if (p >= limit) continue;
-            if (p > next) next = p, here = p;
-            else if (p == next) here += p;
+            if (p > next)
+                next = p, here = p;
+            else if (p == next)
+                here += p;
         }
         if (next <= 0.0) break;
         limit = next;
@@ -71,8 +81,8 @@ int32_t loci_sample(const float *logits, int vocab, const loci_sampling *opt, ui
     double sum = 0.0, kept = 0.0;
     for (int i = 0; i < vocab; i++)
         if (may_choose(i) && logits[i] >= floor_logit) sum += exp(((double)logits[i] - top) / t);
-    const double floor_p = opt->top_p < 1.0f ? nucleus_floor(logits, vocab, floor_logit, top, t, sum,
-                                                             (double)opt->top_p)
+    const double floor_p = opt->top_p < 1.0f ? nucleus_floor(logits, vocab, floor_logit, top, t,
+                                                             sum, (double)opt->top_p)
                                              : 0.0;
     for (int pass = 0; pass < 2; pass++) {
         double left = pass ? loci_rng_unit(&rng) * kept : 0.0;
@@ -81,8 +91,10 @@ int32_t loci_sample(const float *logits, int vocab, const loci_sampling *opt, ui
             if (!may_choose(i) || logits[i] < floor_logit) continue;
             const double p = exp(((double)logits[i] - top) / t) / sum;
             if (p < floor_p) continue;
-            if (pass == 0) kept += p;
-            else if ((left -= p) < 0.0) return i;
+            if (pass == 0)
+                kept += p;
+            else if ((left -= p) < 0.0)
+                return i;
             last = i;
         }
         if (pass) return last; /* rounding left a crumb: the last admissible id */

@@ -16,7 +16,8 @@ enum {
     BANKS_MAX = 100,
     ID_SHIFT = 40,      /* chunk index within a bank below it */
     EXACT_BELOW = 4096, /* chunks: rescoring all costs less than it could miss */
-    SURVIVORS_SHARE = 16, /* one chunk in 16: codes of a fixed projection are coarse.  Seen with XS at
+    SURVIVORS_SHARE =
+        16, /* one chunk in 16: codes of a fixed projection are coarse.  Seen with XS at
                              16,384 chunks: of 256 survivors the gold chunk was missing in 6 % */
     SURVIVORS_MIN = 256,
     SURVIVORS_MAX = 8192,
@@ -26,7 +27,7 @@ enum {
     CACHE_SLOTS = 512,   /* decoded chunks kept; 16 MiB at 64 x 128 */
     CACHE_BUCKETS = 1024 /* power of two */
 };
-_Static_assert(SURVIVORS_MIN >= LOCI_MAX_PICKS, "enough for any K");
+_Static_assert(SURVIVORS_MIN >= (int)LOCI_MAX_PICKS, "enough for any K");
 _Static_assert(CANDIDATES >= SURVIVORS_MAX + SKIP_BLOCK,
                "room for one more block before a compaction");
 

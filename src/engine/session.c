@@ -26,7 +26,8 @@ loci_status loci_session_open(loci_session **out, loci_engine *e, const loci_ses
     const loci_session_options o = opt ? *opt : loci_session_options_default();
     const loci_hparams *hp = &e->model->hp;
     if (o.max_tokens < 1 || o.max_tokens > (int64_t)1 << 30)
-        return loci_fail(err, LOCI_EINVAL, "max_tokens: expected 1..2^30, found %lld", (long long)o.max_tokens);
+        return loci_fail(err, LOCI_EINVAL, "max_tokens: expected 1..2^30, found %lld",
+                         (long long)o.max_tokens);
     loci_session *s = calloc(1, sizeof *s);
     if (!s) return loci_fail(err, LOCI_ENOMEM, "no memory for a session");
     const int chunks = (int)(o.max_tokens / hp->chunk) + 1;
@@ -61,23 +62,28 @@ void loci_session_reset(loci_session *s)
     s->stale = false;
 }
 
-int64_t loci_session_length(const loci_session *s) { return loci_stream_pos(s->stream); }
+int64_t loci_session_length(const loci_session *s)
+{
+    return loci_stream_pos(s->stream);
+}
 
 loci_status loci_session_extend(loci_session *s, const int32_t *ids, int64_t n, float *logits,
                                 int64_t n_logits, loci_error *err)
 {
     const loci_model *m = s->e->model;
     const int64_t vocab = m->hp.vocab;
-    if (s->stale) return loci_fail(err, LOCI_ESTATE, "the session's last call failed: reset it first");
+    if (s->stale)
+        return loci_fail(err, LOCI_ESTATE, "the session's last call failed: reset it first");
     if (!ids || n < 1 || n_logits < 0 || n_logits > n || (n_logits > 0 && !logits))
         return loci_fail(err, LOCI_EINVAL, "extend by %lld tokens with %lld logits", (long long)n,
                          (long long)n_logits);
     for (int64_t i = 0; i < n; i++)
         if (ids[i] < 0 || ids[i] >= vocab)
-            return loci_fail(err, LOCI_EINVAL, "token %lld: id %d, the vocabulary has %lld", (long long)i,
-                             ids[i], (long long)vocab);
+            return loci_fail(err, LOCI_EINVAL, "token %lld: id %d, the vocabulary has %lld",
+                             (long long)i, ids[i], (long long)vocab);
     if (n > s->max_tokens - loci_session_length(s))
-        return loci_fail(err, LOCI_ENOMEM, "session of %lld tokens, %lld more exceed its limit of %lld",
+        return loci_fail(err, LOCI_ENOMEM,
+                         "session of %lld tokens, %lld more exceed its limit of %lld",
                          (long long)loci_session_length(s), (long long)n, (long long)s->max_tokens);
     for (int64_t at = 0; at < n; at += LOCI_ASK_BATCH) {
         const int part = n - at < LOCI_ASK_BATCH ? (int)(n - at) : LOCI_ASK_BATCH;

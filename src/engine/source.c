@@ -72,7 +72,9 @@ static loci_status add(walk *w, const char *path, const char *name, const struct
         out->item = item;
         out->cap = cap;
     }
-    loci_source x = { .path = strdup(path), .name = escape_name(name), .bytes = (int64_t)s->st_size };
+    loci_source x = { .path = strdup(path),
+                      .name = escape_name(name),
+                      .bytes = (int64_t)s->st_size };
     x.mtime_ns = (int64_t)s->st_mtim.tv_sec * 1000000000 + s->st_mtim.tv_nsec;
     if (!x.path || !x.name) {
         free(x.path);
@@ -84,11 +86,11 @@ static loci_status add(walk *w, const char *path, const char *name, const struct
     return LOCI_OK;
 }
 
-static loci_status visit_folder(walk *w, const char *path, const char *name, const loci_ignore *above,
-                                int depth);
+static loci_status visit_folder(walk *w, const char *path, const char *name,
+                                const loci_ignore *above, int depth);
 
-static loci_status visit_entry(walk *w, const char *path, const char *name, const loci_ignore *ignore,
-                               const char *last, int depth)
+static loci_status visit_entry(walk *w, const char *path, const char *name,
+                               const loci_ignore *ignore, const char *last, int depth)
 {
     struct stat s;
     if (lstat(path, &s) != 0) {
@@ -99,14 +101,17 @@ static loci_status visit_entry(walk *w, const char *path, const char *name, cons
     if (is_dir && strcmp(last, ".git") == 0) return LOCI_OK;
     if (loci_ignored(ignore, last, is_dir)) return LOCI_OK;
     if (is_dir) return visit_folder(w, path, name, ignore, depth + 1);
-    if (S_ISLNK(s.st_mode)) loci_source_skip(w->opt, w->out, path, "symbolic link");
-    else if (!S_ISREG(s.st_mode)) loci_source_skip(w->opt, w->out, path, "not a regular file");
-    else return add(w, path, name, &s);
+    if (S_ISLNK(s.st_mode))
+        loci_source_skip(w->opt, w->out, path, "symbolic link");
+    else if (!S_ISREG(s.st_mode))
+        loci_source_skip(w->opt, w->out, path, "not a regular file");
+    else
+        return add(w, path, name, &s);
     return LOCI_OK;
 }
 
-static loci_status visit_folder(walk *w, const char *path, const char *name, const loci_ignore *above,
-                                int depth)
+static loci_status visit_folder(walk *w, const char *path, const char *name,
+                                const loci_ignore *above, int depth)
 {
     if (depth > MAX_DEPTH) {
         loci_source_skip(w->opt, w->out, path, "folders nested too deep");
@@ -119,9 +124,10 @@ static loci_status visit_folder(walk *w, const char *path, const char *name, con
         loci_source_skip(w->opt, w->out, path, strerror(errno));
         return LOCI_OK;
     }
-    loci_ignore *ignore = w->opt->follow_gitignore ? loci_ignore_read(above, path)
-                                                   : loci_ignore_parse(above, "");
-    loci_status st = ignore ? LOCI_OK : loci_fail(w->err, LOCI_ENOMEM, "no memory for ignore patterns");
+    loci_ignore *ignore =
+        w->opt->follow_gitignore ? loci_ignore_read(above, path) : loci_ignore_parse(above, "");
+    loci_status st =
+        ignore ? LOCI_OK : loci_fail(w->err, LOCI_ENOMEM, "no memory for ignore patterns");
     for (int i = 0; i < n; i++) {
         const char *last = entry[i]->d_name;
         char child[4096], child_name[4096];
@@ -146,7 +152,8 @@ static loci_status visit_argument(walk *w, const char *path)
     struct stat s = { 0 };
     if (strcmp(path, "-") == 0) return add(w, "-", w->opt->name ? w->opt->name : "stdin", &s);
     if (stat(path, &s) != 0)
-        return loci_fail(w->err, errno == ENOENT ? LOCI_ENOTFOUND : LOCI_EIO, "%s: %s", path, strerror(errno));
+        return loci_fail(w->err, errno == ENOENT ? LOCI_ENOTFOUND : LOCI_EIO, "%s: %s", path,
+                         strerror(errno));
     if (S_ISDIR(s.st_mode)) return visit_folder(w, path, "", w->extra, 0);
     if (S_ISREG(s.st_mode) || S_ISFIFO(s.st_mode) || S_ISCHR(s.st_mode)) {
         const char *base = strrchr(path, '/');
@@ -173,7 +180,8 @@ static loci_status drop_same_names(walk *w)
     for (size_t i = 1; i < s->n; i++) {
         if (strcmp(order[i]->name, order[i - 1]->name) != 0) continue;
         loci_source *x = &s->item[order[i] - s->item];
-        loci_source_skip(w->opt, s, x->path, "another input of this call has the same document name");
+        loci_source_skip(w->opt, s, x->path,
+                         "another input of this call has the same document name");
         s->bytes -= x->bytes;
         free(x->path);
         x->path = NULL;
@@ -181,8 +189,10 @@ static loci_status drop_same_names(walk *w)
     }
     size_t n = 0;
     for (size_t i = 0; i < s->n; i++) {
-        if (s->item[i].path) s->item[n++] = s->item[i];
-        else free(s->item[i].name);
+        if (s->item[i].path)
+            s->item[n++] = s->item[i];
+        else
+            free(s->item[i].name);
     }
     s->n = n;
     free(order);
@@ -198,8 +208,10 @@ loci_status loci_sources_collect(loci_sources *s, const char *const *paths, int 
     for (size_t i = 0; globs && opt->skip_globs && opt->skip_globs[i]; i++) {
         const size_t used = strlen(globs);
         char *more = realloc(globs, used + strlen(opt->skip_globs[i]) + 2);
-        if (more) sprintf(more + used, "%s\n", opt->skip_globs[i]);
-        else free(globs);
+        if (more)
+            sprintf(more + used, "%s\n", opt->skip_globs[i]);
+        else
+            free(globs);
         globs = more;
     }
     w.extra = globs ? loci_ignore_parse(NULL, globs) : NULL;

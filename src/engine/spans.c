@@ -24,9 +24,9 @@ typedef struct {
 
 struct loci_spans {
     loci_engine *e;
-    int left_max;    /* context that a span needs */
-    size_t cap;      /* new tokens that fit */
-    int32_t *ids;    /* (left_max + cap) */
+    int left_max; /* context that a span needs */
+    size_t cap;   /* new tokens that fit */
+    int32_t *ids; /* (left_max + cap) */
     size_t n_ids;
     span *span;
     size_t n_spans, cap_spans;
@@ -34,14 +34,15 @@ struct loci_spans {
     size_t n_chunks, cap_chunks;
     /* the current document */
     bool open;
-    int64_t pos;           /* tokens so far */
-    int64_t spanned;       /* of them in closed spans */
-    size_t begin;          /* index in ids of the first token still held */
-    int64_t begin_pos;     /* its position in the document */
-    size_t span_chunk;     /* first chunk of the span that is being filled */
+    int64_t pos;       /* tokens so far */
+    int64_t spanned;   /* of them in closed spans */
+    size_t begin;      /* index in ids of the first token still held */
+    int64_t begin_pos; /* its position in the document */
+    size_t span_chunk; /* first chunk of the span that is being filled */
     /* outputs */
-    float *content, *landmark, *bias; /* (cap_chunks * S, dk + dv) (cap_chunks, M, 128) (cap_chunks) */
-    uint64_t *code;        /* (cap_chunks, M, 2) */
+    float *content, *landmark,
+        *bias;      /* (cap_chunks * S, dk + dv) (cap_chunks, M, 128) (cap_chunks) */
+    uint64_t *code; /* (cap_chunks, M, 2) */
     void **worker_memory;
     loci_ingest **worker;
     int n_workers;
@@ -90,7 +91,8 @@ loci_status loci_spans_open(loci_spans **out, loci_engine *e, loci_error *err)
 void loci_spans_close(loci_spans *s)
 {
     if (!s) return;
-    for (int w = 0; s->worker_memory && w < s->n_workers; w++) loci_free_aligned(s->worker_memory[w]);
+    for (int w = 0; s->worker_memory && w < s->n_workers; w++)
+        loci_free_aligned(s->worker_memory[w]);
     free(s->worker_memory);
     free(s->worker);
     free(s->ids);
@@ -162,8 +164,14 @@ int64_t loci_spans_doc_chunks(const loci_spans *s)
     return (s->pos + chunk - 1) / chunk;
 }
 
-int64_t loci_spans_doc_tokens(const loci_spans *s) { return s->pos - 1; }
-int64_t loci_spans_pending(const loci_spans *s) { return (int64_t)s->n_chunks; }
+int64_t loci_spans_doc_tokens(const loci_spans *s)
+{
+    return s->pos - 1;
+}
+int64_t loci_spans_pending(const loci_spans *s)
+{
+    return (int64_t)s->n_chunks;
+}
 
 static void run_span(void *ctx, int tile, int worker)
 {

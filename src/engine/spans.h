@@ -16,7 +16,7 @@ void loci_spans_begin(loci_spans *s);
  * loci_spans_full says so, flush before adding more. */
 void loci_spans_add(loci_spans *s, int32_t id, int64_t byte, int64_t line);
 bool loci_spans_full(const loci_spans *s);
-void loci_spans_end(loci_spans *s); /* the document is complete */
+void loci_spans_end(loci_spans *s);                 /* the document is complete */
 int64_t loci_spans_doc_chunks(const loci_spans *s); /* chunks of the current document so far */
 int64_t loci_spans_doc_tokens(const loci_spans *s); /* its tokens, <bos> not counted */
 int64_t loci_spans_pending(const loci_spans *s);    /* chunks not written yet */

@@ -9,7 +9,16 @@
 #include "base/base.h"
 
 /* ---- safetensors (safetensors.c) ------------------------------------------- */
-typedef enum { LOCI_F32, LOCI_BF16, LOCI_F16, LOCI_I8, LOCI_U8, LOCI_I32, LOCI_I64, LOCI_F64 } loci_dtype;
+typedef enum {
+    LOCI_F32,
+    LOCI_BF16,
+    LOCI_F16,
+    LOCI_I8,
+    LOCI_U8,
+    LOCI_I32,
+    LOCI_I64,
+    LOCI_F64
+} loci_dtype;
 size_t loci_dtype_size(loci_dtype t);
 const char *loci_dtype_name(loci_dtype t); /* safetensors' name: "F32", "BF16", ... */
 
@@ -30,7 +39,7 @@ loci_status loci_st_open_memory(loci_st **out, const void *data, size_t size, co
                                 loci_error *err);
 void loci_st_close(loci_st *f);
 int loci_st_count(const loci_st *f);
-const loci_tensor_view *loci_st_at(const loci_st *f, int i);        /* in file order */
+const loci_tensor_view *loci_st_at(const loci_st *f, int i);              /* in file order */
 const loci_tensor_view *loci_st_find(const loci_st *f, const char *name); /* NULL if absent */
 /* String metadata ("__metadata__"), NULL if absent. */
 const char *loci_st_meta(const loci_st *f, const char *key);
@@ -47,7 +56,13 @@ loci_status loci_npy_write_f32(const char *path, const float *data, const int64_
 /* ---- settings in JSON (settings.c) over jansson ---------------------------------
  * Reads one flat or nested object into a struct by a table, with ranges; an unknown
  * key, a wrong type and a value out of range name file, key, expected and found. */
-typedef enum { LOCI_SET_INT, LOCI_SET_I64, LOCI_SET_FLOAT, LOCI_SET_BOOL, LOCI_SET_STR } loci_set_type;
+typedef enum {
+    LOCI_SET_INT,
+    LOCI_SET_I64,
+    LOCI_SET_FLOAT,
+    LOCI_SET_BOOL,
+    LOCI_SET_STR
+} loci_set_type;
 typedef struct {
     const char *key;
     loci_set_type type; /* int, int64_t, float, bool, char[str_size] at `offset` */

@@ -52,7 +52,7 @@ typedef void loci_rope_fn(float *x, int ldx, const int32_t *pos, const float *co
  * <= 4e-6 (|y| + 1). */
 typedef void loci_swiglu_fn(float *y, int ldy, const float *gu, int ldg, int rows, int n);
 typedef void loci_swiglu_bwd_fn(float *dgu, int lddg, const float *dy, int lddy, const float *gu,
-                                int ldg, int rows, int n); /* dgu is written, not added to */
+                                int ldg, int rows, int n);     /* dgu is written, not added to */
 typedef void loci_silu_fn(float *y, const float *x, size_t n); /* y may equal x */
 /* dx is written and may equal dy. */
 typedef void loci_silu_bwd_fn(float *dx, const float *dy, const float *x, size_t n);
@@ -123,8 +123,9 @@ typedef struct {
     float score;
     int32_t index;
 } loci_scored;
-typedef int loci_landmark_topk_fn(loci_scored *best, int have, int K, const float *u, const float *lm,
-                                  const float *bias, float tau, int M, int d, int n, int32_t base);
+typedef int loci_landmark_topk_fn(loci_scored *best, int have, int K, const float *u,
+                                  const float *lm, const float *bias, float tau, int M, int d,
+                                  int n, int32_t base);
 /* The same for int8 landmarks with one scale each (n, M), only for the listed chunks:
  * list (n_list) indices into lm/scale/bias, result index base + list[i].  list NULL: chunks
  * 0 .. n_list-1. */
@@ -134,7 +135,8 @@ typedef int loci_landmark_topk_q8_fn(loci_scored *best, int have, int K, const f
                                      int32_t base);
 /* Hamming distances of chunks to one query: dist[c] = min over M codes of popcount(code ^ query).
  * code (n, M, 2) u64, query (2) u64, dist (n) u8 (0..128). */
-typedef void loci_hamming_fn(uint8_t *dist, const uint64_t *code, const uint64_t *query, int M, int n);
+typedef void loci_hamming_fn(uint8_t *dist, const uint64_t *code, const uint64_t *query, int M,
+                             int n);
 
 /* ---- numbers --------------------------------------------------------------------------
  * Rows to int8: scale[r] = max|x| / 127 (0 for a zero row), q = round-to-nearest-even(x / scale). */

@@ -30,11 +30,11 @@ typedef struct {
     int vocab, d_model, n_heads, n_kv_heads, d_head; /* d_head 64 */
     int n_lower, n_upper, n_groups;                  /* n_upper multiple of n_groups */
     int window, ffn;
-    int chunk;                         /* S = 64 */
-    int enc_dim, enc_mlp;              /* encoder width (multiple of 64: heads of 64) and MLP */
-    int n_landmarks, d_landmark;       /* 2, 128 */
-    int d_key, d_value, read_heads;    /* 64, 64, 8 */
-    int router_hidden, read_mlp, top_k; /* 256, 256 or 640, 16 */
+    int chunk;                            /* S = 64 */
+    int enc_dim, enc_mlp;                 /* encoder width (multiple of 64: heads of 64) and MLP */
+    int n_landmarks, d_landmark;          /* 2, 128 */
+    int d_key, d_value, read_heads;       /* 64, 64, 8 */
+    int router_hidden, read_mlp, top_k;   /* 256, 256 or 640, 16 */
     float rope_base, norm_eps, gate_open; /* 1e4, 1e-6, consulted iff g > gate_open (0.5) */
     /* Places kept for later parts of the architecture; 0 = off, and only 0 is accepted yet. */
     int content_bits4, trained_codes, d_summary, postings;
@@ -74,12 +74,12 @@ typedef struct {
 } loci_encoder_params;
 
 typedef struct {
-    loci_mat router1, router2; /* (256, D) (128, 256) */
-    loci_mat gate_w, gate_b;   /* (1, D) (1,1) f32, gate_b starts at 2 (g = 0.88) */
+    loci_mat router1, router2;    /* (256, D) (128, 256) */
+    loci_mat gate_w, gate_b;      /* (1, D) (1,1) f32, gate_b starts at 2 (g = 0.88) */
     loci_mat null_score, log_tau; /* (1,1) f32; log_tau starts at log 12 */
-    loci_mat q, o;             /* (8*64, D) (D, 8*64) */
-    loci_mat gate_up, down;    /* (2*R, D) (D, R) */
-    loci_mat rank;             /* (K, d_value) f32, zero at start: rank in time of the picked chunks */
+    loci_mat q, o;                /* (8*64, D) (D, 8*64) */
+    loci_mat gate_up, down;       /* (2*R, D) (D, R) */
+    loci_mat rank; /* (K, d_value) f32, zero at start: rank in time of the picked chunks */
 } loci_read_params;
 
 typedef struct {
@@ -91,14 +91,14 @@ typedef struct {
 
 typedef enum { LOCI_INIT_ZERO, LOCI_INIT_NORMAL, LOCI_INIT_UNIFORM, LOCI_INIT_CONST } loci_init;
 typedef struct {
-    char name[48];    /* tensor name in the checkpoint, e.g. "lower.0.attn.q" */
-    size_t offset;    /* of its loci_mat inside loci_params, in bytes */
+    char name[48]; /* tensor name in the checkpoint, e.g. "lower.0.attn.q" */
+    size_t offset; /* of its loci_mat inside loci_params, in bytes */
     int rows, cols;
-    loci_init init;   /* NORMAL: deviation `value`; UNIFORM: +-1/sqrt(cols); CONST: value */
+    loci_init init; /* NORMAL: deviation `value`; UNIFORM: +-1/sqrt(cols); CONST: value */
     float value;
-    bool decay;       /* weight decay applies */
-    bool quantise;    /* may be stored as bf16 / int8 (else always f32) */
-    bool ingest;      /* embedding, lower stack, encoder: part of the bank fingerprint */
+    bool decay;    /* weight decay applies */
+    bool quantise; /* may be stored as bf16 / int8 (else always f32) */
+    bool ingest;   /* embedding, lower stack, encoder: part of the bank fingerprint */
 } loci_param_info;
 
 /* Fill list (cap entries) in checkpoint order; returns the count (also when list is NULL). */
@@ -199,23 +199,23 @@ void loci_encoder_backward(const loci_model *m, loci_encoder_params *g, loci_enc
 
 /* ---- training pass over one sequence (pass.c, read.c, loss in read.c/head.c) ----------- */
 typedef struct {
-    int T;                   /* tokens of all documents of the sequence                      */
-    const int32_t *ids;      /* (T)                                                          */
-    const int32_t *target;   /* (T) next id, -1: no loss here                                */
-    const float *weight;     /* (T) weight of the cross-entropy (0 where target is -1)       */
-    const uint8_t *answer;   /* (T) 1 where the target is part of an answer (for reporting)  */
-    const int32_t *gold;     /* (T) gold chunk of the sequence, -1 none, -2 absent fact      */
-    const int32_t *source;   /* (T) row of the bank's content (64 chunk + offset) whose token the
+    int T;                 /* tokens of all documents of the sequence                      */
+    const int32_t *ids;    /* (T)                                                          */
+    const int32_t *target; /* (T) next id, -1: no loss here                                */
+    const float *weight;   /* (T) weight of the cross-entropy (0 where target is -1)       */
+    const uint8_t *answer; /* (T) 1 where the target is part of an answer (for reporting)  */
+    const int32_t *gold;   /* (T) gold chunk of the sequence, -1 none, -2 absent fact      */
+    const int32_t *source; /* (T) row of the bank's content (64 chunk + offset) whose token the
                                 target repeats, -1 none; NULL: no pointer loss               */
     int n_docs;
-    const int32_t *doc;      /* (n_docs + 1) first token of each; positions restart there    */
-    const uint8_t *banked;   /* (n_docs) 1: its chunks go into the sequence's bank           */
+    const int32_t *doc;    /* (n_docs + 1) first token of each; positions restart there    */
+    const uint8_t *banked; /* (n_docs) 1: its chunks go into the sequence's bank           */
 } loci_sequence;
 
 /* Chunks of other sequences: they take mass in the softmax over chunks and give nothing. */
 typedef struct {
-    const float *landmark; /* (n, M, 128) */
-    const float *bias;     /* (n) */
+    const float *landmark;    /* (n, M, 128) */
+    const float *bias;        /* (n) */
     float *dlandmark, *dbias; /* gradients (+=), NULL: detached */
     int n;
 } loci_negatives;
@@ -231,16 +231,16 @@ typedef struct {
  * The scales are of the batch, so that sequences add up.  gate is a plain coefficient: what it is
  * (a multiplier, a penalty) is the trainer's affair. */
 typedef struct {
-    bool routed;        /* false: dense warm-up                           */
+    bool routed; /* false: dense warm-up                           */
     float kl, oracle, absence, gate, z;
     float pointer, decode; /* pointer.c                                   */
     float decode_scale;    /* 1 / number of rows of the batch decoded     */
     int decode_phase;      /* rows j with j % LOCI_DECODE_STRIDE == phase */
-    float ce_scale;     /* 1 / sum of weights in the batch                */
-    float query_scale;  /* 1 / number of query tokens in the batch        */
-    float gold_scale;   /* 1 / number of tokens with gold >= 0            */
-    float absent_scale; /* 1 / number of tokens with gold == -2           */
-    float grad_scale;   /* multiplies every gradient (1; tests use others) */
+    float ce_scale;        /* 1 / sum of weights in the batch                */
+    float query_scale;     /* 1 / number of query tokens in the batch        */
+    float gold_scale;      /* 1 / number of tokens with gold >= 0            */
+    float absent_scale;    /* 1 / number of tokens with gold == -2           */
+    float grad_scale;      /* multiplies every gradient (1; tests use others) */
 } loci_loss_options;
 
 /* Sums over tokens, without weights and scales; the trainer divides.  kl, oracle, absence and
@@ -262,9 +262,11 @@ loci_pass *loci_pass_init(const loci_hparams *hp, int T, void *memory); /* borro
  * A query t may read chunk c of its sequence's bank from token min(doc_start + end_c + W - 64,
  * doc_end) of that chunk's document on (end_c: exclusive, rounded up to whole chunks).
  * Errors: LOCI_EINVAL for lengths, ids, targets, gold chunks, documents out of range. */
-loci_status loci_pass_lower(loci_pass *t, const loci_model *m, const loci_sequence *s, loci_error *err);
+loci_status loci_pass_lower(loci_pass *t, const loci_model *m, const loci_sequence *s,
+                            loci_error *err);
 int loci_pass_bank(const loci_pass *t, const float **landmark, const float **bias); /* chunks */
-float *loci_pass_bank_grad(loci_pass *t, float **dbias); /* (C, M, 128), for other sequences' gradients */
+float *loci_pass_bank_grad(loci_pass *t,
+                           float **dbias); /* (C, M, 128), for other sequences' gradients */
 /* 2. upper stack, losses, backward down to h_lo and the bank; grads += , sums +=.  grads NULL: losses
  * only.  Negatives act on the softmax over chunks of the routed mode and on the oracle loss; their
  * gradients are added to without a lock. */
@@ -283,9 +285,9 @@ void loci_pass_logits(loci_pass *t, const loci_model *m, const loci_sequence *s,
 /* ---- streaming (stream.c): prefill, decode, ingest --------------------------------------
  * What a reader needs from any memory: the K best chunks of a query and their content. */
 typedef struct {
-    int64_t id;      /* of the chunk, any number that the memory understands */
-    int64_t time;    /* order in time among all chunks: the rank embedding uses it */
-    float score;     /* s(t,c), bias included */
+    int64_t id;   /* of the chunk, any number that the memory understands */
+    int64_t time; /* order in time among all chunks: the rank embedding uses it */
+    float score;  /* s(t,c), bias included */
 } loci_pick;
 typedef struct {
     void *ctx;
@@ -328,10 +330,11 @@ loci_status loci_stream_upper(loci_stream *s, const loci_model *m, int n, const 
  * pos0 is the position of ids[0] in the document.  The span starts at a chunk boundary and only a
  * document's last chunk may be short.  Outputs as loci_encoder_forward.  Exact: equals the lower
  * stack over the whole document, up to the order of sums in the kernels. */
-typedef struct loci_ingest loci_ingest; /* scratch of one worker */
+typedef struct loci_ingest loci_ingest;       /* scratch of one worker */
 int loci_ingest_left(const loci_hparams *hp); /* L_lo (W - 1), rounded up to a chunk */
 size_t loci_ingest_bytes(const loci_hparams *hp, int max_span);
-loci_ingest *loci_ingest_init(const loci_hparams *hp, int max_span, void *memory); /* n <= max_span */
+loci_ingest *loci_ingest_init(const loci_hparams *hp, int max_span,
+                              void *memory); /* n <= max_span */
 void loci_ingest_span(loci_ingest *s, const loci_model *m, const int32_t *ids, int64_t pos0,
                       int n_left, int n, float *content, float *landmark, float *bias);
 

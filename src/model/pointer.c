@@ -26,9 +26,9 @@ typedef struct {
     const loci_model *m;
     const loci_read_tape *t;
     const loci_chunks *bank;
-    int query;              /* t */
-    const float *q;         /* (HB, dk) */
-    float *s, *p;           /* (HB, S): scores, gradients of scores */
+    int query;      /* t */
+    const float *q; /* (HB, dk) */
+    float *s, *p;   /* (HB, S): scores, gradients of scores */
 } pointer_job;
 
 static const float *keys_of(const pointer_job *j, int c)
@@ -112,13 +112,16 @@ void loci_pointer_loss(const loci_model *m, const loci_read_tape *t, const loci_
         if (s->source[r] < 0 || s->source[r] / hp->chunk >= job->bank->n_eligible[r]) continue;
         j.query = r;
         j.q = t->q + (size_t)r * wide;
-        const double loss = pointer_token(&j, s->source[r], job->routed, coef,
-                                          dq ? dq + (size_t)r * wide : NULL);
+        const double loss =
+            pointer_token(&j, s->source[r], job->routed, coef, dq ? dq + (size_t)r * wide : NULL);
         if (!dq) job->sums->pointer += loss / hp->n_groups;
     }
 }
 
-size_t loci_pointer_scratch(const loci_hparams *hp) { return (size_t)(2 * hp->read_heads * hp->chunk); }
+size_t loci_pointer_scratch(const loci_hparams *hp)
+{
+    return (size_t)(2 * hp->read_heads * hp->chunk);
+}
 
 /* ---- decode ---------------------------------------------------------------------------------------- */
 typedef struct {
@@ -131,7 +134,8 @@ typedef struct {
 
 static void decode_carve(decode_scratch *s, loci_arena *a, const loci_hparams *hp)
 {
-    const size_t D = (size_t)hp->d_model, f = sizeof(float), w = (size_t)(hp->read_heads * hp->d_value);
+    const size_t D = (size_t)hp->d_model, f = sizeof(float),
+                 w = (size_t)(hp->read_heads * hp->d_value);
     s->tile = loci_arena_take(a, ROWS * w, f);
     s->dtile = loci_arena_take(a, ROWS * w, f);
     s->x = loci_arena_take(a, ROWS * D, f);
@@ -155,8 +159,9 @@ size_t loci_decode_scratch(const loci_hparams *hp)
 }
 
 /* One block of n rows through one group's output map, forward and backward. */
-static void decode_block(const loci_model *m, loci_params *grads, const loci_loss_options *o, int group,
-                         const loci_chunks *bank, const decode_scratch *x, int n, loci_loss_sums *sums)
+static void decode_block(const loci_model *m, loci_params *grads, const loci_loss_options *o,
+                         int group, const loci_chunks *bank, const decode_scratch *x, int n,
+                         loci_loss_sums *sums)
 {
     const loci_hparams *hp = &m->hp;
     const int D = hp->d_model, V = hp->vocab, HB = hp->read_heads, dv = hp->d_value, wide = HB * dv;
@@ -170,7 +175,8 @@ static void decode_block(const loci_model *m, loci_params *grads, const loci_los
     loci_linear(&m->k, x->x, D, x->tile, wide, &m->p.read[group].o, n);
     m->k.rmsnorm(x->xn, D, x->inv, x->x, D, n, D, hp->norm_eps);
     loci_linear(&m->k, x->logits, V, x->xn, D, &m->p.embed, n);
-    m->k.cross_entropy(x->loss, NULL, x->logits, V, x->target, grads ? x->weight : NULL, 0.0f, n, V);
+    m->k.cross_entropy(x->loss, NULL, x->logits, V, x->target, grads ? x->weight : NULL, 0.0f, n,
+                       V);
     for (int r = 0; r < n; r++) sums->decode += (double)x->loss[r] / hp->n_groups;
     if (!grads) return;
     loci_linear_bwd(&m->k, x->dxn, D, 0.0f, &grads->embed, x->logits, V, x->xn, D, &m->p.embed, n);
@@ -185,7 +191,8 @@ static void decode_block(const loci_model *m, loci_params *grads, const loci_los
 }
 
 void loci_decode_loss(const loci_model *m, const loci_sequence *s, const loci_chunks *bank,
-                      const loci_loss_options *o, loci_params *grads, loci_loss_sums *sums, float *scratch)
+                      const loci_loss_options *o, loci_params *grads, loci_loss_sums *sums,
+                      float *scratch)
 {
     const loci_hparams *hp = &m->hp;
     if (!(o->decode > 0.0f)) return;

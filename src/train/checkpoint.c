@@ -13,14 +13,15 @@
 static const char state_name[] = "train_state.safetensors";
 
 /* Counters as one int64 tensor: fixed order, appended to only. */
-enum { N_COUNTERS = 8 };
+enum { N_COUNTERS = 6 };
 static void counters_out(int64_t *x, const loci_train_state *s)
 {
     int64_t bits[2];
     memcpy(&bits[0], &s->gate_multiplier, 8);
     memcpy(&bits[1], &s->gate_mean, 8);
-    const int64_t v[N_COUNTERS] = { s->step,         s->tokens, s->phase,   s->phase_tokens,
-                                    s->queue_used, s->queue_next, bits[0], bits[1] };
+    const int64_t v[N_COUNTERS] = {
+        s->step, s->tokens, s->phase, s->phase_tokens, bits[0], bits[1]
+    };
     memcpy(x, v, sizeof v);
 }
 
@@ -30,10 +31,8 @@ static void counters_in(loci_train_state *s, const int64_t *x)
     s->tokens = x[1];
     s->phase = x[2];
     s->phase_tokens = x[3];
-    s->queue_used = x[4];
-    s->queue_next = x[5];
-    memcpy(&s->gate_multiplier, &x[6], 8);
-    memcpy(&s->gate_mean, &x[7], 8);
+    memcpy(&s->gate_multiplier, &x[4], 8);
+    memcpy(&s->gate_mean, &x[5], 8);
 }
 
 static loci_tensor_view view_of(const char *name, loci_dtype type, const void *data, size_t n)
@@ -45,8 +44,7 @@ static loci_tensor_view view_of(const char *name, loci_dtype type, const void *d
 }
 
 loci_status loci_checkpoint_save(const char *dir, const loci_train_config *c, const loci_optim *o,
-                                 const loci_model *m, const loci_queue *q,
-                                 const loci_train_state *s, loci_error *err)
+                                 const loci_model *m, const loci_train_state *s, loci_error *err)
 {
     char path[4096], hash[32], step[32];
     snprintf(hash, sizeof hash, "%016llx", (unsigned long long)c->hash);
@@ -58,14 +56,11 @@ loci_status loci_checkpoint_save(const char *dir, const loci_train_config *c, co
     if (st != LOCI_OK) return st;
     int64_t counters[N_COUNTERS];
     counters_out(counters, s);
-    const size_t row = (size_t)c->hp.n_landmarks * (size_t)c->hp.d_landmark;
     const loci_tensor_view t[] = {
         view_of("counters", LOCI_I64, counters, N_COUNTERS),
         view_of("param", LOCI_F32, o->param, o->n),
         view_of("m", LOCI_F32, o->m, o->n),
         view_of("v", LOCI_F32, o->v, o->n),
-        view_of("queue.landmark", LOCI_F32, q->landmark, (size_t)s->queue_used * row),
-        view_of("queue.bias", LOCI_F32, q->bias, (size_t)s->queue_used),
     };
     return loci_st_write(NULL, path, t, (int)(sizeof t / sizeof *t), meta, err);
 }
@@ -76,14 +71,14 @@ static loci_status take(const loci_st *f, const char *path, const char *name, lo
 {
     const loci_tensor_view *v = loci_st_find(f, name);
     if (!v || v->dtype != type || v->bytes != n * loci_dtype_size(type))
-        return loci_fail(err, LOCI_EFORMAT, "%s: tensor %s: expected %zu x %s, found %s", path, name,
-                         n, loci_dtype_name(type), v ? loci_dtype_name(v->dtype) : "none");
+        return loci_fail(err, LOCI_EFORMAT, "%s: tensor %s: expected %zu x %s, found %s", path,
+                         name, n, loci_dtype_name(type), v ? loci_dtype_name(v->dtype) : "none");
     if (n > 0) memcpy(out, v->data, v->bytes);
     return LOCI_OK;
 }
 
 loci_status loci_checkpoint_load(const char *dir, const loci_train_config *c, loci_optim *o,
-                                 loci_queue *q, loci_train_state *s, loci_error *err)
+                                 loci_train_state *s, loci_error *err)
 {
     char path[4096], hash[32];
     loci_error local = { 0 };
@@ -96,24 +91,19 @@ loci_status loci_checkpoint_load(const char *dir, const loci_train_config *c, lo
     snprintf(hash, sizeof hash, "%016llx", (unsigned long long)c->hash);
     const char *found = loci_st_meta(f, "train_config");
     if (!found || strcmp(found, hash) != 0)
-        st = loci_fail(err, LOCI_EMODEL, "%s: made with another config: expected %s, found %s", path,
-                       hash, found ? found : "none");
+        st = loci_fail(err, LOCI_EMODEL, "%s: made with another config: expected %s, found %s",
+                       path, hash, found ? found : "none");
     int64_t counters[N_COUNTERS];
     if (st == LOCI_OK) st = take(f, path, "counters", LOCI_I64, counters, N_COUNTERS, err);
     if (st == LOCI_OK) {
         counters_in(s, counters);
-        if (s->queue_used < 0 || s->queue_used > q->cap || s->queue_next < 0 ||
-            s->queue_next > q->cap || s->phase < 0 || s->phase > c->n_phases || s->step < 0)
+        if (s->phase < 0 || s->phase > c->n_phases || s->step < 0 || s->tokens < 0 ||
+            s->phase_tokens < 0)
             st = loci_fail(err, LOCI_EFORMAT, "%s: counters out of range", path);
     }
-    const size_t row = (size_t)c->hp.n_landmarks * (size_t)c->hp.d_landmark;
     if (st == LOCI_OK) st = take(f, path, "param", LOCI_F32, o->param, o->n, err);
     if (st == LOCI_OK) st = take(f, path, "m", LOCI_F32, o->m, o->n, err);
     if (st == LOCI_OK) st = take(f, path, "v", LOCI_F32, o->v, o->n, err);
-    if (st == LOCI_OK)
-        st = take(f, path, "queue.landmark", LOCI_F32, q->landmark, (size_t)s->queue_used * row, err);
-    if (st == LOCI_OK)
-        st = take(f, path, "queue.bias", LOCI_F32, q->bias, (size_t)s->queue_used, err);
     loci_st_close(f);
     return st;
 }
@@ -130,14 +120,18 @@ loci_status loci_train_log(const char *dir, const loci_train_progress *p, loci_e
     st = loci_file_size(&f, path, &size, err);
     int n = 0;
     if (size == 0)
-        n = snprintf(line, sizeof line,
-                     "step,tokens,phase,lr,loss_text,loss_answer,answer_right,exact,loss_kl,loss_oracle,"
-                     "loss_absent,loss_pointer,loss_decode,consult_rate,router_recall,grad_norm,tokens_per_second,seconds\n");
-    n += snprintf(line + n, sizeof line - (size_t)n,
-                  "%lld,%lld,%s,%.3e,%.4f,%.4f,%.4f,%.4f,%.4f,%.4f,%.4f,%.4f,%.4f,%.4f,%.4f,%.3f,%.0f,%.1f\n",
-                  (long long)p->step, (long long)p->tokens, p->phase, p->lr, p->loss_text,
-                  p->loss_answer, p->answer_right, p->exact, p->loss_kl, p->loss_oracle, p->loss_absent, p->loss_pointer, p->loss_decode,
-                  p->consult_rate, p->router_recall, p->grad_norm, p->tokens_per_second, p->seconds);
+        n = snprintf(
+            line, sizeof line,
+            "step,tokens,phase,lr,loss_text,loss_answer,answer_right,exact,loss_kl,loss_oracle,"
+            "loss_absent,loss_pointer,loss_decode,consult_rate,router_recall,grad_norm,tokens_per_"
+            "second,seconds\n");
+    n += snprintf(
+        line + n, sizeof line - (size_t)n,
+        "%lld,%lld,%s,%.3e,%.4f,%.4f,%.4f,%.4f,%.4f,%.4f,%.4f,%.4f,%.4f,%.4f,%.4f,%.3f,%.0f,%.1f\n",
+        (long long)p->step, (long long)p->tokens, p->phase, p->lr, p->loss_text, p->loss_answer,
+        p->answer_right, p->exact, p->loss_kl, p->loss_oracle, p->loss_absent, p->loss_pointer,
+        p->loss_decode, p->consult_rate, p->router_recall, p->grad_norm, p->tokens_per_second,
+        p->seconds);
     if (st == LOCI_OK) st = loci_file_write(&f, path, line, (size_t)n, size, err);
     const loci_status closed = loci_file_close(&f, err);
     return st != LOCI_OK ? st : closed;

@@ -11,8 +11,10 @@
 
 #define COUNT(a) ((int)(sizeof(a) / sizeof *(a)))
 
-#define T(key, type, min, max, help) \
-    { #key, LOCI_SET_##type, offsetof(loci_train_config, key), min, max, 0, false, help }
+#define T(key, type, min, max, help)                                                               \
+    {                                                                                              \
+#key, LOCI_SET_##type, offsetof(loci_train_config, key), min, max, 0, false, help          \
+    }
 static const loci_setting train_table[] = {
     T(seed, I64, 0, 9e15, "seed of everything random"),
     T(slots, INT, 1, 256, "gradient buffers, summed in this order"),
@@ -38,8 +40,10 @@ static const loci_setting train_table[] = {
 };
 #undef T
 
-#define P(key, type, min, max, required, help) \
-    { #key, LOCI_SET_##type, offsetof(loci_phase, key), min, max, 0, required, help }
+#define P(key, type, min, max, required, help)                                                     \
+    {                                                                                              \
+#key, LOCI_SET_##type, offsetof(loci_phase, key), min, max, 0, required, help              \
+    }
 static const loci_setting phase_table[] = {
     { "name", LOCI_SET_STR, offsetof(loci_phase, name), 0, 0, sizeof(((loci_phase *)0)->name), true,
       "shown in the progress line" },
@@ -59,7 +63,6 @@ static const loci_setting phase_table[] = {
     P(facts_max, INT, 1, 4096, false, "most facts an item"),
     P(questions_max, INT, 1, 4096, false, "most questions an item"),
     P(near_duplicate, FLOAT, 0, 1, false, "share of keys one word away from another"),
-    P(queue, INT, 0, 1 << 20, false, "chunks of earlier steps kept as negatives"),
     P(gate_target, FLOAT, 0, 1, false, "consult rate aimed at; 1: no gate loss"),
 };
 #undef P
@@ -138,8 +141,7 @@ static loci_status read_families(json_t *object, const char *label, loci_train_c
         c->family[f] = (float)share;
         sum += (float)share;
     }
-    if (!(sum > 0.0f))
-        return loci_fail(err, LOCI_EFORMAT, "%s: families: all shares are 0", label);
+    if (!(sum > 0.0f)) return loci_fail(err, LOCI_EFORMAT, "%s: families: all shares are 0", label);
     return LOCI_OK;
 }
 
@@ -159,8 +161,8 @@ static loci_status read_phases(json_t *array, const char *label, loci_train_conf
 {
     const size_t n = json_array_size(array);
     if (!json_is_array(array) || n < 1 || n > LOCI_MAX_PHASES)
-        return loci_fail(err, LOCI_EFORMAT, "%s: \"phases\" must be an array of 1..%d objects", label,
-                         LOCI_MAX_PHASES);
+        return loci_fail(err, LOCI_EFORMAT, "%s: \"phases\" must be an array of 1..%d objects",
+                         label, LOCI_MAX_PHASES);
     for (size_t i = 0; i < n; i++) {
         loci_phase *p = &c->phase[i];
         char section[40];
@@ -197,7 +199,8 @@ static loci_status read_root(json_t *root, const char *label, loci_train_config 
     json_object_foreach(root, key, value)
     {
         if (strcmp(key, "model") == 0)
-            st = read_section(value, label, key, loci_hparams_table, loci_hparams_table_n, &c->hp, err);
+            st = read_section(value, label, key, loci_hparams_table, loci_hparams_table_n, &c->hp,
+                              err);
         else if (strcmp(key, "train") == 0)
             st = read_section(value, label, key, train_table, COUNT(train_table), c, err);
         else if (strcmp(key, "families") == 0)
@@ -220,8 +223,7 @@ loci_status loci_train_config_parse(loci_train_config *c, const char *text, cons
     config_defaults(c);
     json_error_t je;
     json_t *root = json_loads(text, JSON_REJECT_DUPLICATES, &je);
-    if (!root)
-        return loci_fail(err, LOCI_EFORMAT, "%s: line %d: %s", label, je.line, je.text);
+    if (!root) return loci_fail(err, LOCI_EFORMAT, "%s: line %d: %s", label, je.line, je.text);
     loci_status st = json_is_object(root)
                          ? read_root(root, label, c, err)
                          : loci_fail(err, LOCI_EFORMAT, "%s: must be a JSON object", label);

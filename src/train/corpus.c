@@ -63,7 +63,8 @@ static loci_status corpus_split(loci_corpus *c, const char *p, size_t n, loci_er
 }
 
 /* Decode a whole .zst in a stream, handing each piece to corpus_split or to `plain`. */
-static loci_status zst_read(const char *path, loci_corpus *split, loci_corpus *plain, loci_error *err)
+static loci_status zst_read(const char *path, loci_corpus *split, loci_corpus *plain,
+                            loci_error *err)
 {
     loci_map map;
     loci_status st = loci_map_open(&map, path, err);
@@ -115,8 +116,8 @@ static loci_status check_index(const loci_corpus *c, size_t first_doc, size_t fi
             const size_t at = first_byte + offset - (doc - first_doc);
             if (doc >= c->n_docs || c->start[doc] != at || c->start[doc + 1] - at != length) {
                 st = loci_fail(err, LOCI_EFORMAT,
-                               "%s: line %zu: document at %llu, %llu bytes, is not in the text", path,
-                               line_no, offset, length);
+                               "%s: line %zu: document at %llu, %llu bytes, is not in the text",
+                               path, line_no, offset, length);
                 break;
             }
             doc++;
@@ -150,10 +151,12 @@ static loci_status add_file(loci_corpus *c, const char *path, bool required, loc
     char *data;
     size_t len;
     loci_error local = { 0 };
-    loci_status st = loci_file_load(NULL, path, (size_t)4 << 30, &data, &len, required ? err : &local);
+    loci_status st =
+        loci_file_load(NULL, path, (size_t)4 << 30, &data, &len, required ? err : &local);
     if (st != LOCI_OK) return required ? st : LOCI_OK; /* files in folders may vanish */
     /* NUL bytes mark a binary: nothing to learn from, and no text tool writes them. */
-    if (!memchr(data, '\0', len < 65536 ? len : 65536) && (st = corpus_reserve(c, len, err)) == LOCI_OK) {
+    if (!memchr(data, '\0', len < 65536 ? len : 65536) &&
+        (st = corpus_reserve(c, len, err)) == LOCI_OK) {
         memcpy(c->text + c->bytes, data, len);
         c->bytes += len;
         st = corpus_end_doc(c, err);

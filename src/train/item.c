@@ -12,8 +12,8 @@
 #include <string.h>
 
 enum {
-    BYTES_A_TOKEN = 8,  /* generous: excerpts are cut at a token afterwards */
-    SLACK_TOKENS = 4,   /* joints between facts and text may cost a token each */
+    BYTES_A_TOKEN = 8, /* generous: excerpts are cut at a token afterwards */
+    SLACK_TOKENS = 4,  /* joints between facts and text may cost a token each */
     MAX_TRIES = 6
 };
 
@@ -21,12 +21,12 @@ struct loci_item_maker {
     loci_encoder *enc;
     int max_seq;
     size_t text_cap, ids_cap;
-    char *hay, *text;  /* (text_cap) excerpt; excerpt with facts */
-    int32_t *tok;      /* (ids_cap) */
-    uint32_t *ends;    /* (ids_cap) byte behind each token */
-    int32_t *qtok;     /* (max_seq) questions and answers, one after the other */
-    size_t *place;     /* (LOCI_TASK_MAX_FACTS) */
-    size_t *fact_at;   /* (LOCI_TASK_MAX_FACTS) byte offset of each fact in text */
+    char *hay, *text; /* (text_cap) excerpt; excerpt with facts */
+    int32_t *tok;     /* (ids_cap) */
+    uint32_t *ends;   /* (ids_cap) byte behind each token */
+    int32_t *qtok;    /* (max_seq) questions and answers, one after the other */
+    size_t *place;    /* (LOCI_TASK_MAX_FACTS) */
+    size_t *fact_at;  /* (LOCI_TASK_MAX_FACTS) byte offset of each fact in text */
 };
 
 typedef struct { /* where a question's tokens lie in maker->qtok */
@@ -34,7 +34,7 @@ typedef struct { /* where a question's tokens lie in maker->qtok */
     int index; /* in the task item */
 } question_span;
 
-typedef struct { /* where one value of an answer stands in the text */
+typedef struct {    /* where one value of an answer stands in the text */
     int first, end; /* tokens of the text document; what is copied lies in [first, end) */
     bool absent;    /* it stands nowhere */
 } value_place;
@@ -93,7 +93,8 @@ loci_status loci_item_init(loci_item *it, int max_seq, loci_error *err)
     it->answer = malloc(n);
     it->doc = malloc((n + 1) * sizeof *it->doc);
     it->banked = malloc(n);
-    if (it->ids && it->target && it->gold && it->source && it->weight && it->answer && it->doc && it->banked)
+    if (it->ids && it->target && it->gold && it->source && it->weight && it->answer && it->doc &&
+        it->banked)
         return LOCI_OK;
     loci_item_free(it);
     return loci_fail(err, LOCI_ENOMEM, "no memory for a sequence of %d tokens", max_seq);
@@ -189,8 +190,10 @@ static size_t excerpt(char *out, size_t cap, size_t want, const loci_corpus *cor
     size_t lo = 0, hi = corpus->n_docs;
     while (hi - lo > 1) {
         const size_t mid = lo + (hi - lo) / 2;
-        if (corpus->start[mid] <= at) lo = mid;
-        else hi = mid;
+        if (corpus->start[mid] <= at)
+            lo = mid;
+        else
+            hi = mid;
     }
     const size_t begin = corpus->start[lo], end = corpus->start[lo + 1];
     /* One in eight from the document's start, so that beginnings are seen often enough. */
@@ -210,7 +213,8 @@ static loci_status text_item(loci_item *it, loci_item_maker *m, const loci_phase
         if (it->seq.T > 0 && room < 64) break; /* too short to learn from, and a chunk of pads */
         const size_t n = excerpt(m->hay, m->text_cap, (size_t)room * BYTES_A_TOKEN, corpus, rng);
         size_t n_tok;
-        const loci_status st = loci_encode(m->enc, m->hay, n, m->tok, NULL, m->ids_cap, &n_tok, err);
+        const loci_status st =
+            loci_encode(m->enc, m->hay, n, m->tok, NULL, m->ids_cap, &n_tok, err);
         if (st != LOCI_OK) return st;
         begin_doc(it, true);
         put(it, LOCI_TOK_BOS, 0.0f, false, -1, -1);
@@ -260,8 +264,8 @@ static int encode_questions(loci_item_maker *m, const loci_task_item *task, int 
         for (int h = 0; h < 2; h++) {
             size_t n_tok = 0;
             const int bytes = snprintf(m->text, m->text_cap, " %s", part[h]);
-            const loci_status st = loci_encode(m->enc, m->text, (size_t)bytes, m->tok, NULL,
-                                               m->ids_cap, &n_tok, err);
+            const loci_status st =
+                loci_encode(m->enc, m->text, (size_t)bytes, m->tok, NULL, m->ids_cap, &n_tok, err);
             if (st != LOCI_OK) return st;
             len[h] = (int)n_tok;
             if (cost + len[0] + (h ? len[1] : 0) + 4 > budget) return n;
@@ -342,8 +346,10 @@ static int position_of(const loci_item_maker *m, size_t n_tok, size_t at)
     size_t lo = 0, hi = n_tok;
     while (lo < hi) {
         const size_t mid = lo + (hi - lo) / 2;
-        if (m->ends[mid] > at) hi = mid;
-        else lo = mid + 1;
+        if (m->ends[mid] > at)
+            hi = mid;
+        else
+            lo = mid + 1;
     }
     return (int)lo + 1;
 }
@@ -366,7 +372,8 @@ static int find_values(const loci_item_maker *m, const loci_task_item *task, con
         const size_t len = end ? (size_t)(end - part) : strlen(part);
         size_t at = 0;
         for (size_t i = 0; i + len <= (size_t)f->len; i++)
-            if (memcmp(f->text + i, part, len) == 0) at = i; /* the last place: values follow keys */
+            if (memcmp(f->text + i, part, len) == 0)
+                at = i; /* the last place: values follow keys */
         const size_t byte = m->fact_at[q->gold[g]] + at;
         value_place *v = &out[parts++];
         /* A blank before a number is a token of its own, and the answer begins with it. */
@@ -390,8 +397,8 @@ static int32_t source_row(const loci_item *it, const value_place *v, int *at, in
 }
 
 static void put_question(loci_item *it, const loci_item_maker *m, const question_span *q,
-                         const loci_train_config *c, bool separate, const value_place *value, int n_values,
-                         int32_t comma)
+                         const loci_train_config *c, bool separate, const value_place *value,
+                         int n_values, int32_t comma)
 {
     if (separate) {
         begin_doc(it, false);
@@ -452,8 +459,7 @@ static loci_status task_item(loci_item *it, loci_item_maker *m, const loci_train
         for (size_t i = 0; i < n_tok; i++) put(it, m->tok[i], 1.0f, false, -1, -1);
         for (int i = 0; i < n_q; i++) {
             value_place value[8] = { 0 };
-            const int n_values = find_values(m, &task, &task.question[span[i].index], n_tok,
-                                             value);
+            const int n_values = find_values(m, &task, &task.question[span[i].index], n_tok, value);
             put_question(it, m, &span[i], c, separate, value, n_values, comma);
         }
         *made = true;

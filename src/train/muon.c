@@ -43,7 +43,8 @@ typedef struct {
 } muon_job;
 
 /* X (r, c), r <= c, becomes a X + b A X + c A^2 X with A = X X^T. */
-static void newton_schulz(const loci_kernels *k, float *x, float *next, float *a, float *b, int r, int c)
+static void newton_schulz(const loci_kernels *k, float *x, float *next, float *a, float *b, int r,
+                          int c)
 {
     for (int s = 0; s < STEPS; s++) {
         k->gemm(a, r, x, c, 0, x, c, 1, r, r, c, 0.0f);
@@ -102,8 +103,8 @@ static void muon_tile(void *ctx, int tile, int worker)
     }
 }
 
-void loci_muon_step(loci_optim *o, loci_pool *pool, const loci_kernels *k, const loci_train_config *c,
-                    float schedule, float gscale)
+void loci_muon_step(loci_optim *o, loci_pool *pool, const loci_kernels *k,
+                    const loci_train_config *c, float schedule, float gscale)
 {
     loci_params param, grad, moment;
     int tiles = 0;
@@ -111,7 +112,8 @@ void loci_muon_step(loci_optim *o, loci_pool *pool, const loci_kernels *k, const
     loci_params_bind(&param, &o->hp, o->param);
     loci_params_bind(&grad, &o->hp, o->slot);
     loci_params_bind(&moment, &o->hp, o->m);
-    muon_job job = { o, k, &param, &grad, &moment, c->muon * schedule,
-                     c->lr * schedule * c->weight_decay, gscale };
+    muon_job job = {
+        o, k, &param, &grad, &moment, c->muon * schedule, c->lr * schedule * c->weight_decay, gscale
+    };
     loci_pool_run(pool, tiles, muon_tile, &job);
 }

@@ -33,7 +33,8 @@ loci_status loci_optim_init(loci_optim *o, const loci_train_config *c, loci_erro
     o->square = loci_alloc_aligned((o->n / TILE + 1) * sizeof(double));
     o->slot = loci_alloc_aligned(bytes);
     o->info = calloc((size_t)o->n_info, sizeof *o->info);
-    if (!o->param || !o->m || !o->v || !o->decay || !o->muon || !o->square || !o->slot || !o->info) {
+    if (!o->param || !o->m || !o->v || !o->decay || !o->muon || !o->square || !o->slot ||
+        !o->info) {
         loci_optim_free(o);
         return loci_fail(err, LOCI_ENOMEM, "no memory for %d gradient slots of %zu bytes", slots,
                          o->n * sizeof(float));
@@ -78,7 +79,8 @@ double loci_schedule(const loci_train_config *c, int64_t tokens)
     const double done = (double)tokens / (double)c->total_tokens;
     const double end = c->lr > 0.0f ? (double)c->lr_min / (double)c->lr : 0.0;
     const double cosine = 0.5 * (1.0 + cos(3.14159265358979323846 * (done < 1.0 ? done : 1.0)));
-    const double ramp = c->warmup_tokens > 0 ? (double)(tokens + 1) / (double)c->warmup_tokens : 1.0;
+    const double ramp =
+        c->warmup_tokens > 0 ? (double)(tokens + 1) / (double)c->warmup_tokens : 1.0;
     return (end + (1.0 - end) * cosine) * (ramp < 1.0 ? ramp : 1.0);
 }
 
@@ -116,12 +118,14 @@ static void adamw_tile(void *ctx, int tile, int worker)
     for (size_t i = first; i < end;) {
         /* A run of equal flags; tensors are long, so runs are too. */
         size_t stop = i + 16;
-        while (stop < end && o->decay[stop / 16] == o->decay[i / 16] && o->muon[stop / 16] == o->muon[i / 16])
+        while (stop < end && o->decay[stop / 16] == o->decay[i / 16] &&
+               o->muon[stop / 16] == o->muon[i / 16])
             stop += 16;
         if (stop > end) stop = end;
         loci_adamw_args args = j->args;
         args.wd = o->decay[i / 16] ? j->weight_decay : 0.0f;
-        if (!o->muon[i / 16]) j->k->adamw(o->param + i, o->m + i, o->v + i, o->slot + i, stop - i, &args);
+        if (!o->muon[i / 16])
+            j->k->adamw(o->param + i, o->m + i, o->v + i, o->slot + i, stop - i, &args);
         i = stop;
     }
     memset(o->slot + first, 0, (end - first) * sizeof(float));
@@ -160,8 +164,7 @@ double loci_optim_step(loci_optim *o, loci_pool *pool, const loci_kernels *k,
         .c2 = (float)(1.0 - pow((double)c->beta2, t)),
         .gscale = norm > (double)c->clip ? (float)((double)c->clip / norm) : 1.0f,
     };
-    if (c->muon > 0.0f)
-        loci_muon_step(o, pool, k, c, (float)schedule, job.args.gscale);
+    if (c->muon > 0.0f) loci_muon_step(o, pool, k, c, (float)schedule, job.args.gscale);
     loci_pool_run(pool, tiles, adamw_tile, &job);
     return norm;
 }

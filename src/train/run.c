@@ -26,7 +26,8 @@ static loci_status tokenizer_from_corpus(loci_tokenizer **out, const loci_corpus
     loci_bpe_trainer *b;
     loci_status st = loci_bpe_trainer_open(&b, err);
     if (st != LOCI_OK) return st;
-    const double share = corpus->bytes > (size_t)max_bytes ? (double)max_bytes / (double)corpus->bytes : 1.0;
+    const double share =
+        corpus->bytes > (size_t)max_bytes ? (double)max_bytes / (double)corpus->bytes : 1.0;
     for (size_t d = 0; d < corpus->n_docs && st == LOCI_OK; d++) {
         const size_t len = corpus->start[d + 1] - corpus->start[d];
         size_t take = (size_t)((double)len * share);
@@ -37,8 +38,10 @@ static loci_status tokenizer_from_corpus(loci_tokenizer **out, const loci_corpus
     if (st == LOCI_OK && corpus->n_docs == 0) { /* no data: the generator's own text */
         const size_t n = 2000000;
         char *text = malloc(n);
-        if (!text) st = loci_fail(err, LOCI_ENOMEM, "no memory for %zu bytes of text", n);
-        else st = loci_bpe_trainer_add(b, text, loci_task_filler(1, n, text, n), err);
+        if (!text)
+            st = loci_fail(err, LOCI_ENOMEM, "no memory for %zu bytes of text", n);
+        else
+            st = loci_bpe_trainer_add(b, text, loci_task_filler(1, n, text, n), err);
         free(text);
     }
     if (st == LOCI_OK) st = loci_bpe_trainer_finish(b, vocab, merge_progress, progress, out, err);
@@ -51,7 +54,8 @@ static loci_status load_data(loci_corpus *c, const char *const *data, int n, loc
     loci_status st = LOCI_OK;
     for (int i = 0; i < n && st == LOCI_OK; i++) st = loci_corpus_add(c, data[i], err);
     if (st == LOCI_OK && n > 0 && c->n_docs == 0)
-        st = loci_fail(err, LOCI_ENOTFOUND, "no text found in the data given (first path: %s)", data[0]);
+        st = loci_fail(err, LOCI_ENOTFOUND, "no text found in the data given (first path: %s)",
+                       data[0]);
     return st;
 }
 
@@ -60,7 +64,8 @@ loci_status loci_train_tokenizer(const char *const *data, int n_data, int vocab,
                                  loci_error *err)
 {
     if (!data || n_data < 1 || !out_path || max_bytes < 1)
-        return loci_fail(err, LOCI_EINVAL, "tokenizer training needs data, an output path and bytes");
+        return loci_fail(err, LOCI_EINVAL,
+                         "tokenizer training needs data, an output path and bytes");
     loci_corpus corpus = { 0 };
     loci_tokenizer *tok = NULL;
     progress_box box = { progress, ctx };
@@ -80,21 +85,27 @@ static loci_status get_tokenizer(loci_trainer *t, const loci_train_options *opt,
     loci_status st = loci_path_join(path, sizeof path, opt->out, "tokenizer.json", err);
     if (st != LOCI_OK) return st;
     const bool have = access(path, F_OK) == 0;
-    if (opt->tokenizer) st = loci_tokenizer_open(&t->tok, opt->tokenizer, err);
-    else if (have) st = loci_tokenizer_open(&t->tok, path, err);
+    if (opt->tokenizer)
+        st = loci_tokenizer_open(&t->tok, opt->tokenizer, err);
+    else if (have)
+        st = loci_tokenizer_open(&t->tok, path, err);
     else
-        st = tokenizer_from_corpus(&t->tok, &t->corpus, t->config.hp.vocab, t->config.tokenizer_bytes,
-                                   &none, err);
+        st = tokenizer_from_corpus(&t->tok, &t->corpus, t->config.hp.vocab,
+                                   t->config.tokenizer_bytes, &none, err);
     if (st != LOCI_OK) return st;
     if (loci_tokenizer_vocab(t->tok) > t->config.hp.vocab)
-        return loci_fail(err, LOCI_EINVAL, "%s: tokenizer has %d entries, the model's vocabulary %d",
+        return loci_fail(err, LOCI_EINVAL,
+                         "%s: tokenizer has %d entries, the model's vocabulary %d",
                          opt->tokenizer ? opt->tokenizer : path, loci_tokenizer_vocab(t->tok),
                          t->config.hp.vocab);
     return opt->tokenizer || !have ? loci_tokenizer_save(t->tok, path, err) : LOCI_OK;
 }
 
 /* ---- progress ---------------------------------------------------------------------------------- */
-static double mean(double sum, int64_t n) { return n > 0 ? sum / (double)n : 0.0; }
+static double mean(double sum, int64_t n)
+{
+    return n > 0 ? sum / (double)n : 0.0;
+}
 
 static void fill_progress(loci_train_progress *p, const loci_trainer *t, const loci_loss_sums *s,
                           double lr, double norm)
@@ -122,7 +133,8 @@ static bool run_over(const loci_trainer *t, const loci_train_options *opt, int64
                      double begin)
 {
     if (t->state.phase >= t->config.n_phases) return true;
-    if (opt->stop_after_steps > 0 && t->state.step - first_step >= opt->stop_after_steps) return true;
+    if (opt->stop_after_steps > 0 && t->state.step - first_step >= opt->stop_after_steps)
+        return true;
     return opt->stop_after_seconds > 0 && loci_seconds() - begin >= opt->stop_after_seconds;
 }
 
@@ -145,21 +157,24 @@ static loci_status loop(loci_trainer *t, const loci_train_options *opt, loci_tra
             const double now = loci_seconds();
             fill_progress(&out->last, t, &sums, lr, norm);
             out->last.seconds = now - begin;
-            out->last.tokens_per_second = (double)(t->state.tokens - last_tokens) / (now - last_time);
+            out->last.tokens_per_second =
+                (double)(t->state.tokens - last_tokens) / (now - last_time);
             memset(&sums, 0, sizeof sums);
             last_time = now;
             last_tokens = t->state.tokens;
             st = loci_train_log(opt->out, &out->last, err);
-            if (st == LOCI_OK && opt->progress) cancelled = opt->progress(opt->progress_ctx, &out->last);
+            if (st == LOCI_OK && opt->progress)
+                cancelled = opt->progress(opt->progress_ctx, &out->last);
         }
         if (st == LOCI_OK && (last || cancelled || t->state.step % c->checkpoint_every == 0))
-            st = loci_checkpoint_save(opt->out, c, &t->optim, t->model, &t->queue, &t->state, err);
+            st = loci_checkpoint_save(opt->out, c, &t->optim, t->model, &t->state, err);
     }
     out->steps = t->state.step;
     out->tokens = t->state.tokens;
     out->seconds = loci_seconds() - begin;
     if (st == LOCI_OK && cancelled)
-        st = loci_fail(err, LOCI_ECANCEL, "stopped after step %lld; the checkpoint in %s goes on from there",
+        st = loci_fail(err, LOCI_ECANCEL,
+                       "stopped after step %lld; the checkpoint in %s goes on from there",
                        (long long)t->state.step, opt->out);
     return st;
 }
@@ -169,11 +184,37 @@ loci_train_options loci_train_options_default(void)
     return (loci_train_options){ .resume = true };
 }
 
+/* Start from the weights of an f32 checkpoint instead of random ones. */
+static loci_status init_from(loci_trainer *t, const char *dir, loci_error *err)
+{
+    char path[4096];
+    loci_params p;
+    loci_st *f;
+    loci_status st = loci_path_join(path, sizeof path, dir, "model.safetensors", err);
+    if (st == LOCI_OK) st = loci_st_open(&f, path, err);
+    if (st != LOCI_OK) return st;
+    loci_params_bind(&p, &t->config.hp, t->optim.param);
+    for (int i = 0; i < t->optim.n_info && st == LOCI_OK; i++) {
+        const loci_param_info *x = &t->optim.info[i];
+        const loci_mat *w = (const loci_mat *)(const void *)((const char *)&p + x->offset);
+        const loci_tensor_view *v = loci_st_find(f, x->name);
+        if (!v || v->dtype != LOCI_F32 || v->n_dims != 2 || v->dim[0] != x->rows ||
+            v->dim[1] != x->cols)
+            st = loci_fail(err, LOCI_EFORMAT, "%s: tensor %s: expected F32 (%d, %d), found %s",
+                           path, x->name, x->rows, x->cols, v ? "another type or shape" : "none");
+        else
+            memcpy(w->data, v->data, v->bytes);
+    }
+    loci_st_close(f);
+    return st;
+}
+
 static loci_status set_up(loci_trainer *t, const loci_train_options *opt, loci_error *err)
 {
     unsigned flags = 0;
     loci_status st = loci_train_config_load(&t->config, opt->config, err);
-    if (st == LOCI_OK) st = loci_cpu_limit(opt->cpu ? opt->cpu : "native", loci_cpu_detect(), &flags, err);
+    if (st == LOCI_OK)
+        st = loci_cpu_limit(opt->cpu ? opt->cpu : "native", loci_cpu_detect(), &flags, err);
     if (st == LOCI_OK) st = loci_mkdirs(NULL, opt->out, err);
     if (st == LOCI_OK) st = load_data(&t->corpus, opt->data, opt->n_data, err);
     if (st == LOCI_OK) st = get_tokenizer(t, opt, err);
@@ -182,9 +223,10 @@ static loci_status set_up(loci_trainer *t, const loci_train_options *opt, loci_e
     if (st == LOCI_OK) st = loci_trainer_alloc(t, err);
     if (st != LOCI_OK) return st;
     loci_params_init(t->optim.param, &t->config.hp, (uint64_t)t->config.seed);
+    if (opt->init && (st = init_from(t, opt->init, err)) != LOCI_OK) return st;
     st = loci_model_wrap(&t->model, &t->config.hp, t->optim.param, flags, err);
     if (st != LOCI_OK || !opt->resume) return st;
-    st = loci_checkpoint_load(opt->out, &t->config, &t->optim, &t->queue, &t->state, err);
+    st = loci_checkpoint_load(opt->out, &t->config, &t->optim, &t->state, err);
     return st == LOCI_ENOTFOUND ? LOCI_OK : st;
 }
 

@@ -21,27 +21,26 @@ enum { LOCI_MAX_PHASES = 8 };
 
 typedef struct {
     char name[32];
-    int64_t tokens;      /* length of the phase                                          */
-    int seq_len, batch;  /* tokens a sequence, sequences a step                          */
-    bool routed;         /* false: dense warm-up                                         */
-    float oracle_from, oracle_to;   /* weights of losses, linear over the phase: oracle,  */
+    int64_t tokens;               /* length of the phase                                          */
+    int seq_len, batch;           /* tokens a sequence, sequences a step                          */
+    bool routed;                  /* false: dense warm-up                                         */
+    float oracle_from, oracle_to; /* weights of losses, linear over the phase: oracle,  */
     float pointer_from, pointer_to; /* pointer, decode (pointer.c)                        */
     float decode_from, decode_to;
-    float synthetic;     /* share of sequences that are task items                       */
-    float separate;      /* share of those whose questions are documents of their own    */
+    float synthetic;          /* share of sequences that are task items                       */
+    float separate;           /* share of those whose questions are documents of their own    */
     int facts_min, facts_max; /* facts an item, drawn log-uniformly                      */
     int questions_max;
     float near_duplicate; /* share of needle keys that differ from another in one word   */
-    int queue;           /* chunks of earlier steps kept as detached negatives           */
-    float gate_target;   /* consult rate aimed at; 1 = gate loss off                     */
+    float gate_target;    /* consult rate aimed at; 1 = gate loss off                     */
 } loci_phase;
 
 typedef struct {
     loci_hparams hp;
     int64_t seed;
-    int slots;           /* gradient buffers summed in this order: fixes the numbers     */
-    float lr, lr_min;    /* peak, end of the cosine                                      */
-    float muon;          /* step of Muon on hidden matrices (muon.c); 0: AdamW for all   */
+    int slots;        /* gradient buffers summed in this order: fixes the numbers     */
+    float lr, lr_min; /* peak, end of the cosine                                      */
+    float muon;       /* step of Muon on hidden matrices (muon.c); 0: AdamW for all   */
     int64_t warmup_tokens;
     float beta1, beta2, eps, weight_decay, clip;
     float answer_weight, question_weight, kl, absence, z;
@@ -95,13 +94,13 @@ loci_status loci_item_make(loci_item *it, loci_item_maker *m, const loci_train_c
 /* ---- optim.c --------------------------------------------------------------------------------- */
 typedef struct {
     loci_hparams hp;
-    size_t n;               /* floats of the flat parameter vector */
-    float *param, *m, *v;   /* (n) */
-    uint8_t *muon;          /* (n / 16) 1: Muon steps these 16 floats, AdamW does not */
-    float *muon_scratch;    /* see muon.c; NULL without Muon */
-    float *slot;            /* (slots, n) gradients */
-    uint8_t *decay;         /* (n / 16) 1: weight decay applies to these 16 floats */
-    double *square;         /* partial sums of the norm */
+    size_t n;             /* floats of the flat parameter vector */
+    float *param, *m, *v; /* (n) */
+    uint8_t *muon;        /* (n / 16) 1: Muon steps these 16 floats, AdamW does not */
+    float *muon_scratch;  /* see muon.c; NULL without Muon */
+    float *slot;          /* (slots, n) gradients */
+    uint8_t *decay;       /* (n / 16) 1: weight decay applies to these 16 floats */
+    double *square;       /* partial sums of the norm */
     loci_param_info *info;
     int n_info;
     int slots;
@@ -125,18 +124,12 @@ void loci_muon_step(loci_optim *o, loci_pool *pool, const loci_kernels *k,
 typedef struct {
     int64_t step, tokens, phase, phase_tokens;
     double gate_multiplier, gate_mean;
-    int64_t queue_used, queue_next; /* chunks in the queue; where the next goes */
 } loci_train_state;
-typedef struct { /* detached negatives: ring of landmarks and biases of earlier steps */
-    float *landmark, *bias;
-    int cap;
-} loci_queue;
 loci_status loci_checkpoint_save(const char *dir, const loci_train_config *c, const loci_optim *o,
-                                 const loci_model *m, const loci_queue *q,
-                                 const loci_train_state *s, loci_error *err);
+                                 const loci_model *m, const loci_train_state *s, loci_error *err);
 /* LOCI_ENOTFOUND without touching err when there is none. */
 loci_status loci_checkpoint_load(const char *dir, const loci_train_config *c, loci_optim *o,
-                                 loci_queue *q, loci_train_state *s, loci_error *err);
+                                 loci_train_state *s, loci_error *err);
 /* Append one line to dir/log.csv, with a header line when new. */
 loci_status loci_train_log(const char *dir, const loci_train_progress *p, loci_error *err);
 

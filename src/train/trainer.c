@@ -4,8 +4,8 @@
  * work that a thread takes, and has its own gradient buffer:
  *
  *   A  per slot      make the sequences; lower stack and encoder: every bank is known now
- *   B  per slot      upper stack, losses and backward; the chunks of the other sequences (and of
- *                    earlier steps, from the queue) are negatives
+ *   B  per slot      upper stack, losses and backward; the chunks of the other sequences are
+ *                    negatives
  *   C  per sequence  gather the gradients that others caused in a sequence's landmarks
  *   D  per slot      backward through encoder and lower stack
  *
@@ -16,36 +16,35 @@
 #include <string.h>
 
 /* ---- set-up ------------------------------------------------------------------------------- */
-static int chunks_max(const loci_phase *p) { return 2 * (p->seq_len / 64 + 1); }
+static int chunks_max(const loci_phase *p)
+{
+    return 2 * (p->seq_len / 64 + 1);
+}
 
 loci_status loci_trainer_alloc(loci_trainer *t, loci_error *err)
 {
     const loci_train_config *c = &t->config;
-    int chunks = 0, queue = 0;
+    int chunks = 0;
     for (int i = 0; i < c->n_phases; i++) {
         const loci_phase *p = &c->phase[i];
         if (p->batch > t->max_batch) t->max_batch = p->batch;
         if (p->seq_len > t->max_seq) t->max_seq = p->seq_len;
         if (p->batch * chunks_max(p) > chunks) chunks = p->batch * chunks_max(p);
-        if (p->queue > queue) queue = p->queue;
         /* Tapes are sized for the most tokens that a step of any phase holds. */
         const size_t bytes = (size_t)p->batch * loci_pass_bytes(&c->hp, p->seq_len);
         if (bytes > t->tape_bytes) t->tape_bytes = bytes;
     }
     const size_t row = (size_t)c->hp.n_landmarks * (size_t)c->hp.d_landmark;
     t->neg_floats = (size_t)chunks * (row + 1);
-    t->queue.cap = queue;
-    t->queue.landmark = loci_alloc_aligned(((size_t)queue + 1) * row * sizeof(float));
-    t->queue.bias = loci_alloc_aligned(((size_t)queue + 1) * sizeof(float));
     t->tape_memory = loci_alloc_aligned(t->tape_bytes);
     t->neg = loci_alloc_aligned((size_t)c->slots * t->neg_floats * sizeof(float));
     t->item = calloc((size_t)t->max_batch, sizeof *t->item);
     t->pass = calloc((size_t)t->max_batch, sizeof *t->pass);
     t->first_chunk = calloc((size_t)t->max_batch + 1, sizeof *t->first_chunk);
     t->slot = calloc((size_t)c->slots, sizeof *t->slot);
-    if (!t->queue.landmark || !t->queue.bias || !t->tape_memory || !t->neg || !t->item || !t->pass ||
-        !t->first_chunk || !t->slot)
-        return loci_fail(err, LOCI_ENOMEM, "no memory for a step: tapes need %zu bytes", t->tape_bytes);
+    if (!t->tape_memory || !t->neg || !t->item || !t->pass || !t->first_chunk || !t->slot)
+        return loci_fail(err, LOCI_ENOMEM, "no memory for a step: tapes need %zu bytes",
+                         t->tape_bytes);
     loci_status st = LOCI_OK;
     for (int i = 0; i < t->max_batch && st == LOCI_OK; i++)
         st = loci_item_init(&t->item[i], t->max_seq, err);
@@ -69,8 +68,6 @@ void loci_trainer_free(loci_trainer *t)
     free(t->pass);
     free(t->first_chunk);
     free(t->slot);
-    loci_free_aligned(t->queue.landmark);
-    loci_free_aligned(t->queue.bias);
     loci_free_aligned(t->tape_memory);
     loci_free_aligned(t->neg);
     loci_model_close(t->model);
@@ -87,17 +84,18 @@ static void tile_lower(void *ctx, int s, int worker)
     loci_trainer *t = ctx;
     const loci_phase *p = t->phase;
     for (int i = s; i < p->batch && t->slot[s].status == LOCI_OK; i += t->config.slots) {
-        const uint64_t seed = loci_rng_mix(loci_rng_mix((uint64_t)t->config.seed, (uint64_t)t->state.step),
-                                           (uint64_t)i);
+        const uint64_t seed =
+            loci_rng_mix(loci_rng_mix((uint64_t)t->config.seed, (uint64_t)t->state.step),
+                         (uint64_t)i);
         loci_trainer_slot *slot = &t->slot[s];
-        slot->status = loci_item_make(&t->item[i], slot->maker, &t->config, p, &t->corpus, seed,
-                                      &slot->error);
+        slot->status =
+            loci_item_make(&t->item[i], slot->maker, &t->config, p, &t->corpus, seed, &slot->error);
         if (slot->status == LOCI_OK)
             slot->status = loci_pass_lower(t->pass[i], t->model, &t->item[i].seq, &slot->error);
     }
 }
 
-/* Every other sequence's bank with this slot's gradient buffer, then the queue (detached). */
+/* Every other sequence's bank with this slot's gradient buffer. */
 static int collect_negatives(loci_trainer *t, int s, int self)
 {
     loci_negatives *n = t->slot[s].negatives;
@@ -111,10 +109,6 @@ static int collect_negatives(loci_trainer *t, int s, int self)
         x->dlandmark = buffer + (size_t)t->first_chunk[j] * (row + 1);
         x->dbias = x->dlandmark + (size_t)x->n * row;
     }
-    if (t->state.queue_used > 0)
-        n[count++] = (loci_negatives){ .landmark = t->queue.landmark,
-                                       .bias = t->queue.bias,
-                                       .n = (int)t->state.queue_used };
     return count;
 }
 
@@ -128,8 +122,8 @@ static void tile_upper(void *ctx, int s, int worker)
     memset(&t->slot[s].sums, 0, sizeof t->slot[s].sums);
     for (int i = s; i < t->phase->batch; i += t->config.slots) {
         const int n_neg = collect_negatives(t, s, i);
-        loci_pass_upper(t->pass[i], t->model, &t->item[i].seq, t->slot[s].negatives, n_neg, &t->loss,
-                        &t->slot[s].grads, &t->slot[s].sums);
+        loci_pass_upper(t->pass[i], t->model, &t->item[i].seq, t->slot[s].negatives, n_neg,
+                        &t->loss, &t->slot[s].grads, &t->slot[s].sums);
     }
 }
 
@@ -142,7 +136,8 @@ static void tile_gather(void *ctx, int j, int worker)
     const size_t n = (size_t)loci_pass_bank(t->pass[j], &landmark, &bias);
     float *dbias, *dlandmark = loci_pass_bank_grad(t->pass[j], &dbias);
     for (int s = 0; s < t->config.slots && s < t->phase->batch; s++) {
-        const float *from = t->neg + (size_t)s * t->neg_floats + (size_t)t->first_chunk[j] * (row + 1);
+        const float *from =
+            t->neg + (size_t)s * t->neg_floats + (size_t)t->first_chunk[j] * (row + 1);
         t->model->k.axpy(dlandmark, from, 1.0f, n * row);
         t->model->k.axpy(dbias, from + n * row, 1.0f, n);
     }
@@ -156,9 +151,15 @@ static void tile_lower_backward(void *ctx, int s, int worker)
         loci_pass_lower_backward(t->pass[i], t->model, &t->item[i].seq, &t->slot[s].grads);
 }
 
-static float inverse(double x) { return x > 0.0 ? (float)(1.0 / x) : 0.0f; }
+static float inverse(double x)
+{
+    return x > 0.0 ? (float)(1.0 / x) : 0.0f;
+}
 
-static float ramp(float from, float to, double at) { return (float)((double)from + at * (double)(to - from)); }
+static float ramp(float from, float to, double at)
+{
+    return (float)((double)from + at * (double)(to - from));
+}
 
 /* Rows of all banks whose value is decoded in this step: see pointer.c. */
 static int64_t decode_rows(const loci_trainer *t)
@@ -169,7 +170,8 @@ static int64_t decode_rows(const loci_trainer *t)
         const loci_sequence *s = &t->item[i].seq;
         for (int d = 0; d < s->n_docs; d++)
             if (s->banked[d])
-                rows += (s->doc[d + 1] - s->doc[d] + LOCI_DECODE_STRIDE - 1 - phase) / LOCI_DECODE_STRIDE;
+                rows += (s->doc[d + 1] - s->doc[d] + LOCI_DECODE_STRIDE - 1 - phase) /
+                        LOCI_DECODE_STRIDE;
     }
     return rows;
 }
@@ -202,38 +204,15 @@ static void set_losses(loci_trainer *t)
     t->loss.decode_scale = inverse((double)decode_rows(t));
     t->loss.absence = c->absence;
     t->loss.z = c->z;
-    t->loss.gate = p->gate_target < 1.0f
-                       ? (float)(t->state.gate_multiplier + (double)c->gate_rho * (over > 0 ? over : 0))
-                       : 0.0f;
+    t->loss.gate =
+        p->gate_target < 1.0f
+            ? (float)(t->state.gate_multiplier + (double)c->gate_rho * (over > 0 ? over : 0))
+            : 0.0f;
     t->loss.ce_scale = inverse(weight);
     t->loss.query_scale = inverse((double)query);
     t->loss.gold_scale = inverse((double)gold);
     t->loss.absent_scale = inverse((double)absent);
     t->loss.grad_scale = 1.0f;
-}
-
-/* The batch's banks go into the ring: negatives of the steps to come. */
-static void push_queue(loci_trainer *t)
-{
-    const int cap = t->phase->queue;
-    const size_t row = (size_t)t->config.hp.n_landmarks * (size_t)t->config.hp.d_landmark;
-    if (cap == 0) {
-        t->state.queue_used = t->state.queue_next = 0;
-        return;
-    }
-    if (t->state.queue_next >= cap) t->state.queue_next = 0;
-    if (t->state.queue_used > cap) t->state.queue_used = cap;
-    for (int i = 0; i < t->phase->batch; i++) {
-        const float *landmark, *bias;
-        const int n = loci_pass_bank(t->pass[i], &landmark, &bias);
-        for (int k = 0; k < n; k++) {
-            const int64_t at = t->state.queue_next;
-            memcpy(t->queue.landmark + (size_t)at * row, landmark + (size_t)k * row, row * sizeof(float));
-            t->queue.bias[at] = bias[k];
-            t->state.queue_next = (at + 1) % cap;
-            if (t->state.queue_used < cap) t->state.queue_used++;
-        }
-    }
 }
 
 static void place_tapes(loci_trainer *t)
@@ -292,7 +271,6 @@ loci_status loci_trainer_step(loci_trainer *t, loci_loss_sums *sums, double *nor
     loci_pool_run(t->pool, slots, tile_upper, t);
     loci_pool_run(t->pool, t->phase->batch, tile_gather, t);
     loci_pool_run(t->pool, slots, tile_lower_backward, t);
-    push_queue(t);
 
     loci_loss_sums step = { 0 };
     for (int s = 0; s < slots; s++) add_sums(&step, &t->slot[s].sums);

@@ -20,17 +20,16 @@ typedef struct {
     loci_pool *pool;
     loci_optim optim;
     loci_model *model; /* over optim.param */
-    loci_queue queue;
     loci_train_state state;
     /* one step */
     const loci_phase *phase, *phase_ready; /* current; the one that the tapes are laid out for */
     loci_loss_options loss;
     int max_batch, max_seq;
-    loci_item *item;    /* (max_batch) */
-    loci_pass **pass;   /* (max_batch) in tape_memory */
-    int *first_chunk;   /* (max_batch + 1) chunks of the sequences before */
+    loci_item *item;         /* (max_batch) */
+    loci_pass **pass;        /* (max_batch) in tape_memory */
+    int *first_chunk;        /* (max_batch + 1) chunks of the sequences before */
     loci_trainer_slot *slot; /* (slots) */
-    float *neg;         /* (slots, neg_floats) gradients of others' landmarks and biases */
+    float *neg;              /* (slots, neg_floats) gradients of others' landmarks and biases */
     size_t neg_floats, tape_bytes;
     void *tape_memory;
 } loci_trainer;
