@@ -116,7 +116,8 @@ static loci_status read_all(loci_file *f, const char *path, size_t max_bytes, si
             return loci_fail(err, LOCI_EFORMAT, "%s: expected at most %zu bytes, found more", path,
                              max_bytes);
         if (*len < room) continue;
-        room = room <= SIZE_MAX / 4 ? 2 * room : SIZE_MAX / 2;
+        if (room > PTRDIFF_MAX / 4) goto no_memory;
+        room *= 2;
         char *more = realloc(*data, room + 1);
         if (!more) goto no_memory;
         *data = more;
