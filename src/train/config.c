@@ -133,8 +133,9 @@ static loci_status read_families(json_t *object, const char *label, loci_train_c
     json_object_foreach(object, key, value)
     {
         loci_task_family f;
-        const loci_status st = loci_task_by_name(key, &f, err);
-        if (st != LOCI_OK) return st;
+        loci_error unknown = { 0 };
+        if (loci_task_by_name(key, &f, &unknown) != LOCI_OK)
+            return loci_fail(err, LOCI_EFORMAT, "%s: families: %s", label, unknown.text);
         const double share = json_number_value(value);
         if (!json_is_number(value) || !(share >= 0.0 && share <= 1e6))
             return loci_fail(err, LOCI_EFORMAT, "%s: families: \"%s\" must be 0..1e6", label, key);
