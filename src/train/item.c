@@ -205,9 +205,17 @@ static size_t excerpt(char *out, size_t cap, size_t want, const loci_corpus *cor
     return n;
 }
 
-static loci_status text_item(loci_item *it, loci_item_maker *m, const loci_phase *phase,
-                             const loci_corpus *corpus, loci_rng *rng, loci_error *err)
+/* The bank's buffers are planned for this many: room for some short last chunks. */
+int loci_item_chunks_max(int seq_len)
 {
+    return 2 * (seq_len / 64 + 1);
+}
+
+static loci_status text_item(loci_item *it, loci_item_maker *m, const loci_train_config *c,
+                             const loci_phase *phase, const loci_corpus *corpus, loci_rng *rng,
+                             loci_error *err)
+{
+    int chunks = 0;
     while (it->seq.T < phase->seq_len) {
         const int room = phase->seq_len - it->seq.T;
         if (it->seq.T > 0 && room < 64) break; /* too short to learn from, and a chunk of pads */
@@ -216,7 +224,12 @@ static loci_status text_item(loci_item *it, loci_item_maker *m, const loci_phase
         const loci_status st =
             loci_encode(m->enc, m->hay, n, m->tok, NULL, m->ids_cap, &n_tok, err);
         if (st != LOCI_OK) return st;
-        begin_doc(it, true);
+        const int len = 1 + (n_tok < (size_t)room - 1 ? (int)n_tok : room - 1);
+        const int more = (len + c->hp.chunk - 1) / c->hp.chunk;
+        /* A line of text a document: those that the bank has no room for are learnt as text. */
+        const bool banked = chunks + more <= loci_item_chunks_max(phase->seq_len);
+        chunks += banked ? more : 0;
+        begin_doc(it, banked);
         put(it, LOCI_TOK_BOS, 0.0f, false, -1, -1);
         for (size_t i = 0; i < n_tok && it->seq.T < phase->seq_len; i++)
             put(it, m->tok[i], 1.0f, false, -1, -1);
@@ -306,10 +319,11 @@ static size_t weave(loci_item_maker *m, const loci_task_item *task, size_t hay_b
     return n + hay_bytes - from;
 }
 
-/* An excerpt of `room` tokens with the facts in it.  Returns its tokens in m->tok, m->ends;
- * *n_tok <= room.  The excerpt shrinks until everything fits; false if the facts alone do not. */
+/* An excerpt of `room` tokens with the facts in it, the last `clear` of them without any.  Returns
+ * its tokens in m->tok, m->ends; *n_tok <= room.  The excerpt shrinks until everything fits; false
+ * if the facts and what must stay clear do not. */
 static bool build_text(loci_item_maker *m, const loci_task_item *task, const loci_corpus *corpus,
-                       int room, double depth_max, loci_rng *rng, size_t *n_tok, loci_error *err,
+                       int room, int clear, loci_rng *rng, size_t *n_tok, loci_error *err,
                        loci_status *st)
 {
     size_t fact_bytes = 0, n;
@@ -324,7 +338,10 @@ static bool build_text(loci_item_maker *m, const loci_task_item *task, const loc
     for (int t = 0; t < MAX_TRIES; t++) {
         if (want > (int64_t)n) want = (int64_t)n;
         if (want < 0) want = 0;
+        if (clear > 0 && want <= clear) return false;
         const size_t hay_bytes = want > 0 ? m->ends[want - 1] : 0;
+        const double depth_max =
+            clear > 0 ? (double)m->ends[want - 1 - clear] / (double)hay_bytes : 1.0;
         *st = loci_task_place(task, m->hay, hay_bytes, 0.0, depth_max, place_seed, m->place, err);
         if (*st != LOCI_OK) return false;
         const size_t bytes = weave(m, task, hay_bytes);
@@ -445,10 +462,10 @@ static loci_status task_item(loci_item *it, loci_item_maker *m, const loci_train
     int room = p->seq_len - 1;
     for (int i = 0; i < n_q; i++) room -= span[i].n_question + span[i].n_answer + 4;
     /* In one stream the facts stay clear of the window, which would answer without reading. */
-    const double depth = separate ? 1.0 : 1.0 - (double)c->hp.window / (room > 0 ? room : 1);
+    const int clear = separate ? 0 : c->hp.window + SLACK_TOKENS;
     size_t n_tok = 0;
     if (st == LOCI_OK && n_q > 0 && room > 0 &&
-        build_text(m, &task, corpus, room, depth > 0.1 ? depth : 0.1, rng, &n_tok, err, &st)) {
+        build_text(m, &task, corpus, room, clear, rng, &n_tok, err, &st)) {
         int32_t comma = -1;
         size_t n_comma;
         int32_t id[8];
@@ -480,7 +497,7 @@ loci_status loci_item_make(loci_item *it, loci_item_maker *m, const loci_train_c
     if (loci_rng_unit(&rng) < (double)phase->synthetic)
         for (int t = 0; t < MAX_TRIES && !made && st == LOCI_OK; t++)
             st = task_item(it, m, c, phase, corpus, &rng, &made, err);
-    if (st == LOCI_OK && !made) st = text_item(it, m, phase, corpus, &rng, err);
+    if (st == LOCI_OK && !made) st = text_item(it, m, c, phase, corpus, &rng, err);
     if (st == LOCI_OK) finish(it, &c->hp);
     return st;
 }

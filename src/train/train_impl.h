@@ -86,6 +86,8 @@ typedef struct { /* owned arrays of one sequence, capacity max_seq */
 } loci_item;
 loci_status loci_item_init(loci_item *it, int max_seq, loci_error *err);
 void loci_item_free(loci_item *it);
+/* Most chunks in the bank of one sequence of seq_len tokens. */
+int loci_item_chunks_max(int seq_len);
 /* Fill `it` for (config, phase, corpus, seed): the same bytes for the same arguments. */
 loci_status loci_item_make(loci_item *it, loci_item_maker *m, const loci_train_config *c,
                            const loci_phase *phase, const loci_corpus *corpus, uint64_t seed,

@@ -16,11 +16,6 @@
 #include <string.h>
 
 /* ---- set-up ------------------------------------------------------------------------------- */
-static int chunks_max(const loci_phase *p)
-{
-    return 2 * (p->seq_len / 64 + 1);
-}
-
 loci_status loci_trainer_alloc(loci_trainer *t, loci_error *err)
 {
     const loci_train_config *c = &t->config;
@@ -29,7 +24,8 @@ loci_status loci_trainer_alloc(loci_trainer *t, loci_error *err)
         const loci_phase *p = &c->phase[i];
         if (p->batch > t->max_batch) t->max_batch = p->batch;
         if (p->seq_len > t->max_seq) t->max_seq = p->seq_len;
-        if (p->batch * chunks_max(p) > chunks) chunks = p->batch * chunks_max(p);
+        const int most = p->batch * loci_item_chunks_max(p->seq_len);
+        if (most > chunks) chunks = most;
         /* Tapes are sized for the most tokens that a step of any phase holds. */
         const size_t bytes = (size_t)p->batch * loci_pass_bytes(&c->hp, p->seq_len);
         if (bytes > t->tape_bytes) t->tape_bytes = bytes;
