@@ -10,6 +10,7 @@
 
 typedef struct { /* one question */
     loci_engine *e;
+    loci_model model; /* the engine's, borrowed, with the caller's number of picks */
     const loci_ask_options *opt;
     loci_searcher *searcher;
     loci_stream *stream;
@@ -80,7 +81,12 @@ static loci_status encode_prompt(asking *a, const char *question, size_t bytes, 
 static loci_status asking_open(asking *a, loci_bank *const *banks, int n_banks,
                                const char *question, size_t bytes, loci_error *err)
 {
-    const loci_hparams *hp = &a->e->model->hp;
+    const loci_hparams *hp = &a->model.hp;
+    a->model = *a->e->model;
+    if (a->opt->k > hp->top_k)
+        return loci_fail(err, LOCI_EINVAL, "k: expected 0..%d for this model, found %d", hp->top_k,
+                         a->opt->k);
+    if (a->opt->k > 0) a->model.hp.top_k = a->opt->k;
     loci_status st = encode_prompt(a, question, bytes, err);
     if (st == LOCI_OK) st = loci_searcher_open(&a->searcher, a->e, banks, n_banks, err);
     if (st != LOCI_OK) return st;
@@ -100,7 +106,7 @@ static loci_status asking_open(asking *a, loci_bank *const *banks, int n_banks,
     a->stream = loci_stream_init(hp, LOCI_ASK_BATCH, a->stream_memory);
     a->own = loci_local_bank_init(hp, chunks, a->own_memory);
     a->banks_memory = loci_searcher_memory(a->searcher);
-    a->memory = loci_local_bank_memory(a->own, &a->e->model->k, &a->banks_memory);
+    a->memory = loci_local_bank_memory(a->own, &a->model.k, &a->banks_memory);
     return LOCI_OK;
 }
 
@@ -121,7 +127,7 @@ static void asking_close(asking *a)
 /* Run ids [from, from + n) through the model; logits of the last one. */
 static loci_status run(asking *a, int from, int n, loci_error *err)
 {
-    const loci_model *m = a->e->model;
+    const loci_model *m = &a->model;
     const float *h = loci_stream_lower(a->stream, m, a->ids + from, n);
     loci_status st = loci_local_bank_append(a->own, m, h, n, err);
     if (st == LOCI_OK)

@@ -14,14 +14,18 @@ typedef struct {
 
 struct loci_ignore {
     const loci_ignore *parent;
-    char *name; /* of this folder in the parent: paths are rebuilt from these */
+    char *name; /* of this folder in the parent, "" if the same: paths are rebuilt from these */
     pattern *item;
     size_t n;
 };
 
-enum { MAX_STEPS = 100000 }; /* a hostile pattern may not cost more than this */
+enum {
+    MAX_STEPS = 100000, /* a hostile pattern may not cost more than this */
+    MAX_GLOB = 4096     /* longer than any path; bounds the depth of match() too */
+};
 
-/* [abc], [a-z], [!x]: *p behind the opening bracket; moves *p behind the closing one. */
+/* [abc], [a-z], [!x], [\]]: *p behind the opening bracket; moves *p behind the closing one.  A
+ * class that is never closed matches nothing. */
 static bool match_class(const char **p, char c)
 {
     const char *g = *p;
@@ -29,15 +33,17 @@ static bool match_class(const char **p, char c)
     bool hit = false;
     if (negated) g++;
     for (bool first = true; *g && (*g != ']' || first); first = false) {
-        if (g[1] == '-' && g[2] && g[2] != ']') {
-            hit |=
-                (unsigned char)g[0] <= (unsigned char)c && (unsigned char)c <= (unsigned char)g[2];
-            g += 3;
-        } else {
-            hit |= *g++ == c;
+        if (*g == '\\' && g[1]) g++;
+        const unsigned char low = (unsigned char)*g++;
+        unsigned char high = low;
+        if (*g == '-' && g[1] && g[1] != ']') {
+            g += g[1] == '\\' && g[2] ? 2 : 1;
+            high = (unsigned char)*g++;
         }
+        hit |= low <= (unsigned char)c && (unsigned char)c <= high;
     }
-    *p = *g == ']' ? g + 1 : g;
+    if (*g != ']') return false;
+    *p = g + 1;
     return hit != negated && c != '/';
 }
 
@@ -55,7 +61,7 @@ static bool match_star(const char *g, const char *s, int *steps)
     }
     for (;; s++) {
         if (match(rest, s, steps)) return true;
-        if (*s == '\0' || (*s == '/' && !deep)) return false;
+        if (*steps > MAX_STEPS || *s == '\0' || (*s == '/' && !deep)) return false;
     }
 }
 
@@ -79,6 +85,29 @@ static bool match(const char *g, const char *s, int *steps)
     return *s == '\0';
 }
 
+/* `**` is special only as a whole part of a path; any other run of stars is one star. */
+static void shorten_stars(char *glob)
+{
+    char *w = glob;
+    for (const char *g = glob; *g;) {
+        if (*g == '\\' && g[1]) { /* an escaped star is a character */
+            *w++ = *g++;
+            *w++ = *g++;
+            continue;
+        }
+        if (*g != '*') {
+            *w++ = *g++;
+            continue;
+        }
+        const size_t run = strspn(g, "*");
+        const bool begins = g == glob || g[-1] == '/', ends = g[run] == '/' || g[run] == '\0';
+        *w++ = '*';
+        if (run == 2 && begins && ends) *w++ = '*';
+        g += run;
+    }
+    *w = '\0';
+}
+
 /* One line of the file into a pattern; false for blank lines and comments. */
 static bool parse_line(pattern *out, const char *line, size_t len)
 {
@@ -93,15 +122,21 @@ static bool parse_line(pattern *out, const char *line, size_t len)
     if (len == 0) return false;
     out->anchored = memchr(line, '/', len) != NULL;
     if (*line == '/') line++, len--;
+    if (len > MAX_GLOB) return false;
     out->glob = strndup(line, len);
+    if (out->glob) shorten_stars(out->glob);
     return out->glob != NULL;
 }
 
-loci_ignore *loci_ignore_parse(const loci_ignore *parent, const char *text)
+loci_ignore *loci_ignore_parse(const loci_ignore *parent, const char *name, const char *text)
 {
     loci_ignore *g = calloc(1, sizeof *g);
     if (!g) return NULL;
     g->parent = parent;
+    if (!(g->name = strdup(name))) {
+        free(g);
+        return NULL;
+    }
     while (*text) {
         const size_t len = strcspn(text, "\n");
         pattern p;
@@ -120,23 +155,16 @@ loci_ignore *loci_ignore_parse(const loci_ignore *parent, const char *text)
     return g;
 }
 
-loci_ignore *loci_ignore_read(const loci_ignore *parent, const char *dir)
+loci_ignore *loci_ignore_read(const loci_ignore *parent, const char *name, const char *dir)
 {
     char path[4096];
     char *text = NULL;
     size_t len;
-    loci_ignore *g = NULL;
     if (loci_path_join(path, sizeof path, dir, ".gitignore", NULL) != LOCI_OK ||
         loci_file_load(NULL, path, 1 << 20, &text, &len, NULL) != LOCI_OK)
-        g = loci_ignore_parse(parent, "");
-    else
-        g = loci_ignore_parse(parent, text);
+        return loci_ignore_parse(parent, name, "");
+    loci_ignore *g = loci_ignore_parse(parent, name, text);
     free(text);
-    const char *base = strrchr(dir, '/');
-    if (g && !(g->name = strdup(base ? base + 1 : dir))) {
-        loci_ignore_free(g);
-        return NULL;
-    }
     return g;
 }
 
@@ -168,7 +196,7 @@ bool loci_ignored(const loci_ignore *g, const char *name, bool is_dir)
     for (; g; g = g->parent) {
         const int v = verdict(g, rel, name, is_dir);
         if (v >= 0) return v == 1;
-        if (!g->name) continue; /* patterns without a folder of their own: the same path */
+        if (!*g->name) continue;
         if (snprintf(longer, sizeof longer, "%s/%s", g->name, rel) >= (int)sizeof longer)
             return false;
         memcpy(rel, longer, sizeof rel);

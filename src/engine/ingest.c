@@ -43,11 +43,16 @@ typedef struct {
     loci_reader *reader; /* NULL: memory */
     const char *data;
     size_t left;
+    bool failed; /* the source is at fault, not the bank */
 } input;
 
 static loci_status input_read(input *in, char *buf, size_t n, size_t *got, loci_error *err)
 {
-    if (in->reader) return loci_reader_read(in->reader, buf, n, got, err);
+    if (in->reader) {
+        const loci_status st = loci_reader_read(in->reader, buf, n, got, err);
+        in->failed = st != LOCI_OK;
+        return st;
+    }
     *got = in->left < n ? in->left : n;
     memcpy(buf, in->data, *got);
     in->data += *got;
@@ -279,6 +284,7 @@ static loci_status ingest_source(job *j, const loci_source *src, loci_error *err
     input in = { 0 };
     loci_doc_row row = { .file_bytes = src->bytes, .mtime_ns = src->mtime_ns };
     st = loci_reader_open(&in.reader, src->path, &local);
+    in.failed = st != LOCI_OK && st != LOCI_ENOMEM;
     if (st == LOCI_OK) {
         snprintf(row.encoding, sizeof row.encoding, "%s", loci_reader_encoding(in.reader));
         row.path = strcmp(src->path, "-") == 0 ? strdup("") : realpath(src->path, NULL);
@@ -288,9 +294,7 @@ static loci_status ingest_source(job *j, const loci_source *src, loci_error *err
     free(row.path);
     loci_reader_close(in.reader);
     if (st == LOCI_OK) return LOCI_OK;
-    const bool source_at_fault =
-        strstr(local.text, src->path) != NULL && st != LOCI_ECANCEL && st != LOCI_ENOMEM;
-    if (!source_at_fault) return loci_fail(err, st, "%s", local.text);
+    if (!in.failed) return loci_fail(err, st, "%s", local.text);
     loci_spans_end(j->spans);
     loci_source_skip(j->opt, j->sources, src->path, local.text);
     return LOCI_OK;

@@ -124,8 +124,10 @@ static loci_status visit_folder(walk *w, const char *path, const char *name,
         loci_source_skip(w->opt, w->out, path, strerror(errno));
         return LOCI_OK;
     }
-    loci_ignore *ignore =
-        w->opt->follow_gitignore ? loci_ignore_read(above, path) : loci_ignore_parse(above, "");
+    /* Patterns of the caller count from the PATH argument, as document names do. */
+    const char *slash = strrchr(name, '/'), *here = slash ? slash + 1 : name;
+    loci_ignore *ignore = w->opt->follow_gitignore ? loci_ignore_read(above, here, path)
+                                                   : loci_ignore_parse(above, here, "");
     loci_status st =
         ignore ? LOCI_OK : loci_fail(w->err, LOCI_ENOMEM, "no memory for ignore patterns");
     for (int i = 0; i < n; i++) {
@@ -214,7 +216,7 @@ loci_status loci_sources_collect(loci_sources *s, const char *const *paths, int 
             free(globs);
         globs = more;
     }
-    w.extra = globs ? loci_ignore_parse(NULL, globs) : NULL;
+    w.extra = globs ? loci_ignore_parse(NULL, "", globs) : NULL;
     free(globs);
     loci_status st = w.extra ? LOCI_OK : loci_fail(err, LOCI_ENOMEM, "no memory for skip patterns");
     for (int i = 0; i < n_paths && st == LOCI_OK; i++) st = visit_argument(&w, paths[i]);

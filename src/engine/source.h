@@ -28,11 +28,12 @@ void loci_source_skip(const loci_ingest_options *opt, loci_sources *s, const cha
 
 /* ---- gitignore.c --------------------------------------------------------------------------- */
 typedef struct loci_ignore loci_ignore; /* the patterns of one folder, and of those above it */
-/* Read `dir`/.gitignore; the result includes `parent` (borrowed).  A missing file gives an empty
- * list.  NULL when there is no memory. */
-loci_ignore *loci_ignore_read(const loci_ignore *parent, const char *dir);
+/* Read `dir`/.gitignore; the result includes `parent` (borrowed), in whose folder this one is
+ * called `name`: "" for the very same folder, or where there is no parent.  A missing file gives
+ * an empty list.  NULL when there is no memory. */
+loci_ignore *loci_ignore_read(const loci_ignore *parent, const char *name, const char *dir);
 /* The same from text (tests, --skip patterns). */
-loci_ignore *loci_ignore_parse(const loci_ignore *parent, const char *text);
+loci_ignore *loci_ignore_parse(const loci_ignore *parent, const char *name, const char *text);
 void loci_ignore_free(loci_ignore *g);
 /* Is the entry `name` of this folder left out?  The last pattern that matches decides. */
 bool loci_ignored(const loci_ignore *g, const char *name, bool is_dir);
