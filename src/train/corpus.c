@@ -29,6 +29,16 @@ static loci_status corpus_reserve(loci_corpus *c, size_t more, loci_error *err)
     return LOCI_OK;
 }
 
+static loci_status corpus_append(loci_corpus *c, const char *p, size_t n, loci_error *err)
+{
+    if (n == 0) return LOCI_OK; /* the text may not be there yet */
+    const loci_status st = corpus_reserve(c, n, err);
+    if (st != LOCI_OK) return st;
+    memcpy(c->text + c->bytes, p, n);
+    c->bytes += n;
+    return LOCI_OK;
+}
+
 /* Note that a document ends here; empty ones are dropped. */
 static loci_status corpus_end_doc(loci_corpus *c, loci_error *err)
 {
@@ -50,10 +60,8 @@ static loci_status corpus_split(loci_corpus *c, const char *p, size_t n, loci_er
     while (n > 0) {
         const char *end = memchr(p, DOC_END, n);
         const size_t part = end ? (size_t)(end - p) : n;
-        loci_status st = corpus_reserve(c, part, err);
+        loci_status st = corpus_append(c, p, part, err);
         if (st != LOCI_OK) return st;
-        memcpy(c->text + c->bytes, p, part);
-        c->bytes += part;
         if (!end) break;
         if ((st = corpus_end_doc(c, err)) != LOCI_OK) return st;
         p += part + 1;
@@ -82,10 +90,8 @@ static loci_status zst_read(const char *path, loci_corpus *split, loci_corpus *p
                            ZSTD_getErrorName(left));
         else if (split)
             st = corpus_split(split, piece, out.pos, err);
-        else if ((st = corpus_reserve(plain, out.pos, err)) == LOCI_OK) {
-            memcpy(plain->text + plain->bytes, piece, out.pos);
-            plain->bytes += out.pos;
-        }
+        else
+            st = corpus_append(plain, piece, out.pos, err);
     }
     if (st == LOCI_OK && left != 0)
         st = loci_fail(err, LOCI_EFORMAT, "%s: ends inside a zstd frame", path);
@@ -156,11 +162,8 @@ static loci_status add_file(loci_corpus *c, const char *path, bool required, loc
     if (st != LOCI_OK) return required ? st : LOCI_OK; /* files in folders may vanish */
     /* NUL bytes mark a binary: nothing to learn from, and no text tool writes them. */
     if (!memchr(data, '\0', len < 65536 ? len : 65536) &&
-        (st = corpus_reserve(c, len, err)) == LOCI_OK) {
-        memcpy(c->text + c->bytes, data, len);
-        c->bytes += len;
+        (st = corpus_append(c, data, len, err)) == LOCI_OK)
         st = corpus_end_doc(c, err);
-    }
     free(data);
     return st;
 }
