@@ -95,7 +95,7 @@ typedef struct {
 } loci_evidence;
 
 typedef struct {
-    int k;                      /* chunks read per token and group; 0 = the model's own */
+    int k; /* chunks read per token and group, at most the model's own; 0 = the model's own */
     int max_tokens;             /* of the answer, 1..4096; default 64                 */
     int max_evidence;           /* 0..64, default 8                                   */
     double min_score;           /* evidence below is left out; default 0.01           */
