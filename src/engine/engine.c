@@ -1,6 +1,7 @@
 /* engine.c - a loaded model with its tokenizer and threads; what a checkpoint needs. */
 #include "engine/engine.h"
 #include "engine/ask_impl.h"
+#include "loci/bench.h"
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -72,26 +73,6 @@ loci_status loci_model_describe(const char *model_dir, loci_model_info *info, lo
     return st;
 }
 
-/* "gemm=avx512 ..." : the last listed implementation that the flags allow, as dispatch.c picks. */
-static void name_kernels(char *out, size_t size, unsigned flags)
-{
-    size_t used = 0;
-    out[0] = '\0';
-    for (int i = 0; i < loci_kernel_count(); i++) {
-        const loci_kernel_info *k = loci_kernel_at(i);
-        if ((k->flags & flags) != k->flags) continue;
-        bool later = false; /* a later usable line of the same family overrides this one */
-        for (int j = i + 1; j < loci_kernel_count() && !later; j++)
-            later = strcmp(loci_kernel_at(j)->family, k->family) == 0 &&
-                    (loci_kernel_at(j)->flags & flags) == loci_kernel_at(j)->flags;
-        if (later) continue;
-        const int n =
-            snprintf(out + used, size - used, "%s%s=%s", used ? " " : "", k->family, k->isa);
-        if (n < 0 || (size_t)n >= size - used) break;
-        used += (size_t)n;
-    }
-}
-
 static loci_status engine_load(loci_engine *e, const loci_engine_options *opt, loci_error *err)
 {
     char path[4096];
@@ -106,7 +87,8 @@ static loci_status engine_load(loci_engine *e, const loci_engine_options *opt, l
     if (loci_tokenizer_vocab(e->tok) > e->model->hp.vocab)
         return loci_fail(err, LOCI_EFORMAT, "%s: %d entries, the model's vocabulary has %d", path,
                          loci_tokenizer_vocab(e->tok), e->model->hp.vocab);
-    name_kernels(e->kernels, sizeof e->kernels, flags);
+    st = loci_bench_kernels_for(opt->cpu, e->kernels, sizeof e->kernels, err);
+    if (st != LOCI_OK) return st;
     return fill_info(e->model, opt->model_dir, &e->info, err);
 }
 
