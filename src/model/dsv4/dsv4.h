@@ -1,6 +1,7 @@
 /* dsv4.h - the DeepSeek-V4 family: its shape, its weights, and what the files of this folder share.
  *
- *   config.c    config.json of every release, in both dialects -> loci_dsv4_hparams
+ *   shape.c     the fields, their ranges, the released shapes; config.c reads config.json of
+ *               every release in both dialects
  *   bind.c      released tensor names and shapes -> loci_dsv4_weights, from any source of tensors
  *   linear.c    y = x W^T for a stored matrix of any type; which quantisers a mode applies
  *   mixer.c     the hyper-connection streams (Sinkhorn), rope.c angles, attend.c, compress.c,
@@ -42,45 +43,57 @@ typedef struct {
     bool overlap; /* entries pool the previous block too: projections are 2 d wide */
     bool indexer; /* picks index_topk entries; otherwise all are attended */
     bool hash;    /* experts come from a table by token id */
+    /* Layer whose entries, and whose picks, this one uses: itself in V4; an earlier one in the
+     * layers of V4.1 that reuse. */
+    int kv_source, index_source;
 } loci_dsv4_layer_shape;
 
 typedef enum {
+    LOCI_DSV4_EXPERT_PLAIN, /* no quantisation named: f32, bf16, f16 */
     LOCI_DSV4_EXPERT_FP8,
-    LOCI_DSV4_EXPERT_FP4,
-    LOCI_DSV4_EXPERT_PLAIN
+    LOCI_DSV4_EXPERT_FP4
 } loci_dsv4_expert_type;
 
 typedef struct {
     loci_dsv4_family family;
     int vocab, hidden, n_layers;             /* V, D, L */
-    int n_mtp;                               /* drafting blocks behind the last layer; 0 = none */
+    int n_mtp;                               /* plain MTP blocks behind the last layer; 0 = none */
     int n_heads, head_dim, rope_dim, q_rank; /* H, d, R, width of the query latent */
-    int o_groups, o_rank;  /* grouped output projection: heads / groups -> o_rank each */
-    int window;            /* visible raw positions, the current one included */
-    double rope_theta;     /* base of window layers and of MTP */
-    double compress_theta; /* base of every layer with compressed entries */
-    bool yarn;             /* of compress_theta only */
-    double yarn_factor, yarn_beta_fast, yarn_beta_slow;
+    int o_groups, o_rank;                    /* output projection: H/groups heads -> o_rank each */
+    int window;                              /* visible raw positions, the current one included */
+    float rope_theta;                        /* base of window layers and of MTP */
+    float compress_theta;                    /* base of every layer with compressed entries */
+    bool yarn;                               /* of compress_theta only */
+    float yarn_factor, yarn_beta_fast, yarn_beta_slow;
     int64_t yarn_original, max_positions;
     int index_heads, index_dim, index_topk;
-    int n_experts, n_active, expert_width;
-    float route_scale, swiglu_limit; /* swiglu_limit 0 = no clamp */
-    int streams, sinkhorn_iters;     /* n; column normalisations */
+    int n_experts, n_active, expert_width; /* E, chosen per token, F */
+    float route_scale;
+    float swiglu_limit;          /* 0 = no clamp */
+    int streams, sinkhorn_iters; /* n; column normalisations */
     float hc_eps, norm_eps;
     int bos, eos; /* token ids, -1 = not given */
     loci_dsv4_expert_type expert_type;
-    /* DSpark (family DSPARK): tokens of a draft block, width of the Markov head, id of the noise
-     * token, layers listened to. */
-    int draft_block, markov_rank, noise_id, n_taps, tap[LOCI_DSV4_MAX_TAPS];
+    /* DSpark: stages, tokens of a draft block, width of the Markov head, id of the noise token,
+     * layers listened to. */
+    int draft_stages, draft_block, markov_rank, noise_id, n_taps, tap[LOCI_DSV4_MAX_TAPS];
     loci_dsv4_layer_shape layer[LOCI_DSV4_MAX_LAYERS]; /* 0 .. n_layers-1, then n_mtp blocks */
 } loci_dsv4_hparams;
 
 /* True when config.json text names this family (model_type deepseek_v4 or deepseek_v41). */
 bool loci_dsv4_config_is(const char *json_text);
+enum { LOCI_DSV4_CONFIG_MAX_BYTES = 1 << 20 };
 /* Read config.json in released or in transformers' field names; json_text ends in NUL, label names
  * it in messages.  Errors: LOCI_EFORMAT naming label, field, expected, found; *hp zeroed. */
 loci_status loci_dsv4_config_parse(loci_dsv4_hparams *hp, const char *json_text, const char *label,
                                    loci_error *err);
+/* Settings with their ranges; keys are the released names, those of rope_scaling behind a dot. */
+extern const loci_setting loci_dsv4_table[];
+extern const int loci_dsv4_table_n;
+/* Layers from compress_ratios: 0 window, 4 CSA, any other HCA; the first n_hash have hash tables.
+ * ratios (n_layers); n_layers, n_mtp and the ranges of the table are checked here first. */
+loci_status loci_dsv4_layers_from_ratios(loci_dsv4_hparams *hp, const int *ratios, int n_hash,
+                                         const char *label, loci_error *err);
 /* Ranges and relations of every field, for shapes that come from elsewhere (GGUF metadata): the
  * same checks and messages. */
 loci_status loci_dsv4_hparams_check(const loci_dsv4_hparams *hp, const char *label,
