@@ -29,6 +29,7 @@ static const loci_setting train_table[] = {
     T(clip, FLOAT, 1e-3, 1e6, "largest global gradient norm"),
     T(answer_weight, FLOAT, 0, 100, "weight of answer tokens in the cross-entropy"),
     T(question_weight, FLOAT, 0, 100, "weight of question tokens"),
+    T(negatives, BOOL, 0, 1, "chunks of the batch's other sequences take mass from the router"),
     T(kl, FLOAT, 0, 100, "weight of KL(true chunk mass || router)"),
     T(absence, FLOAT, 0, 100, "weight of -log w_null where the fact is absent"),
     T(z, FLOAT, 0, 1, "weight of logsumexp^2 of the logits"),
@@ -50,6 +51,7 @@ static const loci_setting phase_table[] = {
     P(tokens, I64, 1, 1e12, true, "length of the phase"),
     P(seq_len, INT, 64, 1 << 20, true, "tokens a sequence"),
     P(batch, INT, 1, 4096, true, "sequences a step"),
+    P(accumulate, INT, 1, 64, false, "micro-batches that a batch is run in"),
     P(routed, BOOL, 0, 1, true, "false: dense warm-up; true: top-k by the router"),
     P(oracle_from, FLOAT, 0, 100, false, "oracle loss at the start of the phase"),
     P(oracle_to, FLOAT, 0, 100, false, "oracle loss at its end"),
@@ -83,6 +85,7 @@ static void config_defaults(loci_train_config *c)
     c->clip = 1.0f;
     c->answer_weight = 4.0f;
     c->question_weight = 1.0f;
+    c->negatives = true;
     c->kl = 0.3f;
     c->absence = 0.3f;
     c->z = 1e-4f;
@@ -97,6 +100,7 @@ static void config_defaults(loci_train_config *c)
 static void phase_defaults(loci_phase *p)
 {
     memset(p, 0, sizeof *p);
+    p->accumulate = 1;
     p->oracle_from = p->oracle_to = 1.0f;
     p->synthetic = 0.5f;
     p->separate = 0.5f;
@@ -154,6 +158,10 @@ static loci_status check_phase(const loci_phase *p, const char *label, loci_erro
     if ((int64_t)p->seq_len * p->batch > (int64_t)1 << 26)
         return loci_fail(err, LOCI_EFORMAT, "%s: phase %s: seq_len x batch = %lld, at most %lld",
                          label, p->name, (long long)p->seq_len * p->batch, (long long)1 << 26);
+    if (p->batch % p->accumulate != 0)
+        return loci_fail(err, LOCI_EFORMAT,
+                         "%s: phase %s: accumulate: expected a divisor of batch = %d, found %d",
+                         label, p->name, p->batch, p->accumulate);
     return LOCI_OK;
 }
 

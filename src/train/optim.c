@@ -140,16 +140,26 @@ static void clear_tile(void *ctx, int tile, int worker)
     memset(o->slot + first, 0, n * sizeof(float));
 }
 
+static int n_tiles(const loci_optim *o)
+{
+    return (int)((o->n + TILE - 1) / TILE);
+}
+
+double loci_optim_reduce(loci_optim *o, loci_pool *pool, const loci_kernels *k)
+{
+    step_job job = { .o = o, .k = k, .square = o->square };
+    double square = 0.0;
+    loci_pool_run(pool, n_tiles(o), sum_tile, &job);
+    for (int t = 0; t < n_tiles(o); t++) square += job.square[t];
+    return sqrt(square);
+}
+
 double loci_optim_step(loci_optim *o, loci_pool *pool, const loci_kernels *k,
                        const loci_train_config *c, double schedule, int64_t step)
 {
-    const int tiles = (int)((o->n + TILE - 1) / TILE);
-    double square = 0.0;
+    const int tiles = n_tiles(o);
+    const double norm = loci_optim_reduce(o, pool, k);
     step_job job = { .o = o, .k = k, .weight_decay = c->weight_decay };
-    job.square = o->square;
-    loci_pool_run(pool, tiles, sum_tile, &job);
-    for (int t = 0; t < tiles; t++) square += job.square[t];
-    const double norm = sqrt(square);
     if (!isfinite(norm)) { /* one bad batch must not end a long run */
         loci_pool_run(pool, tiles, clear_tile, &job);
         return norm;

@@ -23,6 +23,7 @@ typedef struct {
     char name[32];
     int64_t tokens;               /* length of the phase                                          */
     int seq_len, batch;           /* tokens a sequence, sequences a step                          */
+    int accumulate;               /* micro-batches that a step's batch is run in                  */
     bool routed;                  /* false: dense warm-up                                         */
     float oracle_from, oracle_to; /* weights of losses, linear over the phase: oracle,  */
     float pointer_from, pointer_to; /* pointer, decode (pointer.c)                        */
@@ -41,6 +42,7 @@ typedef struct {
     int slots;        /* gradient buffers summed in this order: fixes the numbers     */
     float lr, lr_min; /* peak, end of the cosine                                      */
     float muon;       /* step of Muon on hidden matrices (muon.c); 0: AdamW for all   */
+    bool negatives;   /* the chunks of a batch's other sequences join the softmax         */
     int64_t warmup_tokens;
     float beta1, beta2, eps, weight_decay, clip;
     float answer_weight, question_weight, kl, absence, z;
@@ -111,7 +113,11 @@ loci_status loci_optim_init(loci_optim *o, const loci_train_config *c, loci_erro
 void loci_optim_free(loci_optim *o);
 /* Share of the peak: linear over warmup_tokens, then a cosine over all tokens to lr_min / lr. */
 double loci_schedule(const loci_train_config *c, int64_t tokens);
-/* Sum the slots into slot 0, clip by the global norm, step.  Returns the norm before clipping;
+/* Sum the slots into slot 0, which then holds the step's whole gradient; the others are zeroed.
+ * Returns its norm.  Nothing else adds gradients of several parts of a batch together: data-parallel
+ * training has its all-reduce here, behind the sum over this process's slots. */
+double loci_optim_reduce(loci_optim *o, loci_pool *pool, const loci_kernels *k);
+/* Reduce, clip by the global norm, step.  Returns the norm before clipping;
  * not finite: parameters are left as they were.  Slots are zeroed. */
 double loci_optim_step(loci_optim *o, loci_pool *pool, const loci_kernels *k,
                        const loci_train_config *c, double schedule, int64_t step);

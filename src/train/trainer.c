@@ -1,15 +1,17 @@
-/* trainer.c - one step of training, and the loop around it.
+/* trainer.c - one step of training.
  *
- * A step has B sequences in `slots` slots (sequence i in slot i mod slots); a slot is the unit of
- * work that a thread takes, and has its own gradient buffer:
+ * A step makes B sequences; what the losses are divided by is then known.  They are run in
+ * `accumulate` micro-batches, one after the other, each in `slots` slots (sequence i in slot i mod
+ * slots); a slot is the unit of work that a thread takes, and has its own gradient buffer:
  *
- *   A  per slot      make the sequences; lower stack and encoder: every bank is known now
- *   B  per slot      upper stack, losses and backward; the chunks of the other sequences are
- *                    negatives
+ *   A  per slot      lower stack and encoder: every bank of the micro-batch is known now
+ *   B  per slot      upper stack, losses and backward; the chunks of the micro-batch's other
+ *                    sequences are negatives
  *   C  per sequence  gather the gradients that others caused in a sequence's landmarks
  *   D  per slot      backward through encoder and lower stack
  *
- * then the slots are summed in their order (optim.c).  Nothing depends on which thread did what. */
+ * Gradients of all micro-batches add up in the slots, which are summed in their order (optim.c).
+ * Nothing depends on which thread did what. */
 #include "train/trainer.h"
 #include <math.h>
 #include <stdlib.h>
@@ -22,21 +24,23 @@ loci_status loci_trainer_alloc(loci_trainer *t, loci_error *err)
     int chunks = 0;
     for (int i = 0; i < c->n_phases; i++) {
         const loci_phase *p = &c->phase[i];
+        const int micro = p->batch / p->accumulate;
         if (p->batch > t->max_batch) t->max_batch = p->batch;
+        if (micro > t->max_micro) t->max_micro = micro;
         if (p->seq_len > t->max_seq) t->max_seq = p->seq_len;
-        const int most = p->batch * loci_item_chunks_max(p->seq_len);
+        const int most = c->negatives ? micro * loci_item_chunks_max(p->seq_len) : 0;
         if (most > chunks) chunks = most;
-        /* Tapes are sized for the most tokens that a step of any phase holds. */
-        const size_t bytes = (size_t)p->batch * loci_pass_bytes(&c->hp, p->seq_len);
+        /* Tapes are sized for the most tokens that a micro-batch of any phase holds. */
+        const size_t bytes = (size_t)micro * loci_pass_bytes(&c->hp, p->seq_len);
         if (bytes > t->tape_bytes) t->tape_bytes = bytes;
     }
     const size_t row = (size_t)c->hp.n_landmarks * (size_t)c->hp.d_landmark;
     t->neg_floats = (size_t)chunks * (row + 1);
     t->tape_memory = loci_alloc_aligned(t->tape_bytes);
-    t->neg = loci_alloc_aligned((size_t)c->slots * t->neg_floats * sizeof(float));
+    t->neg = loci_alloc_aligned(((size_t)c->slots * t->neg_floats + 1) * sizeof(float));
     t->item = calloc((size_t)t->max_batch, sizeof *t->item);
-    t->pass = calloc((size_t)t->max_batch, sizeof *t->pass);
-    t->first_chunk = calloc((size_t)t->max_batch + 1, sizeof *t->first_chunk);
+    t->pass = calloc((size_t)t->max_micro, sizeof *t->pass);
+    t->first_chunk = calloc((size_t)t->max_micro + 1, sizeof *t->first_chunk);
     t->slot = calloc((size_t)c->slots, sizeof *t->slot);
     if (!t->tape_memory || !t->neg || !t->item || !t->pass || !t->first_chunk || !t->slot)
         return loci_fail(err, LOCI_ENOMEM, "no memory for a step: tapes need %zu bytes",
@@ -46,7 +50,7 @@ loci_status loci_trainer_alloc(loci_trainer *t, loci_error *err)
         st = loci_item_init(&t->item[i], t->max_seq, err);
     for (int s = 0; s < c->slots && st == LOCI_OK; s++) {
         loci_params_bind(&t->slot[s].grads, &c->hp, t->optim.slot + (size_t)s * t->optim.n);
-        t->slot[s].negatives = calloc((size_t)t->max_batch + 1, sizeof *t->slot[s].negatives);
+        t->slot[s].negatives = calloc((size_t)t->max_micro + 1, sizeof *t->slot[s].negatives);
         if (!t->slot[s].negatives) return loci_fail(err, LOCI_ENOMEM, "no memory for negatives");
         st = loci_item_maker_open(&t->slot[s].maker, t->tok, t->max_seq, err);
     }
@@ -74,21 +78,34 @@ void loci_trainer_free(loci_trainer *t)
 }
 
 /* ---- one step -------------------------------------------------------------------------------- */
+static void tile_make(void *ctx, int s, int worker)
+{
+    (void)worker;
+    loci_trainer *t = ctx;
+    loci_trainer_slot *slot = &t->slot[s];
+    memset(&slot->sums, 0, sizeof slot->sums);
+    for (int i = s; i < t->phase->batch && slot->status == LOCI_OK; i += t->config.slots) {
+        const uint64_t seed =
+            loci_rng_mix(loci_rng_mix((uint64_t)t->config.seed, (uint64_t)t->state.step),
+                         (uint64_t)i);
+        slot->status = loci_item_make(&t->item[i], slot->maker, &t->config, t->phase, &t->corpus,
+                                      seed, &slot->error);
+    }
+}
+
+/* Sequence i of the micro-batch. */
+static const loci_sequence *sequence(const loci_trainer *t, int i)
+{
+    return &t->item[t->at + i].seq;
+}
+
 static void tile_lower(void *ctx, int s, int worker)
 {
     (void)worker;
     loci_trainer *t = ctx;
-    const loci_phase *p = t->phase;
-    for (int i = s; i < p->batch && t->slot[s].status == LOCI_OK; i += t->config.slots) {
-        const uint64_t seed =
-            loci_rng_mix(loci_rng_mix((uint64_t)t->config.seed, (uint64_t)t->state.step),
-                         (uint64_t)i);
-        loci_trainer_slot *slot = &t->slot[s];
-        slot->status =
-            loci_item_make(&t->item[i], slot->maker, &t->config, p, &t->corpus, seed, &slot->error);
-        if (slot->status == LOCI_OK)
-            slot->status = loci_pass_lower(t->pass[i], t->model, &t->item[i].seq, &slot->error);
-    }
+    loci_trainer_slot *slot = &t->slot[s];
+    for (int i = s; i < t->micro && slot->status == LOCI_OK; i += t->config.slots)
+        slot->status = loci_pass_lower(t->pass[i], t->model, sequence(t, i), &slot->error);
 }
 
 /* Every other sequence's bank with this slot's gradient buffer. */
@@ -98,7 +115,7 @@ static int collect_negatives(loci_trainer *t, int s, int self)
     const size_t row = (size_t)t->config.hp.n_landmarks * (size_t)t->config.hp.d_landmark;
     float *buffer = t->neg + (size_t)s * t->neg_floats;
     int count = 0;
-    for (int j = 0; j < t->phase->batch; j++) {
+    for (int j = 0; j < t->micro; j++) {
         if (j == self) continue;
         loci_negatives *x = &n[count++];
         x->n = loci_pass_bank(t->pass[j], &x->landmark, &x->bias);
@@ -113,13 +130,13 @@ static void tile_upper(void *ctx, int s, int worker)
     (void)worker;
     loci_trainer *t = ctx;
     const size_t row = (size_t)t->config.hp.n_landmarks * (size_t)t->config.hp.d_landmark;
-    memset(t->neg + (size_t)s * t->neg_floats, 0,
-           (size_t)t->first_chunk[t->phase->batch] * (row + 1) * sizeof(float));
-    memset(&t->slot[s].sums, 0, sizeof t->slot[s].sums);
-    for (int i = s; i < t->phase->batch; i += t->config.slots) {
-        const int n_neg = collect_negatives(t, s, i);
-        loci_pass_upper(t->pass[i], t->model, &t->item[i].seq, t->slot[s].negatives, n_neg,
-                        &t->loss, &t->slot[s].grads, &t->slot[s].sums);
+    if (t->config.negatives)
+        memset(t->neg + (size_t)s * t->neg_floats, 0,
+               (size_t)t->first_chunk[t->micro] * (row + 1) * sizeof(float));
+    for (int i = s; i < t->micro; i += t->config.slots) {
+        const int n_neg = t->config.negatives ? collect_negatives(t, s, i) : 0;
+        loci_pass_upper(t->pass[i], t->model, sequence(t, i), t->slot[s].negatives, n_neg, &t->loss,
+                        &t->slot[s].grads, &t->slot[s].sums);
     }
 }
 
@@ -131,7 +148,7 @@ static void tile_gather(void *ctx, int j, int worker)
     const size_t row = (size_t)t->config.hp.n_landmarks * (size_t)t->config.hp.d_landmark;
     const size_t n = (size_t)loci_pass_bank(t->pass[j], &landmark, &bias);
     float *dbias, *dlandmark = loci_pass_bank_grad(t->pass[j], &dbias);
-    for (int s = 0; s < t->config.slots && s < t->phase->batch; s++) {
+    for (int s = 0; s < t->config.slots && s < t->micro; s++) {
         const float *from =
             t->neg + (size_t)s * t->neg_floats + (size_t)t->first_chunk[j] * (row + 1);
         t->model->k.axpy(dlandmark, from, 1.0f, n * row);
@@ -143,8 +160,8 @@ static void tile_lower_backward(void *ctx, int s, int worker)
 {
     (void)worker;
     loci_trainer *t = ctx;
-    for (int i = s; i < t->phase->batch; i += t->config.slots)
-        loci_pass_lower_backward(t->pass[i], t->model, &t->item[i].seq, &t->slot[s].grads);
+    for (int i = s; i < t->micro; i += t->config.slots)
+        loci_pass_lower_backward(t->pass[i], t->model, sequence(t, i), &t->slot[s].grads);
 }
 
 static float inverse(double x)
@@ -214,7 +231,7 @@ static void set_losses(loci_trainer *t)
 static void place_tapes(loci_trainer *t)
 {
     const size_t bytes = loci_pass_bytes(&t->config.hp, t->phase->seq_len);
-    for (int i = 0; i < t->phase->batch; i++)
+    for (int i = 0; i < t->micro; i++)
         t->pass[i] = loci_pass_init(&t->config.hp, t->phase->seq_len,
                                     (char *)t->tape_memory + (size_t)i * bytes);
     t->phase_ready = t->phase;
@@ -244,43 +261,74 @@ static void add_sums(loci_loss_sums *a, const loci_loss_sums *b)
     a->n_consult_pairs += b->n_consult_pairs;
 }
 
+static loci_status slots_status(const loci_trainer *t, loci_error *err)
+{
+    for (int s = 0; s < t->config.slots; s++)
+        if (t->slot[s].status != LOCI_OK)
+            return loci_fail(err, t->slot[s].status, "%s", t->slot[s].error.text);
+    return LOCI_OK;
+}
+
+/* Items [at, at + micro) forward and back, into the slots. */
+static loci_status run_micro_batch(loci_trainer *t, loci_error *err)
+{
+    const int slots = t->config.slots < t->micro ? t->config.slots : t->micro;
+    loci_pool_run(t->pool, slots, tile_lower, t);
+    const loci_status st = slots_status(t, err);
+    if (st != LOCI_OK) return st;
+    t->first_chunk[0] = 0;
+    for (int i = 0; i < t->micro; i++) {
+        const float *landmark, *bias;
+        t->first_chunk[i + 1] = t->first_chunk[i] + loci_pass_bank(t->pass[i], &landmark, &bias);
+    }
+    loci_pool_run(t->pool, slots, tile_upper, t);
+    if (t->config.negatives) loci_pool_run(t->pool, t->micro, tile_gather, t);
+    loci_pool_run(t->pool, slots, tile_lower_backward, t);
+    return LOCI_OK;
+}
+
+loci_status loci_trainer_gradients(loci_trainer *t, loci_loss_sums *sums, int64_t *tokens,
+                                   loci_error *err)
+{
+    const loci_train_config *c = &t->config;
+    t->phase = &c->phase[t->state.phase];
+    t->micro = t->phase->batch / t->phase->accumulate;
+    if (t->phase_ready != t->phase) place_tapes(t);
+    loci_pool_run(t->pool, c->slots, tile_make, t);
+    loci_status st = slots_status(t, err);
+    if (st != LOCI_OK) return st;
+    set_losses(t);
+    for (t->at = 0; t->at < t->phase->batch && st == LOCI_OK; t->at += t->micro)
+        st = run_micro_batch(t, err);
+    for (int i = 0; i < t->phase->batch; i++) *tokens += t->item[i].seq.T;
+    for (int s = 0; s < c->slots; s++) add_sums(sums, &t->slot[s].sums);
+    return st;
+}
+
+/* Multiplier of the gate's constraint, from what the gates did in this step. */
+static void step_gate(loci_trainer *t, const loci_loss_sums *step)
+{
+    loci_train_state *s = &t->state;
+    const double target = (double)t->phase->gate_target;
+    if (step->n_consult_pairs == 0) return;
+    s->gate_mean = step->gate / (double)step->n_consult_pairs;
+    const double l = s->gate_multiplier + (double)t->config.gate_eta * (s->gate_mean - target);
+    s->gate_multiplier = target < 1.0 && l > 0.0 ? l : 0.0;
+}
+
 loci_status loci_trainer_step(loci_trainer *t, loci_loss_sums *sums, double *norm, double *lr,
                               loci_error *err)
 {
     const loci_train_config *c = &t->config;
-    t->phase = &c->phase[t->state.phase];
-    if (t->phase_ready != t->phase) place_tapes(t);
-    const int slots = c->slots < t->phase->batch ? c->slots : t->phase->batch;
-
-    loci_pool_run(t->pool, slots, tile_lower, t);
-    for (int s = 0; s < slots; s++)
-        if (t->slot[s].status != LOCI_OK)
-            return loci_fail(err, t->slot[s].status, "%s", t->slot[s].error.text);
-    int64_t tokens = 0;
-    t->first_chunk[0] = 0;
-    for (int i = 0; i < t->phase->batch; i++) {
-        const float *landmark, *bias;
-        t->first_chunk[i + 1] = t->first_chunk[i] + loci_pass_bank(t->pass[i], &landmark, &bias);
-        tokens += t->item[i].seq.T;
-    }
-    set_losses(t);
-    loci_pool_run(t->pool, slots, tile_upper, t);
-    loci_pool_run(t->pool, t->phase->batch, tile_gather, t);
-    loci_pool_run(t->pool, slots, tile_lower_backward, t);
-
     loci_loss_sums step = { 0 };
-    for (int s = 0; s < slots; s++) add_sums(&step, &t->slot[s].sums);
+    int64_t tokens = 0;
+    const loci_status st = loci_trainer_gradients(t, &step, &tokens, err);
+    if (st != LOCI_OK) return st;
     add_sums(sums, &step);
     const double schedule = loci_schedule(c, t->state.tokens);
     *lr = (double)c->lr * schedule;
     *norm = loci_optim_step(&t->optim, t->pool, &t->model->k, c, schedule, t->state.step);
-
-    if (step.n_query > 0) {
-        t->state.gate_mean = step.gate / (double)step.n_consult_pairs;
-        const double l = t->state.gate_multiplier +
-                         (double)c->gate_eta * (t->state.gate_mean - (double)t->phase->gate_target);
-        t->state.gate_multiplier = t->phase->gate_target < 1.0f && l > 0.0 ? l : 0.0;
-    }
+    step_gate(t, &step);
     t->state.step++;
     t->state.tokens += tokens;
     t->state.phase_tokens += tokens;

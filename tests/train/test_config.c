@@ -47,6 +47,7 @@ static void test_defaults(void **state)
     assert_string_equal(p->name, "a");
     assert_true(p->tokens == 1000 && p->seq_len == 128 && p->batch == 2 && p->routed);
     assert_true(p->synthetic == 0.5f && p->separate == 0.5f && p->gate_target == 1.0f);
+    assert_true(c.negatives && p->accumulate == 1);
     assert_true(p->oracle_from == 1.0f && p->oracle_to == 1.0f && p->pointer_from == 0.0f);
     assert_true(p->facts_min == 2 && p->facts_max == 16 && p->questions_max == 8);
 }
@@ -139,6 +140,9 @@ static void test_refused_ranges(void **state)
     refuse("{\"phases\": [{\"name\": \"a\", \"tokens\": 10, \"seq_len\": 64, \"batch\": 2, "
            "\"routed\": true, \"facts_min\": 9, \"facts_max\": 8}]}",
            "facts_min");
+    refuse("{\"phases\": [{\"name\": \"a\", \"tokens\": 10, \"seq_len\": 64, \"batch\": 6, "
+           "\"routed\": true, \"accumulate\": 4}]}",
+           "accumulate");
     refuse("{\"phases\": [{\"name\": \"a name of far more than thirty-one bytes\", "
            "\"tokens\": 10, \"seq_len\": 64, \"batch\": 2, \"routed\": true}]}",
            "name");
