@@ -222,13 +222,15 @@ typedef struct {
 
 /* One batch's total, over its tokens t and groups g (means over groups where it says so):
  *   ce_scale sum_t weight_t (CE_t + z lse_t^2)
- *   + kl query_scale sum_t mean_g KL(heads' mass || router)       tokens with an eligible chunk
+ *   + kl kl_scale sum_t mean_g KL(heads' mass || router)          KL rows, see below
  *   + oracle gold_scale sum_t mean_g -log router(gold chunk)      gold >= 0 and eligible
  *   + absence absent_scale sum_t mean_g -log w_null               gold == -2, routed only
  *   + pointer gold_scale sum_t mean_g -log attention on source    source >= 0 and eligible
  *   + decode decode_scale sum_j mean_g CE of value j alone        every 8th row of the bank
  *   + gate query_scale sum_t sum_g gate(t,g)                      tokens with an eligible chunk
- * The scales are of the batch, so that sequences add up.  gate is a plain coefficient: what it is
+ * KL rows are tokens t of a sequence with an eligible chunk and t % kl_every == kl_phase; none when
+ * kl_every is 0.  The heads' mass costs a product with every eligible key, so long sequences take
+ * few rows.  The scales are of the batch, so that sequences add up.  gate is a plain coefficient: what it is
  * (a multiplier, a penalty) is the trainer's affair. */
 typedef struct {
     bool routed; /* false: dense warm-up                           */
@@ -238,20 +240,23 @@ typedef struct {
     int decode_phase;      /* rows j with j % LOCI_DECODE_STRIDE == phase */
     float ce_scale;        /* 1 / sum of weights in the batch                */
     float query_scale;     /* 1 / number of query tokens in the batch        */
+    int kl_every;          /* 1: every query token; n: one in n; 0: none     */
+    int kl_phase;          /* 0 .. kl_every - 1                              */
+    float kl_scale;        /* 1 / number of KL rows in the batch             */
     float gold_scale;      /* 1 / number of tokens with gold >= 0            */
     float absent_scale;    /* 1 / number of tokens with gold == -2           */
     float grad_scale;      /* multiplies every gradient (1; tests use others) */
 } loci_loss_options;
 
 /* Sums over tokens, without weights and scales; the trainer divides.  kl, oracle, absence and
- * recall are means over groups summed over n_query, n_gold, n_absent, n_gold tokens; gate and
+ * recall are means over groups summed over n_kl, n_gold, n_absent, n_gold tokens; gate and
  * consulted (gates above gate_open) are sums over n_consult_pairs = (token, group) pairs.
  * recall: gold chunk among the top K of own and negative chunks.  An answer is a run of tokens
  * with answer = 1; exact of n_exact answers were right in every token. */
 typedef struct {
     double ce_text, ce_answer, kl, oracle, absence, gate, consulted, recall, exact, pointer, decode;
     int64_t n_text, n_answer, n_query, n_gold, n_absent, n_answer_right, n_consult_pairs, n_exact,
-        n_decode;
+        n_decode, n_kl;
 } loci_loss_sums;
 
 typedef struct loci_pass loci_pass; /* tape of one sequence */

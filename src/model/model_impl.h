@@ -121,6 +121,12 @@ typedef struct {
     loci_loss_sums *sums;         /* with opt */
 } loci_read_job;
 
+/* Is the heads' mass of row t (which has an eligible chunk) compared with the router? */
+static inline bool loci_kl_row(const loci_loss_options *o, int t)
+{
+    return o && o->kl_every > 0 && t % o->kl_every == o->kl_phase;
+}
+
 /* Rows t below `first` have nothing to read and no loss on the router.  C here is the bank's
  * capacity: the stride of (T, C) arrays. */
 typedef struct {

@@ -124,11 +124,40 @@ static const float *chunk_keys(const loci_hparams *hp, const float *content, int
 
 /* ---- mass of every eligible chunk -------------------------------------------------------------- */
 
-/* lse over all eligible chunks, total, and the heads' mean mass in target. */
-static void chunk_mass(const loci_model *m, loci_read_tape *t, const loci_chunks *b, int T)
+/* total of row r, from the log-sums of its eligible chunks. */
+static void row_total(const loci_read_tape *t, const loci_chunks *b, int r, int T, int HB)
+{
+    const int n = b->n_eligible[r];
+    for (int h = 0; h < HB; h++) {
+        const size_t at = (size_t)r * (size_t)HB + (size_t)h, step = (size_t)T * (size_t)HB;
+        const float *lse = t->lse + at;
+        float top = -INFINITY, sum = 0.0f;
+        for (int c = 0; c < n; c++) top = fmaxf(top, lse[(size_t)c * step]);
+        for (int c = 0; c < n; c++) sum += expf(lse[(size_t)c * step] - top);
+        t->total[at] = n ? top + logf(sum) : -INFINITY;
+    }
+}
+
+/* target of row r: the heads' mean mass on each eligible chunk. */
+static void row_target(const loci_read_tape *t, const loci_chunks *b, int r, int T, int HB)
+{
+    float *target = t->target + (size_t)r * (size_t)t->capacity;
+    const int n = b->n_eligible[r];
+    for (int c = 0; c < n; c++) target[c] = 0.0f;
+    for (int h = 0; h < HB; h++) {
+        const size_t at = (size_t)r * (size_t)HB + (size_t)h, step = (size_t)T * (size_t)HB;
+        const float *lse = t->lse + at;
+        for (int c = 0; c < n; c++)
+            target[c] += expf(lse[(size_t)c * step] - t->total[at]) / (float)HB;
+    }
+}
+
+/* lse over all eligible chunks and total of every row; target of the KL rows. */
+static void mass_of_all(const loci_model *m, loci_read_tape *t, const loci_read_job *job)
 {
     const loci_hparams *hp = &m->hp;
-    const int HB = hp->read_heads, dk = hp->d_key, ld = dk + hp->d_value;
+    const loci_chunks *b = job->bank;
+    const int T = job->s->T, HB = hp->read_heads, dk = hp->d_key, ld = dk + hp->d_value;
     for (int c = 0; c < b->n; c++) {
         const size_t r = (size_t)b->first_query[c] * (size_t)HB;
         const float *k = chunk_keys(hp, b->content, c);
@@ -139,20 +168,48 @@ static void chunk_mass(const loci_model *m, loci_read_tape *t, const loci_chunks
                         loci_read_scale(hp));
     }
     for (int r = t->first; r < T; r++) {
-        float *target = t->target + (size_t)r * (size_t)t->capacity;
-        const int n = b->n_eligible[r];
-        for (int c = 0; c < n; c++) target[c] = 0.0f;
-        for (int h = 0; h < HB; h++) {
-            const size_t at = (size_t)r * (size_t)HB + (size_t)h, step = (size_t)T * (size_t)HB;
-            const float *lse = t->lse + at;
-            float top = -INFINITY, sum = 0.0f;
-            for (int c = 0; c < n; c++) top = fmaxf(top, lse[(size_t)c * step]);
-            for (int c = 0; c < n; c++) sum += expf(lse[(size_t)c * step] - top);
-            t->total[at] = n ? top + logf(sum) : -INFINITY;
-            for (int c = 0; c < n; c++)
-                target[c] += expf(lse[(size_t)c * step] - t->total[at]) / (float)HB;
-        }
+        row_total(t, b, r, T, HB);
+        if (loci_kl_row(job->opt, r)) row_target(t, b, r, T, HB);
     }
+}
+
+/* The same for n KL rows alone: their queries are collected, so that a chunk is one kernel call. */
+static void mass_of_rows(const loci_model *m, loci_read_tape *t, const loci_read_job *job,
+                         const int *row, int n, const read_scratch *x)
+{
+    const loci_hparams *hp = &m->hp;
+    const loci_chunks *b = job->bank;
+    const int T = job->s->T, HB = hp->read_heads, dk = hp->d_key, ld = dk + hp->d_value;
+    const size_t wide = (size_t)(HB * dk), lse_bytes = (size_t)HB * sizeof(float);
+    for (int e = 0; e < n; e++)
+        memcpy(x->gq + (size_t)e * wide, t->q + (size_t)row[e] * wide, wide * sizeof *x->gq);
+    for (int c = 0, e0 = 0; c < b->n_eligible[row[n - 1]]; c++) {
+        const float *k = chunk_keys(hp, b->content, c);
+        float *lse = t->lse + (size_t)c * (size_t)T * (size_t)HB;
+        while (row[e0] < b->first_query[c]) e0++; /* later rows see more chunks */
+        m->k.chunk_attn(NULL, 0, x->glse, x->gq + (size_t)e0 * wide, dk, k, ld, k + dk, ld, NULL,
+                        (n - e0) * HB, b->n_tokens[c], dk, hp->d_value, loci_read_scale(hp));
+        for (int e = e0; e < n; e++)
+            memcpy(lse + (size_t)row[e] * (size_t)HB, x->glse + (e - e0) * HB, lse_bytes);
+    }
+    for (int e = 0; e < n; e++) {
+        row_total(t, b, row[e], T, HB);
+        row_target(t, b, row[e], T, HB);
+    }
+}
+
+/* Routed: nothing but the KL asks for the mass, so only its rows are looked at. */
+static void mass_for_kl(const loci_model *m, loci_read_tape *t, const loci_read_job *job,
+                        const read_scratch *x)
+{
+    const loci_chunks *b = job->bank;
+    int row[GATHER], n = 0;
+    for (int r = t->first; r < job->s->T; r++) {
+        if (b->n_eligible[r] == 0 || !loci_kl_row(job->opt, r)) continue;
+        row[n++] = r;
+        if (n == GATHER) mass_of_rows(m, t, job, row, n, x), n = 0;
+    }
+    if (n > 0) mass_of_rows(m, t, job, row, n, x);
 }
 
 /* ---- dense reading ------------------------------------------------------------------------------- */
@@ -352,6 +409,7 @@ void loci_read_forward(const loci_model *m, const loci_read_params *p, loci_read
     const read_scratch x = scratch_of(&m->hp, T, t->capacity, scratch);
     const size_t wide = (size_t)(m->hp.read_heads * m->hp.d_value);
     const bool want_target = job->opt && (!job->routed || job->opt->kl > 0.0f);
+    const bool every_row = !job->routed || (want_target && job->opt->kl_every == 1);
     t->first = first_row(job);
     if (t->first < T) {
         const size_t f = (size_t)t->first;
@@ -362,7 +420,10 @@ void loci_read_forward(const loci_model *m, const loci_read_params *p, loci_read
                         n);
         loci_router_gate(m, p, t->gate + f, xn, n);
         loci_router_forward(m, p, t, job, x.part);
-        if (!job->routed || want_target) chunk_mass(m, t, job->bank, T);
+        if (every_row)
+            mass_of_all(m, t, job);
+        else if (want_target)
+            mass_for_kl(m, t, job, &x);
         memset(t->o + f * wide, 0, (size_t)n * wide * sizeof *t->o);
         if (job->routed)
             routed_read(m, p, t, job->bank, T, &x);

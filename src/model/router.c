@@ -276,8 +276,10 @@ void loci_router_losses(const loci_model *m, const loci_read_params *p, loci_rea
         q.neg = (double)t->lse_neg[r];
         t->dneg[r] = 0.0f;
         memset(q.ds, 0, (size_t)q.n * sizeof *q.ds);
-        if (have_target && q.n > 0)
-            kl_loss(t, &q, scale * (double)o->kl * (double)o->query_scale, share, &sums->kl);
+        if (have_target && q.n > 0 && loci_kl_row(o, r)) {
+            kl_loss(t, &q, scale * (double)o->kl * (double)o->kl_scale, share, &sums->kl);
+            sums->n_kl += job->group == 0;
+        }
         if (gold >= 0) {
             oracle_loss(t, &q, gold, job->routed, K,
                         scale * (double)o->oracle * (double)o->gold_scale, share, sums);

@@ -53,6 +53,7 @@ static const loci_setting phase_table[] = {
     P(batch, INT, 1, 4096, true, "sequences a step"),
     P(accumulate, INT, 1, 64, false, "micro-batches that a batch is run in"),
     P(routed, BOOL, 0, 1, true, "false: dense warm-up; true: top-k by the router"),
+    P(kl_every, INT, -1, 65536, false, "KL on 1 query token in this many; 0: none; -1: by seq_len"),
     P(oracle_from, FLOAT, 0, 100, false, "oracle loss at the start of the phase"),
     P(oracle_to, FLOAT, 0, 100, false, "oracle loss at its end"),
     P(pointer_from, FLOAT, 0, 100, false, "pointer loss at the start of the phase"),
@@ -101,6 +102,7 @@ static void phase_defaults(loci_phase *p)
 {
     memset(p, 0, sizeof *p);
     p->accumulate = 1;
+    p->kl_every = -1;
     p->oracle_from = p->oracle_to = 1.0f;
     p->synthetic = 0.5f;
     p->separate = 0.5f;
@@ -165,6 +167,13 @@ static loci_status check_phase(const loci_phase *p, const char *label, loci_erro
     return LOCI_OK;
 }
 
+/* The heads' mass is quadratic in the length: from 16K on a sixteenth of the queries, and beyond 64K
+ * the oracle loss teaches the router alone. */
+static int kl_every_for(int seq_len)
+{
+    return seq_len < 16384 ? 1 : seq_len <= 65536 ? 16 : 0;
+}
+
 static loci_status read_phases(json_t *array, const char *label, loci_train_config *c,
                                loci_error *err)
 {
@@ -181,6 +190,7 @@ static loci_status read_phases(json_t *array, const char *label, loci_train_conf
                                       COUNT(phase_table), p, err);
         if (st == LOCI_OK) st = check_phase(p, label, err);
         if (st != LOCI_OK) return st;
+        if (p->kl_every < 0) p->kl_every = kl_every_for(p->seq_len);
         c->total_tokens += p->tokens;
     }
     c->n_phases = (int)n;

@@ -172,6 +172,15 @@ static void finish(loci_item *it, const loci_hparams *hp)
     }
 }
 
+/* Query tokens are a suffix of the sequence: once a chunk may be read, one always may. */
+int64_t loci_item_kl_rows(const loci_item *it, int every, int phase)
+{
+    int64_t rows = 0;
+    for (int64_t t = it->seq.T - it->n_query; every > 0 && t < it->seq.T; t++)
+        rows += t % every == phase;
+    return rows;
+}
+
 static void reset(loci_item *it)
 {
     memset(&it->seq, 0, sizeof it->seq);

@@ -119,7 +119,7 @@ static void fill_progress(loci_train_progress *p, const loci_trainer *t, const l
     p->loss_text = mean(s->ce_text, s->n_text);
     p->loss_answer = mean(s->ce_answer, s->n_answer);
     p->answer_right = mean((double)s->n_answer_right, s->n_answer);
-    p->loss_kl = mean(s->kl, s->n_query);
+    p->loss_kl = mean(s->kl, s->n_kl);
     p->loss_oracle = mean(s->oracle, s->n_gold);
     p->loss_absent = mean(s->absence, s->n_absent);
     p->loss_pointer = mean(s->pointer, s->n_gold);

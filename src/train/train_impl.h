@@ -25,6 +25,7 @@ typedef struct {
     int seq_len, batch;           /* tokens a sequence, sequences a step                          */
     int accumulate;               /* micro-batches that a step's batch is run in                  */
     bool routed;                  /* false: dense warm-up                                         */
+    int kl_every;                 /* KL on 1 query token in this many, 0: on none                 */
     float oracle_from, oracle_to; /* weights of losses, linear over the phase: oracle,  */
     float pointer_from, pointer_to; /* pointer, decode (pointer.c)                        */
     float decode_from, decode_to;
@@ -90,6 +91,8 @@ loci_status loci_item_init(loci_item *it, int max_seq, loci_error *err);
 void loci_item_free(loci_item *it);
 /* Most chunks in the bank of one sequence of seq_len tokens. */
 int loci_item_chunks_max(int seq_len);
+/* KL rows of the item: see loci_loss_options. */
+int64_t loci_item_kl_rows(const loci_item *it, int every, int phase);
 /* Fill `it` for (config, phase, corpus, seed): the same bytes for the same arguments. */
 loci_status loci_item_make(loci_item *it, loci_item_maker *m, const loci_train_config *c,
                            const loci_phase *phase, const loci_corpus *corpus, uint64_t seed,

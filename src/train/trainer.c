@@ -198,16 +198,19 @@ static void set_losses(loci_trainer *t)
     const loci_train_config *c = &t->config;
     const loci_phase *p = t->phase;
     double weight = 0.0;
-    int64_t query = 0, gold = 0, absent = 0;
+    int64_t query = 0, gold = 0, absent = 0, kl = 0;
+    memset(&t->loss, 0, sizeof t->loss);
+    t->loss.kl_every = p->kl_every;
+    t->loss.kl_phase = p->kl_every > 0 ? (int)(t->state.step % p->kl_every) : 0;
     for (int i = 0; i < p->batch; i++) {
         weight += t->item[i].weight_sum;
         query += t->item[i].n_query;
         gold += t->item[i].n_gold;
         absent += t->item[i].n_absent;
+        kl += loci_item_kl_rows(&t->item[i], t->loss.kl_every, t->loss.kl_phase);
     }
     const double at = (double)t->state.phase_tokens / (double)p->tokens;
     const double over = t->state.gate_mean - (double)p->gate_target;
-    memset(&t->loss, 0, sizeof t->loss);
     t->loss.routed = p->routed;
     t->loss.kl = c->kl;
     t->loss.oracle = ramp(p->oracle_from, p->oracle_to, at);
@@ -223,6 +226,7 @@ static void set_losses(loci_trainer *t)
             : 0.0f;
     t->loss.ce_scale = inverse(weight);
     t->loss.query_scale = inverse((double)query);
+    t->loss.kl_scale = inverse((double)kl);
     t->loss.gold_scale = inverse((double)gold);
     t->loss.absent_scale = inverse((double)absent);
     t->loss.grad_scale = 1.0f;
@@ -252,6 +256,7 @@ static void add_sums(loci_loss_sums *a, const loci_loss_sums *b)
     a->decode += b->decode;
     a->n_exact += b->n_exact;
     a->n_decode += b->n_decode;
+    a->n_kl += b->n_kl;
     a->n_text += b->n_text;
     a->n_answer += b->n_answer;
     a->n_query += b->n_query;

@@ -80,6 +80,7 @@ static double held_kl(const batch *b)
     for (int i = 0; i < 2; i++)
         for (int g = 0; g < 2; g++)
             for (int t = 0; t < b->q[i].s.T; t++) {
+                if (!loci_kl_row(&b->opt, t)) continue;
                 const size_t at = (size_t)t * b->pass[i]->capacity;
                 const float *s = b->pass[i]->read[g].score + at, *y = b->target[i][g] + at;
                 const int n = b->pass[i]->bank.n_eligible[t];
@@ -100,7 +101,7 @@ static loss_value batch_loss(void *ctx)
     batch_run(b, NULL);
     add_sum(&v, o->ce_scale * s->ce_text, s->n_text);
     add_sum(&v, o->ce_scale * 3.0 * s->ce_answer, s->n_answer);
-    add_sum(&v, o->kl * o->query_scale * held_kl(b), s->n_query);
+    add_sum(&v, o->kl * o->kl_scale * held_kl(b), s->n_kl);
     add_sum(&v, o->oracle * o->gold_scale * s->oracle, s->n_gold);
     add_sum(&v, o->absence * o->absent_scale * s->absence, s->n_absent);
     add_sum(&v, o->gate * o->query_scale * s->gate, s->n_consult_pairs);
@@ -150,6 +151,8 @@ static void batch_open(batch *b, bool routed)
                                   .decode_phase = 3,
                                   .ce_scale = 0.05f,
                                   .query_scale = 0.1f,
+                                  .kl_every = 1,
+                                  .kl_scale = 0.15f,
                                   .gold_scale = 0.4f,
                                   .absent_scale = 0.5f,
                                   .grad_scale = 1.0f };

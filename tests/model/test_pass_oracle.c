@@ -122,6 +122,8 @@ static loci_loss_options read_options(const loci_st *file, bool routed)
                                 .decode_phase = (int)o[8],
                                 .ce_scale = (float)s[0],
                                 .query_scale = (float)s[1],
+                                .kl_every = 1,
+                                .kl_scale = (float)s[1],
                                 .gold_scale = (float)s[2],
                                 .absent_scale = (float)s[3],
                                 .grad_scale = routed ? 0.5f : 1.0f };

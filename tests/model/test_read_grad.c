@@ -42,6 +42,7 @@ static double held_kl(const read_case *c)
     double kl = 0.0;
     for (int t = 0; t < T; t++) {
         const float *s = c->tape.score + t * c->tape.capacity;
+        if (!loci_kl_row(&c->opt, t)) continue;
         double sum = 0.0;
         for (int i = 0; i < c->n_eligible[t]; i++) sum += exp(s[i]);
         for (int i = 0; i < c->n_eligible[t]; i++) {
@@ -62,7 +63,7 @@ static loss_value read_loss(void *ctx)
     memcpy(c->y, c->h, T * 64 * sizeof *c->y);
     loci_read_forward(&c->s.m, &c->s.m.p.read[0], &c->tape, c->y, &job, c->scratch);
     add_dot(&v, c->r, c->y, T * 64);
-    add_term(&v, o->kl * o->query_scale * held_kl(c));
+    add_term(&v, o->kl * o->kl_scale * held_kl(c));
     add_term(&v, o->oracle * o->gold_scale * sums.oracle);
     add_term(&v, o->absence * o->absent_scale * sums.absence);
     add_term(&v, o->gate * o->query_scale * sums.gate);
@@ -144,7 +145,7 @@ static void bank_open(read_case *c, loci_rng *rng)
     }
 }
 
-static void read_open(read_case *c, bool routed)
+static void read_open(read_case *c, bool routed, int kl_every)
 {
     const loci_hparams hp = small_hparams();
     loci_arena a = { 0 };
@@ -166,6 +167,9 @@ static void read_open(read_case *c, bool routed)
                                   .absence = 1.7f,
                                   .gate = 0.8f,
                                   .query_scale = 0.5f,
+                                  .kl_every = kl_every,
+                                  .kl_phase = kl_every > 1,
+                                  .kl_scale = 0.6f,
                                   .gold_scale = 0.7f,
                                   .absent_scale = 1.1f,
                                   .grad_scale = 1.0f };
@@ -224,6 +228,9 @@ static void check_sums(read_case *c, const loci_loss_sums *sums)
     const double share = 1.0 / c->s.m.hp.n_groups;
     assert_int_equal(sums->n_query, T - 6);
     assert_int_equal(sums->n_consult_pairs, T - 6);
+    int n_kl = 0;
+    for (int t = 6; t < T; t++) n_kl += loci_kl_row(&c->opt, t);
+    assert_int_equal(sums->n_kl, n_kl);
     assert_int_equal(sums->n_gold, 3);
     assert_int_equal(sums->n_absent, c->opt.routed ? 2 : 0);
     assert_true(sums->recall >= 0.0 && sums->recall <= 3 * share);
@@ -231,12 +238,12 @@ static void check_sums(read_case *c, const loci_loss_sums *sums)
     assert_true(sums->consulted >= 0 && sums->consulted <= T - 6);
 }
 
-static void read_gradients(bool routed)
+static void read_gradients(bool routed, int kl_every)
 {
     read_case c;
     loci_rng rng;
     loci_loss_sums sums = { 0 };
-    read_open(&c, routed);
+    read_open(&c, routed, kl_every);
     loci_rng_seed(&rng, SEED + 1);
     const loci_read_job job = job_of(&c, &sums);
     const loci_hparams *hp = &c.s.m.hp;
@@ -245,7 +252,7 @@ static void read_gradients(bool routed)
     memcpy(c.y, c.h, T * 64 * sizeof *c.y);
     loci_read_forward(&c.s.m, &c.s.m.p.read[0], &c.tape, c.y, &job, c.scratch);
     for (int t = c.tape.first; t < T; t++)
-        for (int i = 0; i < c.n_eligible[t]; i++)
+        for (int i = 0; loci_kl_row(&c.opt, t) && i < c.n_eligible[t]; i++)
             c.target[t * CHUNKS + i] = c.tape.target[t * c.tape.capacity + i];
     check_sums(&c, &sums);
     memcpy(c.dh, c.r, T * 64 * sizeof *c.dh);
@@ -283,13 +290,49 @@ static void read_gradients(bool routed)
 static void test_dense(void **state)
 {
     (void)state;
-    read_gradients(false);
+    read_gradients(false, 1);
 }
 
 static void test_routed(void **state)
 {
     (void)state;
-    read_gradients(true);
+    read_gradients(true, 1);
+}
+
+/* KL on a part of the rows: rows 1, 4, 7, ... with their own mass, the others without a word. */
+static void test_kl_rows(void **state)
+{
+    (void)state;
+    read_gradients(false, 3);
+    read_gradients(true, 3);
+    read_gradients(true, 0);
+}
+
+/* The mass of a few rows is what all rows together give for them; what is not asked for stays. */
+static void test_kl_rows_mass(void **state)
+{
+    (void)state;
+    read_case all, some;
+    loci_loss_sums sums = { 0 };
+    read_open(&all, true, 1);
+    read_open(&some, true, 3);
+    read_case *both[2] = { &all, &some };
+    for (int i = 0; i < 2; i++) {
+        read_case *c = both[i];
+        const loci_read_job job = job_of(c, &sums);
+        for (int j = 0; j < T * CHUNKS; j++) c->tape.target[j] = -1.0f;
+        memcpy(c->y, c->h, T * 64 * sizeof *c->y);
+        loci_read_forward(&c->s.m, &c->s.m.p.read[0], &c->tape, c->y, &job, c->scratch);
+    }
+    for (int t = 6; t < T; t++)
+        for (int i = 0; i < all.n_eligible[t]; i++) {
+            const int at = t * CHUNKS + i;
+            const float want = t % 3 == 1 ? all.tape.target[at] : -1.0f;
+            assert_true(fabsf(some.tape.target[at] - want) <= 1e-6f);
+        }
+    for (int i = 0; i < T * 64; i++) assert_true(all.y[i] == some.y[i]);
+    read_close(&all);
+    read_close(&some);
 }
 
 /* Choices of the routed mode against a plain sort: the K best, oldest first, weights that leave
@@ -299,7 +342,7 @@ static void test_routed_choice(void **state)
     (void)state;
     read_case c;
     loci_loss_sums sums = { 0 };
-    read_open(&c, true);
+    read_open(&c, true, 1);
     c.bank.bias[1] = c.bank.bias[0];
     const size_t l = (size_t)(c.s.m.hp.n_landmarks * c.s.m.hp.d_landmark);
     memcpy(c.bank.landmark + l, c.bank.landmark, l * sizeof(float)); /* equals: lower index first */
@@ -334,7 +377,7 @@ static void test_tau_limit(void **state)
     (void)state;
     read_case c;
     loci_loss_sums sums = { 0 };
-    read_open(&c, true);
+    read_open(&c, true, 1);
     const loci_read_job job = job_of(&c, &sums);
     *(float *)c.s.m.p.read[0].log_tau.data = 5.0f;
     assert_true(loci_router_tau(&c.s.m.p.read[0]) == 40.0f);
@@ -440,7 +483,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_dense),         cmocka_unit_test(test_routed),
         cmocka_unit_test(test_routed_choice), cmocka_unit_test(test_tau_limit),
-        cmocka_unit_test(test_negatives),
+        cmocka_unit_test(test_negatives),     cmocka_unit_test(test_kl_rows),
+        cmocka_unit_test(test_kl_rows_mass),
     };
     print_message("seed %d\n", SEED);
     return cmocka_run_group_tests(tests, NULL, NULL);

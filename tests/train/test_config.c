@@ -47,7 +47,7 @@ static void test_defaults(void **state)
     assert_string_equal(p->name, "a");
     assert_true(p->tokens == 1000 && p->seq_len == 128 && p->batch == 2 && p->routed);
     assert_true(p->synthetic == 0.5f && p->separate == 0.5f && p->gate_target == 1.0f);
-    assert_true(c.negatives && p->accumulate == 1);
+    assert_true(c.negatives && p->accumulate == 1 && p->kl_every == 1);
     assert_true(p->oracle_from == 1.0f && p->oracle_to == 1.0f && p->pointer_from == 0.0f);
     assert_true(p->facts_min == 2 && p->facts_max == 16 && p->questions_max == 8);
 }
@@ -76,6 +76,26 @@ static void test_sections(void **state)
     assert_false(c.phase[1].routed);
     assert_true(c.phase[1].synthetic == 0.0f && c.phase[1].pointer_to == 3.0f);
     assert_true(c.phase[1].gate_target == 0.25f && c.phase[1].facts_max == 1);
+}
+
+/* By length, as docs/TRAINING.md says; a number given wins. */
+static void test_kl_every(void **state)
+{
+    (void)state;
+    static const struct {
+        int seq_len, given, want;
+    } x[] = { { 16383, -1, 1 },  { 16384, -1, 16 }, { 65536, -1, 16 }, { 65537, -1, 0 },
+              { 65537, 64, 64 }, { 128, 0, 0 },     { 128, 5, 5 } };
+    for (size_t i = 0; i < sizeof x / sizeof *x; i++) {
+        loci_train_config c;
+        char text[400];
+        snprintf(text, sizeof text,
+                 "{\"phases\": [{\"name\": \"a\", \"tokens\": 10, \"seq_len\": %d, "
+                 "\"batch\": 1, \"routed\": true, \"kl_every\": %d}]}",
+                 x[i].seq_len, x[i].given);
+        parse(&c, text);
+        assert_int_equal(c.phase[0].kl_every, x[i].want);
+    }
 }
 
 static void test_shipped(void **state)
@@ -194,9 +214,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_defaults),       cmocka_unit_test(test_sections),
-        cmocka_unit_test(test_shipped),        cmocka_unit_test(test_refused_keys),
-        cmocka_unit_test(test_refused_types),  cmocka_unit_test(test_refused_ranges),
-        cmocka_unit_test(test_phases_missing), cmocka_unit_test(test_hash),
+        cmocka_unit_test(test_kl_every),       cmocka_unit_test(test_shipped),
+        cmocka_unit_test(test_refused_keys),   cmocka_unit_test(test_refused_types),
+        cmocka_unit_test(test_refused_ranges), cmocka_unit_test(test_phases_missing),
+        cmocka_unit_test(test_hash),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

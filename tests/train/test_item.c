@@ -214,7 +214,9 @@ static void check_counts(fixture *x, uint64_t first, uint64_t end)
     loci_pass *pass = loci_pass_init(&x->c.hp, SEQ, memory);
     for (uint64_t seed = first; seed < end; seed++) {
         const loci_sequence *s = make(x, seed);
-        const loci_loss_options o = { .routed = true, .kl = 1, .oracle = 1, .absence = 1 };
+        const loci_loss_options o = {
+            .routed = true, .kl = 1, .kl_every = 3, .kl_phase = 2, .oracle = 1, .absence = 1
+        };
         loci_loss_sums sums = { 0 };
         double weight = 0.0;
         int64_t targets = 0;
@@ -225,6 +227,7 @@ static void check_counts(fixture *x, uint64_t first, uint64_t end)
         MUST(loci_pass_lower(pass, m, s, err));
         loci_pass_upper(pass, m, s, NULL, 0, &o, NULL, &sums);
         assert_int_equal(sums.n_query, x->item.n_query);
+        assert_int_equal(sums.n_kl, loci_item_kl_rows(&x->item, 3, 2));
         assert_int_equal(sums.n_gold, x->item.n_gold);
         assert_int_equal(sums.n_absent, x->item.n_absent);
         assert_int_equal(sums.n_text + sums.n_answer, targets);
