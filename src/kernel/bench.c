@@ -412,6 +412,70 @@ static work once_hamming(any_fn *fn, const int *d, pool *p)
     return (work){ 0, 16.0 * (double)n + d[0] };
 }
 
+/* ---- stored matrices: d = type m n k ------------------------------------------------------ */
+
+#define LINEAR_SIZES(NAME)                                                                         \
+    {                                                                                              \
+        { "decode 1x1024x4096", { LOCI_STORED_##NAME, 1, 1024, 4096 } },                           \
+            { "prompt 32x1024x4096", { LOCI_STORED_##NAME, 32, 1024, 4096 } },                     \
+        {                                                                                          \
+            0                                                                                      \
+        }                                                                                          \
+    }
+#define X(NAME, name, elements, bytes)                                                             \
+    static const size linear_##name##_sizes[] = LINEAR_SIZES(NAME);
+LOCI_STORED_LIST(X)
+#undef X
+
+/* Bytes below 0x3d are finite codes, scales and halves of every type. */
+static const uint8_t *take_codes(pool *p, size_t n)
+{
+    uint8_t *x = (uint8_t *)take_i8(p, n);
+    for (size_t i = 0; p->fill && i < n; i++) x[i] = (uint8_t)(i * 7 % 0x3d);
+    return x;
+}
+
+static work once_linear(any_fn *fn, const int *d, pool *p)
+{
+    const loci_stored_type type = (loci_stored_type)d[0];
+    const int m = d[1], n = d[2], k = d[3];
+    loci_stored w = { NULL, NULL, loci_stored_row_bytes(type, k), n, k, type };
+    const size_t bytes = w.row_bytes * (size_t)n;
+    const size_t scales = type == LOCI_STORED_E2M1   ? (size_t)n * (size_t)k / 32
+                          : type == LOCI_STORED_E4M3 ? (size_t)(n / 128) * (size_t)(k / 128)
+                                                     : 0;
+    float *y = take_matrix(p, m, n), *x = take_matrix(p, m, k);
+    w.data = take_codes(p, bytes);
+    if (scales) w.scale = take_codes(p, scales);
+    ((loci_linear_stored_fn *)fn)(y, n, x, k, NULL, 0, &w, 0, m, n);
+    return (work){ 2.0 * m * n * k, (double)(bytes + scales) + 4.0 * m * (n + (double)k) };
+}
+#define once_linear_f32   once_linear
+#define once_linear_bf16  once_linear
+#define once_linear_f16   once_linear
+#define once_linear_e4m3  once_linear
+#define once_linear_e2m1  once_linear
+#define once_linear_q8_0  once_linear
+#define once_linear_q4_k  once_linear
+#define once_linear_q2_k  once_linear
+#define once_linear_mxfp4 once_linear
+
+/* d = rows cols block */
+static const size quant_a8_sizes[] = { { "row 1x4096 by 128", { 1, 4096, 128 } },
+                                       { "rows 32x4096 by 128", { 32, 4096, 128 } },
+                                       { 0 } };
+static const size quant_a4_sizes[] = { { "queries 64x128 by 32", { 64, 128, 32 } }, { 0 } };
+
+static work once_quant_a8(any_fn *fn, const int *d, pool *p)
+{
+    float *q = take_matrix(p, d[0], d[1]), *scale = take_matrix(p, d[0], d[1]);
+    const float *x = take_matrix(p, d[0], d[1]);
+    ((loci_quant_block_fn *)fn)(q, d[1], scale, d[1], x, d[1], d[0], d[1], d[2]);
+    const double n = (double)d[0] * d[1];
+    return (work){ 3 * n, 8 * n };
+}
+#define once_quant_a4 once_quant_a8
+
 /* ---- the list --------------------------------------------------------------------------- */
 
 static const struct {

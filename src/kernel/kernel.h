@@ -145,6 +145,83 @@ typedef void loci_quant_q8_fn(int8_t *q, int ldq, float *scale, const float *x, 
 typedef void loci_dequant_q8_fn(float *x, int ldx, const int8_t *q, int ldq, const float *scale,
                                 int rows, int cols);
 
+/* ---- stored matrices of many types -------------------------------------------------------
+ * A weight as a file holds it, read in place: numbers narrower than f32, with scales a block.
+ * In brackets: elements and bytes of a block; cols must be a multiple of the elements.
+ *   F32, BF16, F16 [1]   the value itself
+ *   E4M3 [1, 1]    code * scale[r/128, c/128]
+ *   E2M1 [32, 16]  code * scale[r, c/32]; element 2j in the low nibble of byte j, 2j+1 in the high
+ *   Q8_0 [32, 34]  d f16, q int8: d q
+ *   Q4_K [256, 144]  d f16, dmin f16, 12 bytes: eight 6-bit scales s and eight minima m, 128 bytes:
+ *                  q of 4 bits, in pairs of 32 (low nibbles first): d s q - dmin m
+ *   Q2_K [256, 84]  16 bytes: s in the low nibble, m in the high one, one a 16 elements; 64 bytes:
+ *                  q of 2 bits, in fours of 32; d f16, dmin f16: d s q - dmin m
+ *   MXFP4 [32, 17] e E8M0, 16 bytes: element j in the low nibble of byte j, j+16 in the high one
+ * number.h says what a code means. */
+#define LOCI_STORED_LIST(X)                                                                        \
+    X(F32, f32, 1, 4)                                                                              \
+    X(BF16, bf16, 1, 2)                                                                            \
+    X(F16, f16, 1, 2)                                                                              \
+    X(E4M3, e4m3, 1, 1)                                                                            \
+    X(E2M1, e2m1, 32, 16)                                                                          \
+    X(Q8_0, q8_0, 32, 34)                                                                          \
+    X(Q4_K, q4_k, 256, 144)                                                                        \
+    X(Q2_K, q2_k, 256, 84)                                                                         \
+    X(MXFP4, mxfp4, 32, 17)
+
+typedef enum {
+#define X(NAME, name, elements, bytes) LOCI_STORED_##NAME,
+    LOCI_STORED_LIST(X)
+#undef X
+        LOCI_STORED_TYPES
+} loci_stored_type;
+
+enum { LOCI_SCALE_TILE = 128 }; /* rows and columns that share a scale of E4M3 */
+
+/* A stored matrix (rows, cols): a row is one output, as in a checkpoint.  Borrowed. */
+typedef struct {
+    const void *data;
+    const uint8_t *scale; /* E4M3, E2M1: E8M0 bytes as above, row-major; NULL: all 1 */
+    size_t row_bytes;     /* from a row to the next; loci_stored_row_bytes where they touch */
+    int rows, cols;
+    loci_stored_type type;
+} loci_stored;
+
+const char *loci_stored_name(loci_stored_type t);           /* "E4M3", ... */
+int loci_stored_block(loci_stored_type t);                  /* elements of a block */
+size_t loci_stored_row_bytes(loci_stored_type t, int cols); /* 0: not whole blocks */
+/* x(cols) = the values of row r, each rounded to f32 once. */
+void loci_stored_row(float *x, const loci_stored *w, int r);
+
+/* linear: y(m,n) = x(m,k) W[first .. first+n, :]^T, k = w->cols, one family a type, all with this
+ * contract.  sx (m, ceil(k/128)) or NULL: x[i,c] stands for x[i,c] * sx[i, c/128] (quant_a8 gives
+ * such a pair).  A row of y has the same bits whatever m, first and n are.
+ * Order of the reference: within 128 columns (E2M1: 32), the dot product of x and codes, rounded to
+ * f32; times (sx * scale); added to an f32 sum.  The other types take 128 columns of values.
+ * Others may order the sum within 128 columns differently.  Error bound: (k+1) 2^-23 sum |x||w| per
+ * element, unless |w| sx or a product leaves the normal numbers of f32. */
+typedef void loci_linear_stored_fn(float *y, int ldy, const float *x, int ldx, const float *sx,
+                                   int ldsx, const loci_stored *w, int first, int m, int n);
+#define X(NAME, name, elements, bytes) typedef loci_linear_stored_fn loci_linear_##name##_fn;
+LOCI_STORED_LIST(X)
+#undef X
+
+/* Quantise rows block by block (the last one may be short), 1 <= block <= 128:
+ *   a8: s = pow2ceil(max(max|x|, 1e-4) * (1/448)), q = E4M3(x / s)
+ *   a4: s = pow2ceil(max(max|x|, 6 * 2^-126) * (1/6)), q = E2M1(x / s)
+ * with 1/448 and 1/6 as f32.  q receives the values of the codes, as f32, and scale
+ * (ceil(cols/block)) a row; with scale NULL q receives q * s: x as the quantiser leaves it.  q may
+ * equal x.  The same bits in every variant.  A block with NaN or infinity gives NaN. */
+typedef void loci_quant_block_fn(float *q, int ldq, float *scale, int lds, const float *x, int ldx,
+                                 int rows, int cols, int block);
+typedef loci_quant_block_fn loci_quant_a8_fn, loci_quant_a4_fn;
+
+/* The values that the quantisers gave as codes: E4M3 a byte each, E2M1 two a byte with the first in
+ * the low nibble (n even).  Scales are powers of two; scale (n) to E8M0 bytes. */
+void loci_pack_e4m3(uint8_t *code, const float *q, int n);
+void loci_pack_e2m1(uint8_t *code, const float *q, int n);
+void loci_pack_e8m0(uint8_t *byte, const float *scale, int n);
+
 /* ---- the table ----------------------------------------------------------------------------
  * families.inc: LOCI_FAMILY(name) once a family; kernels.inc: LOCI_KERNEL(name, isa, flags) once
  * an implementation, slowest first. */
@@ -161,6 +238,10 @@ typedef struct {
 /* Choose per family the last listed implementation whose flags are all in cpu_flags
  * (LOCI_CPU_* of base.h). */
 void loci_kernels_init(loci_kernels *k, unsigned cpu_flags);
+
+/* The linear family of w's type. */
+void loci_linear_stored(const loci_kernels *k, float *y, int ldy, const float *x, int ldx,
+                        const float *sx, int ldsx, const loci_stored *w, int first, int m, int n);
 
 /* The list at run time, for `bench kernels` and version. */
 typedef struct {

@@ -96,6 +96,33 @@ INLINE void v_to_i8(int8_t *p, ptrdiff_t n, vf x)
     memcpy(p, out, n < 8 ? (size_t)n : 8);
 }
 
+INLINE vf v_from_f16(const uint8_t *p, ptrdiff_t n)
+{
+    uint16_t few[8] = { 0 };
+    if (n < 8) memcpy(few, p, (size_t)n * sizeof *few);
+    return _mm256_cvtph_ps(
+        _mm_loadu_si128((const __m128i *)(const void *)(n < 8 ? (void *)few : p)));
+}
+
+INLINE vf v_from_e4m3(const uint8_t *p, ptrdiff_t n)
+{
+    uint8_t few[8] = { 0 };
+    if (n < 8) memcpy(few, p, (size_t)n);
+    const __m128i b =
+        _mm_cvtepu8_epi16(_mm_loadl_epi64((const __m128i *)(const void *)(n < 8 ? few : p)));
+    const __m128i size = _mm_and_si128(b, _mm_set1_epi16(0x7f));
+    const __m128i sign = _mm_slli_epi16(_mm_sub_epi16(b, size), 8);
+    const __m128i nan =
+        _mm_and_si128(_mm_cmpeq_epi16(size, _mm_set1_epi16(0x7f)), _mm_set1_epi16(0x7c00));
+    const __m128i h = _mm_or_si128(_mm_or_si128(_mm_slli_epi16(size, 7), sign), nan);
+    return _mm256_mul_ps(_mm256_cvtph_ps(h), _mm256_set1_ps(256.0f));
+}
+
+INLINE vf v_widen_i8(__m128i q, const int v)
+{
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(v ? _mm_srli_si128(q, 8) : q));
+}
+
 INLINE vf v_twice(const float *p, ptrdiff_t n)
 {
     const __m256i pair = _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3);
@@ -135,6 +162,10 @@ INLINE vf v_fma(vf a, vf b, vf c)
 INLINE vf v_fnma(vf a, vf b, vf c)
 {
     return _mm256_fnmadd_ps(a, b, c);
+}
+INLINE vf v_fms(vf a, vf b, vf c)
+{
+    return _mm256_fmsub_ps(a, b, c);
 }
 INLINE vf v_max(vf a, vf b)
 {
@@ -218,6 +249,34 @@ INLINE void v_transpose(vf r[VL])
 INLINE vf v_round(vf a)
 {
     return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+
+INLINE vf v_round_e4m3(vf a)
+{
+    const __m256 sign = _mm256_and_ps(a, _mm256_set1_ps(-0.0f));
+    const __m256 top = _mm256_min_ps(_mm256_set1_ps(448.0f), _mm256_andnot_ps(sign, a));
+    const __m256i u = _mm256_castps_si256(top);
+    const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(u, 20), _mm256_set1_epi32(1));
+    const __m256i up = _mm256_add_epi32(_mm256_add_epi32(u, _mm256_set1_epi32(0x7ffff)), odd);
+    const __m256 big = _mm256_castsi256_ps(_mm256_andnot_si256(_mm256_set1_epi32(0xfffff), up));
+    const __m256 magic = _mm256_set1_ps(0x1.8p14f);
+    const __m256 small = _mm256_sub_ps(_mm256_add_ps(top, magic), magic);
+    const __m256 is_small = _mm256_cmp_ps(top, _mm256_set1_ps(0x1p-6f), _CMP_LT_OQ);
+    const __m256 r = _mm256_or_ps(_mm256_blendv_ps(big, small, is_small), sign);
+    return _mm256_blendv_ps(r, a, _mm256_cmp_ps(a, a, _CMP_UNORD_Q));
+}
+
+INLINE vf v_round_e2m1(vf a)
+{
+    const __m256 sign = _mm256_and_ps(a, _mm256_set1_ps(-0.0f));
+    const __m256 top = _mm256_min_ps(_mm256_set1_ps(6.0f), _mm256_andnot_ps(sign, a));
+    __m256 magic = _mm256_set1_ps(0x1.8p24f);
+    magic = _mm256_blendv_ps(magic, _mm256_set1_ps(0x1.8p23f),
+                             _mm256_cmp_ps(top, _mm256_set1_ps(4.0f), _CMP_LT_OQ));
+    magic = _mm256_blendv_ps(magic, _mm256_set1_ps(0x1.8p22f),
+                             _mm256_cmp_ps(top, _mm256_set1_ps(2.0f), _CMP_LT_OQ));
+    const __m256 r = _mm256_or_ps(_mm256_sub_ps(_mm256_add_ps(top, magic), magic), sign);
+    return _mm256_blendv_ps(r, a, _mm256_cmp_ps(a, a, _CMP_UNORD_Q));
 }
 
 /* In two halves, each a normal power of 2. */

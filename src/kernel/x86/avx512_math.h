@@ -82,6 +82,29 @@ INLINE vf v_from_i8(const int8_t *p, ptrdiff_t n)
     return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(v_lanes(n), p)));
 }
 
+INLINE vf v_from_f16(const uint8_t *p, ptrdiff_t n) /* p of any alignment */
+{
+    return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(v_lanes(n), p));
+}
+
+/* An E4M3 code is an f16 one without the top of its exponent: shifted up, it is 2^8 too small. */
+INLINE vf v_from_e4m3(const uint8_t *p, ptrdiff_t n)
+{
+    const __m256i b = _mm256_cvtepu8_epi16(_mm_maskz_loadu_epi8(v_lanes(n), p));
+    const __m256i size = _mm256_and_si256(b, _mm256_set1_epi16(0x7f));
+    const __m256i sign = _mm256_slli_epi16(_mm256_sub_epi16(b, size), 8);
+    const __mmask16 nan = _mm256_cmpeq_epi16_mask(size, _mm256_set1_epi16(0x7f));
+    const __m256i h = _mm256_or_si256(_mm256_slli_epi16(size, 7), sign);
+    const __m256i f = _mm256_mask_mov_epi16(h, nan, _mm256_set1_epi16(0x7fff));
+    return _mm512_mul_ps(_mm512_cvtph_ps(f), _mm512_set1_ps(256.0f));
+}
+
+INLINE vf v_widen_i8(__m128i q, const int v) /* bytes VL v .. of 16 */
+{
+    (void)v;
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(q));
+}
+
 /* n <= VL values within -127..127, rounded to nearest even. */
 INLINE void v_to_i8(int8_t *p, ptrdiff_t n, vf x)
 {
@@ -128,6 +151,10 @@ INLINE vf v_fma(vf a, vf b, vf c) /* a b + c */
 INLINE vf v_fnma(vf a, vf b, vf c) /* c - a b */
 {
     return _mm512_fnmadd_ps(a, b, c);
+}
+INLINE vf v_fms(vf a, vf b, vf c) /* a b - c */
+{
+    return _mm512_fmsub_ps(a, b, c);
 }
 INLINE vf v_max(vf a, vf b) /* b where either is NaN; v_min too */
 {
@@ -216,6 +243,34 @@ INLINE void v_transpose(vf r[VL])
 INLINE vf v_round(vf a) /* to nearest even, as a float */
 {
     return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+
+/* To E4M3 and E2M1 values as in number.h: NaN stays, the rest is cut at 448 and 6. */
+INLINE vf v_round_e4m3(vf a)
+{
+    const vf top = _mm512_min_ps(_mm512_set1_ps(448.0f), _mm512_abs_ps(a));
+    const __m512i u = _mm512_castps_si512(top);
+    const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(u, 20), _mm512_set1_epi32(1));
+    const __m512i up = _mm512_add_epi32(_mm512_add_epi32(u, _mm512_set1_epi32(0x7ffff)), odd);
+    const vf big = _mm512_castsi512_ps(_mm512_andnot_si512(_mm512_set1_epi32(0xfffff), up));
+    const vf magic = _mm512_set1_ps(0x1.8p14f);
+    const vm is_small = _mm512_cmp_ps_mask(top, _mm512_set1_ps(0x1p-6f), _CMP_LT_OQ);
+    const vf r = _mm512_mask_sub_ps(big, is_small, _mm512_add_ps(top, magic), magic);
+    const vf signed_r = _mm512_or_ps(r, _mm512_and_ps(a, _mm512_set1_ps(-0.0f)));
+    return _mm512_mask_mov_ps(signed_r, _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q), a);
+}
+
+INLINE vf v_round_e2m1(vf a)
+{
+    const vf top = _mm512_min_ps(_mm512_set1_ps(6.0f), _mm512_abs_ps(a));
+    vf magic = _mm512_set1_ps(0x1.8p24f);
+    magic = _mm512_mask_mov_ps(magic, _mm512_cmp_ps_mask(top, _mm512_set1_ps(4.0f), _CMP_LT_OQ),
+                               _mm512_set1_ps(0x1.8p23f));
+    magic = _mm512_mask_mov_ps(magic, _mm512_cmp_ps_mask(top, _mm512_set1_ps(2.0f), _CMP_LT_OQ),
+                               _mm512_set1_ps(0x1.8p22f));
+    const vf r = _mm512_sub_ps(_mm512_add_ps(top, magic), magic);
+    const vf signed_r = _mm512_or_ps(r, _mm512_and_ps(a, _mm512_set1_ps(-0.0f)));
+    return _mm512_mask_mov_ps(signed_r, _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q), a);
 }
 
 /* x 2^n for whole |n| <= 217, through subnormals to 0 and up to infinity */
