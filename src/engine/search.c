@@ -326,7 +326,7 @@ static int search(void *ctx, const float *u, float tau, int k, int64_t own_end, 
         uint64_t code[2];
         int64_t want = all / SURVIVORS_SHARE;
         want = want < SURVIVORS_MIN ? SURVIVORS_MIN : want > SURVIVORS_MAX ? SURVIVORS_MAX : want;
-        loci_codes(s->model, code, u, 1);
+        loci_query_codes(s->model, code, u, 1);
         st = score_survivors(s, &q, scan_codes(s, code, (int)want));
     }
     if (st != LOCI_OK) return st;

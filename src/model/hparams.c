@@ -47,7 +47,7 @@ const loci_setting loci_hparams_table[] = {
     FLOAT_FIELD(norm_eps, 1e-12, 1e-2, "added to the mean square of every norm"),
     FLOAT_FIELD(gate_open, 0.0, 1.0, "a query consulted the bank when its gate exceeds this"),
     INT_FIELD(content_bits4, 0, 0, "kept for 4-bit content; 0"),
-    INT_FIELD(trained_codes, 0, 0, "kept for trained search codes; 0"),
+    INT_FIELD(trained_codes, 0, 1, "1: search codes by learned maps"),
     INT_FIELD(d_summary, 0, 0, "kept for chunk summaries; 0"),
     INT_FIELD(postings, 0, 0, "kept for postings of rare token runs; 0"),
 };

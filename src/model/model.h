@@ -36,8 +36,9 @@ typedef struct {
     int d_key, d_value, read_heads;       /* 64, 64, 8 */
     int router_hidden, read_mlp, top_k;   /* 256, 256 or 640, 16 */
     float rope_base, norm_eps, gate_open; /* 1e4, 1e-6, consulted iff g > gate_open (0.5) */
+    int trained_codes;                    /* 1: search codes by learned maps, see loci_codes */
     /* Places kept for later parts of the architecture; 0 = off, and only 0 is accepted yet. */
-    int content_bits4, trained_codes, d_summary, postings;
+    int content_bits4, d_summary, postings;
 } loci_hparams;
 
 extern const loci_setting loci_hparams_table[];
@@ -83,13 +84,24 @@ typedef struct {
 } loci_read_params;
 
 typedef struct {
+    loci_mat key, query; /* (128, 128) each, with trained_codes; the same at the start */
+} loci_code_params;
+
+typedef struct {
     loci_mat embed; /* (vocab, D), tied with the head */
     loci_layer_params lower[LOCI_MAX_LAYERS], upper[LOCI_MAX_LAYERS];
     loci_encoder_params enc;
     loci_read_params read[LOCI_MAX_GROUPS];
+    loci_code_params code; /* of all groups */
 } loci_params;
 
-typedef enum { LOCI_INIT_ZERO, LOCI_INIT_NORMAL, LOCI_INIT_UNIFORM, LOCI_INIT_CONST } loci_init;
+typedef enum {
+    LOCI_INIT_ZERO,
+    LOCI_INIT_NORMAL,
+    LOCI_INIT_UNIFORM,
+    LOCI_INIT_CONST,
+    LOCI_INIT_SAME /* as the tensor before it, whose shape it has */
+} loci_init;
 typedef struct {
     char name[48]; /* tensor name in the checkpoint, e.g. "lower.0.attn.q" */
     size_t offset; /* of its loci_mat inside loci_params, in bytes */
@@ -228,6 +240,8 @@ typedef struct {
  *   + pointer gold_scale sum_t mean_g -log attention on source    source >= 0 and eligible
  *   + decode decode_scale sum_j mean_g CE of value j alone        every 8th row of the bank
  *   + gate query_scale sum_t sum_g gate(t,g)                      tokens with an eligible chunk
+ *   + hash code_scale sum_t mean_g KL(router || codes)            sampled tokens: code_loss.c
+ *   + hash code_bank_scale sum_banks spread of the codes          trained_codes only
  * KL rows are tokens t of a sequence with an eligible chunk and t % kl_every == kl_phase; none when
  * kl_every is 0.  The heads' mass costs a product with every eligible key, so long sequences take
  * few rows.  The scales are of the batch, so that sequences add up.  gate is a plain coefficient: what it is
@@ -238,6 +252,12 @@ typedef struct {
     float pointer, decode; /* pointer.c                                   */
     float decode_scale;    /* 1 / number of rows of the batch decoded     */
     int decode_phase;      /* rows j with j % LOCI_DECODE_STRIDE == phase */
+    float hash;            /* code_loss.c, with trained_codes                */
+    float code_slope;      /* a: 1 at the start of training, 8 at its end    */
+    float code_scale;      /* 1 / sum of loci_pass_code_rows of the batch    */
+    float code_bank_scale; /* 1 / sequences with a bank                      */
+    int code_every;        /* every so many rows, and                        */
+    int code_phase;        /* rows t with t % code_every == code_phase       */
     float ce_scale;        /* 1 / sum of weights in the batch                */
     float query_scale;     /* 1 / number of query tokens in the batch        */
     int kl_every;          /* 1: every query token; n: one in n; 0: none     */
@@ -251,12 +271,15 @@ typedef struct {
 /* Sums over tokens, without weights and scales; the trainer divides.  kl, oracle, absence and
  * recall are means over groups summed over n_kl, n_gold, n_absent, n_gold tokens; gate and
  * consulted (gates above gate_open) are sums over n_consult_pairs = (token, group) pairs.
+ * hash: KL of the n_hash sampled tokens; spread: of n_spread banks; agreement: share of the bits
+ * that a query's code has in common with its gold chunk's, summed over n_gold tokens.
  * recall: gold chunk among the top K of own and negative chunks.  An answer is a run of tokens
  * with answer = 1; exact of n_exact answers were right in every token. */
 typedef struct {
     double ce_text, ce_answer, kl, oracle, absence, gate, consulted, recall, exact, pointer, decode;
+    double hash, spread, agreement;
     int64_t n_text, n_answer, n_query, n_gold, n_absent, n_answer_right, n_consult_pairs, n_exact,
-        n_decode, n_kl;
+        n_decode, n_kl, n_hash, n_spread;
 } loci_loss_sums;
 
 typedef struct loci_pass loci_pass; /* tape of one sequence */
@@ -272,6 +295,8 @@ loci_status loci_pass_lower(loci_pass *t, const loci_model *m, const loci_sequen
 int loci_pass_bank(const loci_pass *t, const float **landmark, const float **bias); /* chunks */
 float *loci_pass_bank_grad(loci_pass *t,
                            float **dbias); /* (C, M, 128), for other sequences' gradients */
+/* Tokens whose codes are compared (code_loss.c).  After step 1. */
+int loci_pass_code_rows(const loci_pass *t, const loci_sequence *s, int every, int phase);
 /* 2. upper stack, losses, backward down to h_lo and the bank; grads += , sums +=.  grads NULL: losses
  * only.  Negatives act on the softmax over chunks of the routed mode and on the oracle loss; their
  * gradients are added to without a lock. */
@@ -361,9 +386,11 @@ int loci_local_bank_chunks(const loci_local_bank *b); /* closed */
 loci_memory loci_local_bank_memory(loci_local_bank *b, const loci_kernels *k,
                                    const loci_memory *other);
 
-/* Codes of landmarks: signs of a fixed projection (128 x 128 from a constant seed), 128 bits each.
- * landmark (n, 128) -> code (n, 2) u64, bit i of the row in word i / 64.  The query code is the same
- * map of u: two unit vectors at an angle a differ in 128 a / pi bits on average. */
+/* Codes of landmarks, 128 bits each: signs of a learned map (codes.key) with trained_codes, else of
+ * a fixed one (128 x 128 from a constant seed): two unit vectors at an angle a then differ in
+ * 128 a / pi bits on average.  landmark (n, 128) -> code (n, 2) u64, bit i of the row in word i / 64. */
 void loci_codes(const loci_model *m, uint64_t *code, const float *landmark, int n);
+/* Codes to search them with, of router queries u (n, 128): by codes.query, or the same fixed map. */
+void loci_query_codes(const loci_model *m, uint64_t *code, const float *u, int n);
 
 #endif

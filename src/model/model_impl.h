@@ -232,6 +232,17 @@ void loci_decode_loss(const loci_model *m, const loci_sequence *s, const loci_ch
                       float *scratch);
 size_t loci_decode_scratch(const loci_hparams *hp);
 
+/* ---- code_loss.c ------------------------------------------------------------------------------ */
+
+/* Losses of the trained codes over all groups' rows, read (G) as the forward pass left them.  Adds to
+ * sums and, unless grads is NULL, to grads->code alone.  Nothing without trained_codes.
+ * scratch: loci_code_loss_scratch floats. */
+void loci_code_loss(const loci_model *m, const loci_sequence *s, const loci_chunks *bank,
+                    const loci_read_tape *read, const loci_negatives *neg, int n_neg,
+                    const loci_loss_options *o, loci_params *grads, loci_loss_sums *sums,
+                    float *scratch);
+size_t loci_code_loss_scratch(const loci_hparams *hp); /* floats */
+
 /* ---- streaming (stream.c, consult.c, codes.c) ------------------------------------------------ */
 
 /* frequency (d_head / 2): angle of pair i at position p is p frequency[i]. */

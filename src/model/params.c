@@ -30,6 +30,7 @@ typedef enum {
     TABLE,  /* looked up by index, no decay, f32 */
     VECTOR, /* 0, no decay, f32 */
     SCALAR, /* CONST, no decay, f32 */
+    TWIN,   /* a matrix that starts as the one before it */
 } kind;
 
 static void tensor(const block *b, const char *name, size_t offset, int rows, int cols, kind k,
@@ -38,13 +39,16 @@ static void tensor(const block *b, const char *name, size_t offset, int rows, in
     static const loci_init init[] = {
         [MATRIX] = LOCI_INIT_NORMAL, [HALVED] = LOCI_INIT_NORMAL, [CLOSED] = LOCI_INIT_ZERO,
         [NEARLY] = LOCI_INIT_NORMAL, [TABLE] = LOCI_INIT_NORMAL,  [VECTOR] = LOCI_INIT_ZERO,
-        [SCALAR] = LOCI_INIT_CONST
+        [SCALAR] = LOCI_INIT_CONST,  [TWIN] = LOCI_INIT_SAME
     };
     const float spread = 1.0f / sqrtf((float)cols);
     loci_param_info p = { .offset = b->offset + offset, .rows = rows, .cols = cols };
     p.init = k == TABLE && value == 0.0f ? LOCI_INIT_ZERO : init[k];
-    p.value = k == MATRIX ? spread : k == HALVED ? 0.5f * spread : k == NEARLY ? 0.01f : value;
-    p.decay = p.quantise = k == MATRIX || k == HALVED || k == CLOSED || k == NEARLY;
+    p.value = k == MATRIX || k == TWIN ? spread
+              : k == HALVED            ? 0.5f * spread
+              : k == NEARLY            ? 0.01f
+                                       : value;
+    p.decay = p.quantise = k == MATRIX || k == HALVED || k == CLOSED || k == NEARLY || k == TWIN;
     p.ingest = b->ingest;
     const int n = b->index < 0
                       ? snprintf(p.name, sizeof p.name, "%s%s", b->prefix, name)
@@ -118,6 +122,21 @@ static void embed_tensor(const block *b, const loci_hparams *hp)
     b->visit(b->ctx, &p);
 }
 
+/* Both start as one random projection: codes of u and l then agree as far as u and l do.  A bank
+ * holds codes of keys; what it is searched with may change. */
+static void declare_codes(block *b, const loci_hparams *hp)
+{
+    const int d = hp->d_landmark;
+    if (!hp->trained_codes) return;
+    b->prefix = "codes.";
+    b->index = -1;
+    b->offset = offsetof(loci_params, code);
+    b->ingest = true;
+    tensor(b, "key", offsetof(loci_code_params, key), d, d, MATRIX, 0);
+    b->ingest = false;
+    tensor(b, "query", offsetof(loci_code_params, query), d, d, TWIN, 0);
+}
+
 static void declare(const loci_hparams *hp, visit_fn *visit, void *ctx)
 {
     block b = { visit, ctx, "", -1, 0, true };
@@ -139,6 +158,7 @@ static void declare(const loci_hparams *hp, visit_fn *visit, void *ctx)
         b.offset = offsetof(loci_params, upper) + (size_t)b.index * sizeof(loci_layer_params);
         declare_layer(&b, hp);
     }
+    declare_codes(&b, hp);
 }
 
 /* ---- visitors --------------------------------------------------------------------------- */
@@ -209,11 +229,13 @@ static void init_one(void *ctx, const loci_param_info *info)
     const size_t n = (size_t)info->rows * (size_t)info->cols;
     const double edge = 1.0 / sqrt((double)info->cols);
     loci_rng rng;
-    loci_rng_seed(&rng, loci_rng_mix(w->seed, w->index++));
+    const uint64_t stream = w->index++ - (info->init == LOCI_INIT_SAME);
+    loci_rng_seed(&rng, loci_rng_mix(w->seed, stream));
     memset(w->at, 0, padded(info) * sizeof *w->at);
     switch (info->init) {
     case LOCI_INIT_ZERO: break;
     case LOCI_INIT_NORMAL:
+    case LOCI_INIT_SAME:
         for (size_t i = 0; i < n; i++) w->at[i] = (float)(info->value * loci_rng_normal(&rng));
         break;
     case LOCI_INIT_UNIFORM:

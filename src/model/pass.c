@@ -28,6 +28,7 @@ static size_t scratch_floats(const loci_hparams *hp, int T, int capacity)
     n = max_size(n, loci_encoder_scratch(hp, (T + hp->chunk - 1) / hp->chunk, true));
     n = max_size(n, loci_read_scratch(hp, T, capacity));
     n = max_size(n, loci_decode_scratch(hp));
+    n = max_size(n, loci_code_loss_scratch(hp));
     return max_size(n, loci_head_scratch(hp));
 }
 
@@ -260,6 +261,7 @@ void loci_pass_upper(loci_pass *t, const loci_model *m, const loci_sequence *s,
     loci_head_loss(m, t->h, s, opt, grads ? t->dh_lo : NULL, grads ? &grads->embed : NULL, t->best,
                    sums, t->scratch);
     loci_decode_loss(m, s, &t->bank, opt, grads, sums, t->scratch);
+    loci_code_loss(m, s, &t->bank, t->read, neg, n_neg, opt, grads, sums, t->scratch);
     if (!grads) return;
     for (int l = hp->n_upper - 1; l >= 0; l--) {
         const int at = hp->n_lower + l;

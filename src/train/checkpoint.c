@@ -47,7 +47,7 @@ loci_status loci_checkpoint_save(const char *dir, const loci_train_config *c, co
                                  const loci_model *m, const loci_train_state *s, loci_error *err)
 {
     char path[4096], hash[32], step[32];
-    snprintf(hash, sizeof hash, "%016llx", (unsigned long long)c->hash);
+    snprintf(hash, sizeof hash, "%016llx", (unsigned long long)c->identity);
     snprintf(step, sizeof step, "%lld", (long long)s->step);
     const char *const meta[] = { "train_config", hash, "step", step, NULL };
     loci_status st = loci_model_save(m, dir, LOCI_F32, meta, err);
@@ -88,7 +88,7 @@ loci_status loci_checkpoint_load(const char *dir, const loci_train_config *c, lo
     st = loci_st_open(&f, path, &local);
     if (st == LOCI_ENOTFOUND) return st;
     if (st != LOCI_OK) return loci_fail(err, st, "%s", local.text);
-    snprintf(hash, sizeof hash, "%016llx", (unsigned long long)c->hash);
+    snprintf(hash, sizeof hash, "%016llx", (unsigned long long)c->identity);
     const char *found = loci_st_meta(f, "train_config");
     if (!found || strcmp(found, hash) != 0)
         st = loci_fail(err, LOCI_EMODEL, "%s: made with another config: expected %s, found %s",
@@ -123,15 +123,16 @@ loci_status loci_train_log(const char *dir, const loci_train_progress *p, loci_e
         n = snprintf(
             line, sizeof line,
             "step,tokens,phase,lr,loss_text,loss_answer,answer_right,exact,loss_kl,loss_oracle,"
-            "loss_absent,loss_pointer,loss_decode,consult_rate,router_recall,grad_norm,tokens_per_"
-            "second,seconds\n");
-    n += snprintf(
-        line + n, sizeof line - (size_t)n,
-        "%lld,%lld,%s,%.3e,%.4f,%.4f,%.4f,%.4f,%.4f,%.4f,%.4f,%.4f,%.4f,%.4f,%.4f,%.3f,%.0f,%.1f\n",
-        (long long)p->step, (long long)p->tokens, p->phase, p->lr, p->loss_text, p->loss_answer,
-        p->answer_right, p->exact, p->loss_kl, p->loss_oracle, p->loss_absent, p->loss_pointer,
-        p->loss_decode, p->consult_rate, p->router_recall, p->grad_norm, p->tokens_per_second,
-        p->seconds);
+            "loss_absent,loss_pointer,loss_decode,loss_hash,code_agreement,consult_rate,"
+            "router_recall,grad_norm,tokens_per_second,seconds\n");
+    n +=
+        snprintf(line + n, sizeof line - (size_t)n,
+                 "%lld,%lld,%s,%.3e,%.4f,%.4f,%.4f,%.4f,%.4f,%.4f,%.4f,%.4f,%.4f,%.4f,%.4f,%.4f,%."
+                 "4f,%.3f,%.0f,%.1f\n",
+                 (long long)p->step, (long long)p->tokens, p->phase, p->lr, p->loss_text,
+                 p->loss_answer, p->answer_right, p->exact, p->loss_kl, p->loss_oracle,
+                 p->loss_absent, p->loss_pointer, p->loss_decode, p->loss_hash, p->code_agreement,
+                 p->consult_rate, p->router_recall, p->grad_norm, p->tokens_per_second, p->seconds);
     if (st == LOCI_OK) st = loci_file_write(&f, path, line, (size_t)n, size, err);
     const loci_status closed = loci_file_close(&f, err);
     return st != LOCI_OK ? st : closed;

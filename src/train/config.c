@@ -32,6 +32,8 @@ static const loci_setting train_table[] = {
     T(negatives, BOOL, 0, 1, "chunks of the batch's other sequences take mass from the router"),
     T(kl, FLOAT, 0, 100, "weight of KL(true chunk mass || router)"),
     T(absence, FLOAT, 0, 100, "weight of -log w_null where the fact is absent"),
+    T(hash, FLOAT, 0, 100, "weight of the losses of trained codes"),
+    T(hash_every, INT, 1, 65536, "every so many query tokens train the codes"),
     T(z, FLOAT, 0, 1, "weight of logsumexp^2 of the logits"),
     T(gate_rho, FLOAT, 0, 100, "gate loss: quadratic part above the target"),
     T(gate_eta, FLOAT, 0, 100, "gate loss: step of the dual multiplier"),
@@ -89,6 +91,8 @@ static void config_defaults(loci_train_config *c)
     c->negatives = true;
     c->kl = 0.3f;
     c->absence = 0.3f;
+    c->hash = 0.1f;
+    c->hash_every = 16;
     c->z = 1e-4f;
     c->gate_rho = 1.0f;
     c->gate_eta = 0.01f;
@@ -201,7 +205,7 @@ static loci_status read_phases(json_t *array, const char *label, loci_train_conf
 static uint64_t config_hash(const loci_train_config *c)
 {
     loci_train_config copy = *c;
-    copy.hash = 0;
+    copy.identity = 0;
     copy.log_every = copy.checkpoint_every = 0; /* may change between resumes */
     uint64_t h = 1469598103934665603u;
     const unsigned char *p = (const unsigned char *)&copy;
@@ -247,7 +251,7 @@ loci_status loci_train_config_parse(loci_train_config *c, const char *text, cons
                          ? read_root(root, label, c, err)
                          : loci_fail(err, LOCI_EFORMAT, "%s: must be a JSON object", label);
     json_decref(root);
-    if (st == LOCI_OK) c->hash = config_hash(c);
+    if (st == LOCI_OK) c->identity = config_hash(c);
     return st;
 }
 

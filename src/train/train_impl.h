@@ -47,6 +47,8 @@ typedef struct {
     int64_t warmup_tokens;
     float beta1, beta2, eps, weight_decay, clip;
     float answer_weight, question_weight, kl, absence, z;
+    float hash;     /* losses of trained codes (code_loss.c) */
+    int hash_every; /* of how many query tokens one trains them */
     float gate_rho, gate_eta;
     int log_every, checkpoint_every; /* steps */
     int64_t tokenizer_bytes;
@@ -54,7 +56,7 @@ typedef struct {
     int n_phases;
     loci_phase phase[LOCI_MAX_PHASES];
     int64_t total_tokens; /* sum over phases */
-    uint64_t hash;        /* of the file's meaning: a checkpoint of another config is refused */
+    uint64_t identity;    /* of the file's meaning: a checkpoint of another config is refused */
 } loci_train_config;
 loci_status loci_train_config_load(loci_train_config *c, const char *path, loci_error *err);
 /* The same from memory (fuzzing). */

@@ -189,6 +189,25 @@ static int64_t decode_rows(const loci_trainer *t)
     return rows;
 }
 
+/* What the losses of trained codes are divided by.  The slope of tanh grows over the whole run, so
+ * that it ends near the sign that search takes. */
+static void set_code_losses(loci_trainer *t)
+{
+    const loci_train_config *c = &t->config;
+    const double at = (double)t->state.tokens / (double)c->total_tokens;
+    int64_t rows = 0, banks = 0;
+    t->loss.hash = c->hash;
+    t->loss.code_slope = ramp(1.0f, 8.0f, at < 1.0 ? at : 1.0);
+    t->loss.code_every = c->hash_every;
+    t->loss.code_phase = (int)(t->state.step % c->hash_every);
+    for (int i = 0; i < t->phase->batch; i++) {
+        rows += loci_pass_code_rows(t->pass[i], &t->item[i].seq, c->hash_every, t->loss.code_phase);
+        banks += t->first_chunk[i + 1] > t->first_chunk[i];
+    }
+    t->loss.code_scale = inverse((double)rows);
+    t->loss.code_bank_scale = inverse((double)banks);
+}
+
 /* Weights of the losses for this step: what to divide by is known once all items are made.
  * The gate's share is the derivative of
  *   l (mean g - pi) + rho/2 max(0, mean g - pi)^2     (model.md section 4)
@@ -230,6 +249,7 @@ static void set_losses(loci_trainer *t)
     t->loss.gold_scale = inverse((double)gold);
     t->loss.absent_scale = inverse((double)absent);
     t->loss.grad_scale = 1.0f;
+    if (c->hp.trained_codes) set_code_losses(t);
 }
 
 static void place_tapes(loci_trainer *t)
@@ -254,6 +274,11 @@ static void add_sums(loci_loss_sums *a, const loci_loss_sums *b)
     a->exact += b->exact;
     a->pointer += b->pointer;
     a->decode += b->decode;
+    a->hash += b->hash;
+    a->spread += b->spread;
+    a->agreement += b->agreement;
+    a->n_hash += b->n_hash;
+    a->n_spread += b->n_spread;
     a->n_exact += b->n_exact;
     a->n_decode += b->n_decode;
     a->n_kl += b->n_kl;

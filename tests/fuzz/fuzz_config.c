@@ -32,7 +32,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     if (loci_train_config_parse(&c, text, "fuzz", &err) == LOCI_OK) {
         check(&c);
         if (loci_train_config_parse(&again, text, "fuzz", NULL) != LOCI_OK ||
-            again.hash != c.hash || again.total_tokens != c.total_tokens)
+            again.identity != c.identity || again.total_tokens != c.total_tokens)
             abort();
     } else if (err.text[0] == '\0')
         abort();

@@ -204,13 +204,45 @@ static void codes_are_fixed(void **state)
     random_model_close(&r);
 }
 
+/* With trained codes: signs of each side's own map, in every stored type of it. */
+static void trained_codes(void **state)
+{
+    enum { N = 70 };
+    loci_hparams hp = stream_hparams();
+    hp.trained_codes = 1;
+    random_model r = random_model_open(&hp, SEED);
+    const loci_mat *map[2] = { &r.m->p.code.key, &r.m->p.code.query };
+    float *x = room(N * 128 * sizeof *x);
+    uint64_t code[2][N][2];
+    loci_rng rng;
+    (void)state;
+    loci_rng_seed(&rng, 9);
+    for (int i = 0; i < N; i++) unit_row(x + i * 128, &rng);
+    loci_codes(r.m, code[0][0], x, N);
+    loci_query_codes(r.m, code[1][0], x, N);
+    for (int side = 0; side < 2; side++)
+        for (int i = 0; i < N; i++)
+            for (int b = 0; b < 128; b++) {
+                double dot = 0.0, size = 0.0;
+                for (int d = 0; d < 128; d++) {
+                    const double p =
+                        (double)((float *)map[side]->data)[b * 128 + d] * x[i * 128 + d];
+                    dot += p;
+                    size += fabs(p);
+                }
+                if (fabs(dot) <= 129 * 0x1p-23 * size) continue;
+                assert_int_equal(code[side][i][b / 64] >> (b % 64) & 1, dot > 0.0);
+            }
+    loci_free_aligned(x);
+    random_model_close(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(splits),
-        cmocka_unit_test(against_training),
-        cmocka_unit_test(codes),
-        cmocka_unit_test(codes_are_fixed),
+        cmocka_unit_test(splits),        cmocka_unit_test(against_training),
+        cmocka_unit_test(codes),         cmocka_unit_test(codes_are_fixed),
+        cmocka_unit_test(trained_codes),
     };
     print_message("seed %d\n", SEED);
     return cmocka_run_group_tests(tests, NULL, NULL);

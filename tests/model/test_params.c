@@ -18,11 +18,12 @@ static loci_mat *mat_of(loci_params *p, const loci_param_info *info)
 
 static void bound_once(void **state)
 {
-    loci_hparams hp[2];
+    loci_hparams hp[3];
     (void)state;
     loci_hparams_default(&hp[0]);
-    hp[1] = stream_hparams();
-    for (int i = 0; i < 2; i++) {
+    hp[1] = hp[2] = stream_hparams();
+    hp[2].trained_codes = 1;
+    for (int i = 0; i < 3; i++) {
         static loci_param_info list[MOST];
         loci_params p;
         const int n = loci_param_list(&hp[i], list, MOST);
@@ -56,7 +57,8 @@ static void bound_once(void **state)
         const size_t layers = (size_t)(hp[i].n_lower + hp[i].n_upper);
         assert_int_equal(bytes, sizeof(loci_mat) + layers * sizeof(loci_layer_params) +
                                     sizeof(loci_encoder_params) +
-                                    (size_t)hp[i].n_groups * sizeof(loci_read_params));
+                                    (size_t)hp[i].n_groups * sizeof(loci_read_params) +
+                                    (hp[i].trained_codes ? sizeof(loci_code_params) : 0));
         assert_null(p.lower[hp[i].n_lower].q.data);
         assert_null(p.read[hp[i].n_groups].q.data);
         assert_true(used <= floats && floats - used < 16 * (size_t)n);
@@ -157,6 +159,7 @@ static void start_values(void **state)
     loci_params p;
     (void)state;
     loci_hparams_default(&hp);
+    hp.trained_codes = 1;
     const int n = loci_param_list(&hp, list, MOST);
     const size_t bytes = loci_param_floats(&hp) * sizeof(float);
     float *base = room(bytes), *again = room(bytes);
@@ -180,6 +183,9 @@ static void start_values(void **state)
         case LOCI_INIT_UNIFORM:
             assert_true(most <= edge * (1.0 + 1e-6));
             assert_true(fabs(square * 3.0 / (edge * edge) - 1.0) < slack);
+            break;
+        case LOCI_INIT_SAME:
+            assert_memory_equal(w->data, mat_of(&p, &list[i - 1])->data, (size_t)size * 4);
             break;
         case LOCI_INIT_NORMAL:
             assert_true(fabs(square / ((double)list[i].value * list[i].value) - 1.0) < slack);

@@ -112,10 +112,9 @@ static loss_value batch_loss(void *ctx)
 
 /* One landmark and room to pick every chunk: without choices the loss has no kinks.  How choices
  * differentiate is test_read_grad's affair. */
-static void batch_open(batch *b, bool routed)
+static void batch_open_with(batch *b, bool routed, loci_hparams hp)
 {
     static const int32_t ends0[3] = { 37, 60, 75 }, ends1[2] = { 40, 52 };
-    loci_hparams hp = small_hparams();
     loci_rng rng;
     hp.n_landmarks = 1;
     hp.top_k = 5;
@@ -156,6 +155,11 @@ static void batch_open(batch *b, bool routed)
                                   .gold_scale = 0.4f,
                                   .absent_scale = 0.5f,
                                   .grad_scale = 1.0f };
+}
+
+static void batch_open(batch *b, bool routed)
+{
+    batch_open_with(b, routed, small_hparams());
 }
 
 static void batch_close(batch *b)
@@ -236,6 +240,186 @@ static void test_scales(void **state)
     for (size_t i = 0; i < b.s.n; i++)
         assert_true(fabsf(b.s.grad[i] - 4.0f * once[i]) <= 1e-6f + 1e-4f * fabsf(b.s.grad[i]));
     free(once);
+    batch_close(&b);
+}
+
+/* ---- trained codes ------------------------------------------------------------------------------- */
+
+static loss_value code_loss(void *ctx)
+{
+    batch *b = ctx;
+    const loci_loss_options *o = &b->opt;
+    loss_value v = { 0 };
+    memset(&b->sums, 0, sizeof b->sums);
+    for (int i = 0; i < 2; i++) { /* the tapes as they are: nothing in them depends on the maps */
+        loci_negatives neg = { 0 };
+        neg.n = loci_pass_bank(b->pass[1 - i], &neg.landmark, &neg.bias);
+        loci_code_loss(&b->s.m, &b->q[i].s, &b->pass[i]->bank, b->pass[i]->read, &neg, 1, o, NULL,
+                       &b->sums, b->pass[i]->scratch);
+    }
+    add_sum(&v, o->hash * o->code_scale * b->sums.hash, b->sums.n_hash);
+    add_sum(&v, o->hash * o->code_bank_scale * b->sums.spread, b->sums.n_spread);
+    return v;
+}
+
+/* b (d) = tanh(a sqrt(d) H x) */
+static void soft_code(const batch *b, double *code, const loci_mat *map, const float *x)
+{
+    const int d = b->s.m.hp.d_landmark;
+    for (int i = 0; i < d; i++) {
+        double sum = 0.0;
+        for (int e = 0; e < d; e++) sum += (double)((float *)map->data)[i * d + e] * x[e];
+        code[i] = tanh(b->opt.code_slope * sqrt(d) * sum);
+    }
+}
+
+static double dot(const double *a, const double *b, int n)
+{
+    double sum = 0.0;
+    for (int i = 0; i < n; i++) sum += a[i] * b[i];
+    return sum;
+}
+
+/* KL of one row by the definition: own eligible chunks, then the other sequence's. */
+static double plain_kl(const batch *b, int q, int g, int t)
+{
+    enum { MOST = 16, D = 24 };
+    const loci_read_tape *r = &b->pass[q]->read[g];
+    const loci_chunks *bank[2] = { &b->pass[q]->bank, &b->pass[1 - q]->bank };
+    double s[MOST], z[MOST], bq[D], bk[D], sum_s = 0.0, sum_z = 0.0, kl = 0.0;
+    const float *u = r->u + t * D;
+    int n = 0;
+    soft_code(b, bq, &b->s.m.p.code.query, u);
+    for (int side = 0; side < 2; side++)
+        for (int c = 0; c < (side ? bank[1]->n : bank[0]->n_eligible[t]); c++, n++) {
+            const float *l = bank[side]->landmark + c * D;
+            soft_code(b, bk, &b->s.m.p.code.key, l);
+            s[n] = bank[side]->bias[c];
+            for (int i = 0; i < D; i++) s[n] += (double)r->tau * u[i] * l[i];
+            z[n] = 16.0 / D * dot(bq, bk, D);
+            sum_s += exp(s[n]);
+            sum_z += exp(z[n]);
+        }
+    for (int i = 0; i < n; i++) kl += exp(s[i]) / sum_s * (s[i] - log(sum_s) - (z[i] - log(sum_z)));
+    return kl;
+}
+
+/* Balance and decorrelation of the bank of sequence q. */
+static double plain_spread(const batch *b, int q)
+{
+    enum { MOST = 16, D = 24 };
+    const loci_chunks *bank = &b->pass[q]->bank;
+    double code[MOST][D], sum = 0.0;
+    for (int c = 0; c < bank->n; c++)
+        soft_code(b, code[c], &b->s.m.p.code.key, bank->landmark + c * D);
+    for (int i = 0; i < D; i++) {
+        double first = 0.0;
+        for (int c = 0; c < bank->n; c++) first += code[c][i] / bank->n;
+        sum += first * first / D;
+        for (int e = 0; e < D; e++) {
+            double both = 0.0;
+            for (int c = 0; c < bank->n; c++) both += code[c][i] * code[c][e] / bank->n;
+            if (e != i) sum += both * both / (D * D);
+        }
+    }
+    return sum;
+}
+
+static void code_options(batch *b)
+{
+    b->opt.hash = 0.8f;
+    b->opt.code_slope = 1.7f;
+    b->opt.code_every = 7;
+    b->opt.code_phase = 3;
+    b->opt.code_scale = 0.3f;
+    b->opt.code_bank_scale = 0.5f;
+}
+
+/* The loss is what code_loss.c says, its gradient too, and nothing but the maps learns from it. */
+static void code_gradients(bool routed)
+{
+    batch b;
+    loci_rng rng;
+    loci_hparams hp = small_hparams();
+    hp.trained_codes = 1;
+    batch_open_with(&b, routed, hp);
+    loci_rng_seed(&rng, SEED + 9);
+    batch_run(&b, &b.s.g);
+    const loci_mat *p[2] = { &b.s.m.p.code.key, &b.s.m.p.code.query };
+    loci_mat *g[2] = { &b.s.g.code.key, &b.s.g.code.query };
+    for (int i = 0; i < 24 * 24; i++)
+        assert_true(((float *)g[0]->data)[i] == 0.0f && ((float *)g[1]->data)[i] == 0.0f);
+    float *without = malloc(b.s.n * sizeof *without);
+    memcpy(without, b.s.grad, b.s.n * sizeof *without);
+    memset(b.s.grad, 0, b.s.n * sizeof *without);
+    code_options(&b);
+    batch_run(&b, &b.s.g);
+
+    double kl = 0.0, spread = 0.0;
+    int rows = 0;
+    for (int q = 0; q < 2; q++) {
+        spread += plain_spread(&b, q);
+        rows += loci_pass_code_rows(b.pass[q], &b.q[q].s, 7, 3);
+        for (int t = 0; t < b.q[q].s.T; t++) {
+            const int n = b.pass[q]->bank.n_eligible[t], gold = b.q[q].gold[t];
+            if (n > 0 && (t % 7 == 3 || (gold >= 0 && gold < n)))
+                for (int i = 0; i < 2; i++) kl += plain_kl(&b, q, i, t) / 2.0;
+        }
+    }
+    assert_int_equal(b.sums.n_hash, rows);
+    assert_in_range(rows, 5, 60);
+    assert_int_equal(b.sums.n_spread, 2);
+    assert_true(fabs(b.sums.hash - kl) < 1e-4 * kl);
+    assert_true(fabs(b.sums.spread - spread) < 1e-5 * spread);
+    assert_true(b.sums.agreement > 0.0 && b.sums.agreement <= (double)b.sums.n_gold);
+
+    grad_check check = grad_check_begin(code_loss, &b, 32);
+    for (int i = 0; i < 2; i++) {
+        const grad_array a = mat_array(i ? "codes.query" : "codes.key", p[i], g[i]);
+        grad_check_samples(&check, &a, 20, 4e-3, &rng);
+        grad_check_direction(&check, &a, 5e-4, &rng);
+        memset(g[i]->data, 0, 24 * 24 * sizeof(float));
+    }
+    grad_check_end(&check);
+    assert_memory_equal(without, b.s.grad, b.s.n * sizeof *without);
+    free(without);
+    batch_close(&b);
+}
+
+static void test_codes(void **state)
+{
+    (void)state;
+    code_gradients(false);
+    code_gradients(true);
+}
+
+/* Agreement counts the bits of signs: maps that give a query its gold chunk's code, or no bit of
+ * it. */
+static void test_code_agreement(void **state)
+{
+    (void)state;
+    loci_hparams hp = small_hparams();
+    batch b;
+    hp.trained_codes = 1;
+    hp.n_groups = 1;
+    batch_open_with(&b, true, hp);
+    code_options(&b);
+    batch_run(&b, NULL);
+    for (int t = 0; t < b.q[0].s.T; t++) b.q[0].gold[t] = -1;
+    b.q[1].gold[45] = -1;
+    b.q[0].gold[62] = 1;
+    const float *u = b.pass[0]->read[0].u + 62 * 24, *l = b.pass[0]->bank.landmark + 24;
+    for (int right = 0; right <= 24; right += 6) {
+        float *key = b.s.m.p.code.key.data, *query = b.s.m.p.code.query.data;
+        for (int i = 0; i < 24; i++)
+            for (int e = 0; e < 24; e++) { /* rows l and +-u: products |l|^2 and +-|u|^2 */
+                key[i * 24 + e] = l[e];
+                query[i * 24 + e] = i < right ? u[e] : -u[e];
+            }
+        batch_run(&b, NULL);
+        assert_int_equal(b.sums.n_gold, 1);
+        assert_true(fabs(b.sums.agreement - right / 24.0) < 1e-9);
+    }
     batch_close(&b);
 }
 
@@ -423,7 +607,8 @@ int main(void)
         cmocka_unit_test(test_scales),          cmocka_unit_test(test_causal_dense),
         cmocka_unit_test(test_causal_routed),   cmocka_unit_test(test_only_through_bank),
         cmocka_unit_test(test_first_query),     cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_too_many_chunks),
+        cmocka_unit_test(test_too_many_chunks), cmocka_unit_test(test_codes),
+        cmocka_unit_test(test_code_agreement),
     };
     print_message("seed %d\n", SEED);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -25,7 +25,7 @@ static uint64_t hash_of(const char *text)
 {
     loci_train_config c;
     parse(&c, text);
-    return c.hash;
+    return c.identity;
 }
 
 static void test_defaults(void **state)

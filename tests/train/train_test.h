@@ -35,11 +35,12 @@
     } while (0)
 
 /* The smallest model that has every part: one group, one layer on each side. */
-#define TINY_MODEL                                                                                 \
+#define TINY_MODEL TINY_MODEL_WITH("")
+#define TINY_MODEL_WITH(more)                                                                      \
     "\"model\": {\"vocab\": 320, \"d_model\": 64, \"n_heads\": 1, \"n_kv_heads\": 1, "             \
     "\"n_lower\": 1, \"n_upper\": 1, \"n_groups\": 1, \"window\": 64, \"ffn\": 64, "               \
     "\"enc_dim\": 64, \"enc_mlp\": 64, \"router_hidden\": 64, \"read_mlp\": 64, "                  \
-    "\"read_heads\": 1, \"top_k\": 2}"
+    "\"read_heads\": 1, \"top_k\": 2" more "}"
 
 /* A tokenizer of `vocab` entries over the generator's own text; owned. */
 static inline loci_tokenizer *tiny_tokenizer(int vocab)
