@@ -242,13 +242,6 @@ static bool is_sampled(const loci_chunks *bank, const loci_sequence *s, int t, i
     return n > 0 && (t % every == phase || (gold >= 0 && gold < n));
 }
 
-int loci_pass_code_rows(const loci_pass *t, const loci_sequence *s, int every, int phase)
-{
-    int n = 0;
-    for (int i = 0; i < s->T; i++) n += is_sampled(&t->bank, s, i, every, phase);
-    return n;
-}
-
 /* Balance and decorrelation of the bank's codes. */
 static void spread_loss(code_job *j)
 {

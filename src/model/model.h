@@ -254,7 +254,7 @@ typedef struct {
     int decode_phase;      /* rows j with j % LOCI_DECODE_STRIDE == phase */
     float hash;            /* code_loss.c, with trained_codes                */
     float code_slope;      /* a: 1 at the start of training, 8 at its end    */
-    float code_scale;      /* 1 / sum of loci_pass_code_rows of the batch    */
+    float code_scale;      /* 1 / number of sampled rows in the batch        */
     float code_bank_scale; /* 1 / sequences with a bank                      */
     int code_every;        /* every so many rows, and                        */
     int code_phase;        /* rows t with t % code_every == code_phase       */
@@ -295,8 +295,6 @@ loci_status loci_pass_lower(loci_pass *t, const loci_model *m, const loci_sequen
 int loci_pass_bank(const loci_pass *t, const float **landmark, const float **bias); /* chunks */
 float *loci_pass_bank_grad(loci_pass *t,
                            float **dbias); /* (C, M, 128), for other sequences' gradients */
-/* Tokens whose codes are compared (code_loss.c).  After step 1. */
-int loci_pass_code_rows(const loci_pass *t, const loci_sequence *s, int every, int phase);
 /* 2. upper stack, losses, backward down to h_lo and the bank; grads += , sums +=.  grads NULL: losses
  * only.  Negatives act on the softmax over chunks of the routed mode and on the oracle loss; their
  * gradients are added to without a lock. */

@@ -181,6 +181,14 @@ int64_t loci_item_kl_rows(const loci_item *it, int every, int phase)
     return rows;
 }
 
+int64_t loci_item_code_rows(const loci_item *it, int every, int phase)
+{
+    int64_t rows = 0;
+    for (int64_t t = it->seq.T - it->n_query; t < it->seq.T; t++)
+        rows += t % every == phase || it->gold[t] >= 0;
+    return rows;
+}
+
 static void reset(loci_item *it)
 {
     memset(&it->seq, 0, sizeof it->seq);

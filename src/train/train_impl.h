@@ -95,6 +95,8 @@ void loci_item_free(loci_item *it);
 int loci_item_chunks_max(int seq_len);
 /* KL rows of the item: see loci_loss_options. */
 int64_t loci_item_kl_rows(const loci_item *it, int every, int phase);
+/* Tokens whose codes are compared (code_loss.c): every so many, and all with a gold chunk. */
+int64_t loci_item_code_rows(const loci_item *it, int every, int phase);
 /* Fill `it` for (config, phase, corpus, seed): the same bytes for the same arguments. */
 loci_status loci_item_make(loci_item *it, loci_item_maker *m, const loci_train_config *c,
                            const loci_phase *phase, const loci_corpus *corpus, uint64_t seed,

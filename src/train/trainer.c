@@ -201,8 +201,9 @@ static void set_code_losses(loci_trainer *t)
     t->loss.code_every = c->hash_every;
     t->loss.code_phase = (int)(t->state.step % c->hash_every);
     for (int i = 0; i < t->phase->batch; i++) {
-        rows += loci_pass_code_rows(t->pass[i], &t->item[i].seq, c->hash_every, t->loss.code_phase);
-        banks += t->first_chunk[i + 1] > t->first_chunk[i];
+        const loci_sequence *s = &t->item[i].seq;
+        rows += loci_item_code_rows(&t->item[i], c->hash_every, t->loss.code_phase);
+        banks += memchr(s->banked, 1, (size_t)s->n_docs) != NULL;
     }
     t->loss.code_scale = inverse((double)rows);
     t->loss.code_bank_scale = inverse((double)banks);

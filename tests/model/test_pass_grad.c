@@ -359,11 +359,11 @@ static void code_gradients(bool routed)
     int rows = 0;
     for (int q = 0; q < 2; q++) {
         spread += plain_spread(&b, q);
-        rows += loci_pass_code_rows(b.pass[q], &b.q[q].s, 7, 3);
         for (int t = 0; t < b.q[q].s.T; t++) {
             const int n = b.pass[q]->bank.n_eligible[t], gold = b.q[q].gold[t];
-            if (n > 0 && (t % 7 == 3 || (gold >= 0 && gold < n)))
-                for (int i = 0; i < 2; i++) kl += plain_kl(&b, q, i, t) / 2.0;
+            if (n == 0 || (t % 7 != 3 && (gold < 0 || gold >= n))) continue;
+            rows++;
+            for (int i = 0; i < 2; i++) kl += plain_kl(&b, q, i, t) / 2.0;
         }
     }
     assert_int_equal(b.sums.n_hash, rows);
