@@ -2,7 +2,7 @@
 # Debian package names; docs/DECISIONS.md says what each is for.
 
 packages="gcc libc6-dev cmake ninja-build pkg-config libdnnl-dev libjansson-dev libsqlite3-dev
-libzstd-dev zlib1g-dev libxxhash-dev"
+libzstd-dev zlib1g-dev libxxhash-dev libpcre2-dev"
 test_packages="libcmocka-dev"
 
 say() { printf '\n== %s\n' "$*"; }

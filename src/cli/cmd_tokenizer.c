@@ -58,22 +58,27 @@ static int tokenizer_train(int argc, char **argv)
 /* ---- encode, decode ----------------------------------------------------------------------- */
 typedef struct {
     const char *path; /* tokenizer.json; NULL: the shipped model's */
-    bool json;
+    bool json, marked;
     arg_spec spec;
-    arg args[2];
+    arg args[3];
 } code_args;
 
-static int parse(code_args *c, const char *usage, const char *about, int argc, char **argv)
+static int parse(code_args *c, bool encodes, const char *usage, const char *about, int argc,
+                 char **argv)
 {
     const arg list[] = {
         { "tokenizer", ARG_STR, &c->path, 0, 0, "FILE",
           "tokenizer.json (default: the shipped model's)" },
         { "json", ARG_FLAG, &c->json, 0, 0, NULL, "one JSON object" },
+        { "marked", ARG_FLAG, &c->marked, 0, 0, NULL,
+          "take added and special tokens that the text spells, such as <think>" },
     };
     memcpy(c->args, list, sizeof list);
-    c->spec = (arg_spec){
-        .usage = usage, .about = about, .args = c->args, .n_args = COUNT(list), .max_rest = 1
-    };
+    c->spec = (arg_spec){ .usage = usage,
+                          .about = about,
+                          .args = c->args,
+                          .n_args = encodes ? COUNT(list) : COUNT(list) - 1,
+                          .max_rest = 1 };
     return args_parse(&c->spec, argc, argv);
 }
 
@@ -89,14 +94,16 @@ static loci_status open_input(const code_args *c, loci_tokenizer **t, char **tex
                       err);
 }
 
-static loci_status encode(const loci_tokenizer *t, const char *text, size_t bytes, int32_t **ids,
-                          size_t *n, loci_error *err)
+static loci_status encode(const loci_tokenizer *t, bool marked, const char *text, size_t bytes,
+                          int32_t **ids, size_t *n, loci_error *err)
 {
     loci_encoder *enc = NULL;
     *ids = malloc((bytes + 1) * sizeof **ids);
     if (!*ids) return set_error(err, LOCI_ENOMEM, "no memory for %zu ids", bytes);
     loci_status st = loci_encoder_open(&enc, t, err);
-    if (st == LOCI_OK) st = loci_encode(enc, text, bytes, *ids, NULL, bytes, n, err);
+    if (st == LOCI_OK)
+        st = (marked ? loci_encode_marked : loci_encode)(enc, text, bytes, *ids, NULL, bytes, n,
+                                                         err);
     loci_encoder_close(enc);
     return st;
 }
@@ -120,7 +127,7 @@ static int tokenizer_encode(int argc, char **argv)
 {
     code_args c = { 0 };
     const int code =
-        parse(&c, "tokenizer encode [options] [FILE]",
+        parse(&c, true, "tokenizer encode [options] [FILE]",
               "Print the ids of a text, apart by blanks.  Without FILE: standard input.", argc,
               argv);
     if (code >= 0) return code;
@@ -130,7 +137,7 @@ static int tokenizer_encode(int argc, char **argv)
     int32_t *ids = NULL;
     size_t bytes = 0, n = 0;
     loci_status st = open_input(&c, &t, &text, &bytes, &err);
-    if (st == LOCI_OK) st = encode(t, text, bytes, &ids, &n, &err);
+    if (st == LOCI_OK) st = encode(t, c.marked, text, bytes, &ids, &n, &err);
     if (st == LOCI_OK) show_ids(ids, n, bytes, c.json);
     free(ids);
     free(text);
@@ -142,7 +149,7 @@ static int tokenizer_decode(int argc, char **argv)
 {
     code_args c = { 0 };
     const int code = parse(
-        &c, "tokenizer decode [options] [FILE]",
+        &c, false, "tokenizer decode [options] [FILE]",
         "Print the bytes of a list of ids; special ids give none.  Without FILE: standard input.",
         argc, argv);
     if (code >= 0) return code;

@@ -1,7 +1,7 @@
 /* bpe_encode.c - text to ids: word by word, each word by its merges in order of rank.
  *
  * Words of up to 15 bytes, nearly all of ordinary text, are looked up in a direct-mapped
- * cache of 256 KiB that a core keeps close.  A word that is not there is merged with a
+ * cache of 512 KiB that a core keeps close.  A word that is not there is merged with a
  * heap of candidate pairs over a linked list of symbols, O(n log n) for any length, so
  * that megabytes without a space cost no more a byte than a long word does. */
 #include <stdlib.h>
@@ -12,17 +12,17 @@
 enum {
     CACHE_SLOTS = 8192,
     CACHED_BYTES = 15, /* the 16th byte of a key is the length */
-    CACHED_IDS = 7,
+    CACHED_IDS = 11,
     DEAD = -1 /* id of a symbol that was merged into the one before */
 };
 #define NO_SYMBOL UINT32_MAX
 
 typedef struct {
     uint64_t key[2]; /* the word's bytes, zeros, its length; length 0 = free */
-    uint16_t id[CACHED_IDS];
-    uint16_t n;
+    int32_t id[CACHED_IDS];
+    uint32_t n;
 } cached_word;
-_Static_assert(sizeof(cached_word) == 32, "two cached words fill a cache line");
+_Static_assert(sizeof(cached_word) == 64, "a cached word fills a cache line");
 
 typedef struct {
     int32_t id;
@@ -36,6 +36,7 @@ struct loci_encoder {
     size_t n_symbols;
     uint64_t *heap; /* (heap_cap) rank << 32 | index of the left symbol, smallest first */
     size_t n_heap, heap_cap;
+    loci_split_run *split; /* NULL: the words of presplit.c */
 };
 
 /* Where ids go; n counts on when they no longer fit. */
@@ -57,6 +58,10 @@ loci_status loci_encoder_open(loci_encoder **out, const loci_tokenizer *t, loci_
         free(e);
         return loci_fail(err, LOCI_ENOMEM, "encoder: no memory for the word cache");
     }
+    if (t->split != NULL && loci_split_run_open(&e->split, t->split, err) != LOCI_OK) {
+        loci_encoder_close(e);
+        return LOCI_ENOMEM;
+    }
     *out = e;
     return LOCI_OK;
 }
@@ -67,6 +72,7 @@ void loci_encoder_close(loci_encoder *e)
     loci_free_aligned(e->cache);
     free(e->symbol);
     free(e->heap);
+    loci_split_run_close(e->split);
     free(e);
 }
 
@@ -200,9 +206,9 @@ static bool encode_word(loci_encoder *e, const unsigned char *word, size_t n, id
     cached_word *c = &e->cache[hash >> 32 & (CACHE_SLOTS - 1)];
     if (c->key[0] != key[0] || c->key[1] != key[1]) {
         if (!merge_word(e, word, n)) return false;
-        uint16_t k = 0;
+        uint32_t k = 0;
         for (uint32_t i = 0; i != NO_SYMBOL; i = e->symbol[i].next, k++)
-            if (k < CACHED_IDS) c->id[k] = (uint16_t)e->symbol[i].id;
+            if (k < CACHED_IDS) c->id[k] = e->symbol[i].id;
         if (k > CACHED_IDS) { /* the slot's ids are spoilt */
             memset(c, 0, sizeof *c);
             put_symbols(sink, e);
@@ -211,28 +217,71 @@ static bool encode_word(loci_encoder *e, const unsigned char *word, size_t n, id
         c->n = k;
         memcpy(c->key, key, sizeof key);
     }
-    for (uint16_t i = 0; i < c->n; i++) put_id(sink, e->t, c->id[i]);
+    for (uint32_t i = 0; i < c->n; i++) put_id(sink, e->t, c->id[i]);
     return true;
+}
+
+typedef struct {
+    loci_encoder *e;
+    id_sink sink;
+    loci_error *err;
+} encoding;
+
+static bool encode_split_word(void *ctx, const unsigned char *word, size_t n)
+{
+    encoding *c = ctx;
+    return encode_word(c->e, word, n, &c->sink);
+}
+
+static loci_status encode_plain(encoding *c, const unsigned char *text, size_t len)
+{
+    if (c->e->split != NULL)
+        return loci_split_words(c->e->split, text, len, encode_split_word, c, c->err);
+    for (size_t pos = 0; pos < len;) {
+        const size_t end = loci_word_end(text, len, pos);
+        if (!encode_word(c->e, text + pos, end - pos, &c->sink))
+            return loci_fail(c->err, LOCI_ENOMEM, "encode: no memory for a word of %zu bytes",
+                             end - pos);
+        pos = end;
+    }
+    return LOCI_OK;
+}
+
+static loci_status encode_part(void *ctx, const unsigned char *part, size_t n, int32_t id)
+{
+    encoding *c = ctx;
+    if (id < 0) return encode_plain(c, part, n);
+    put_id(&c->sink, c->e->t, id);
+    return LOCI_OK;
+}
+
+static loci_status encode_text(encoding *c, const char *text, size_t len, bool marked, size_t *n)
+{
+    *n = 0;
+    if (len >= UINT32_MAX)
+        return loci_fail(c->err, LOCI_EINVAL, "encode: a text of %zu bytes, at most %u at once",
+                         len, UINT32_MAX - 1);
+    const unsigned char *bytes = (const unsigned char *)text;
+    const loci_status st = marked ? loci_added_split(&c->e->t->added, bytes, len, encode_part, c)
+                                  : encode_plain(c, bytes, len);
+    if (st != LOCI_OK) return st;
+    *n = c->sink.n;
+    if (c->sink.n > c->sink.cap)
+        return loci_fail(c->err, LOCI_EINVAL, "encode: %zu ids needed, room for %zu", c->sink.n,
+                         c->sink.cap);
+    return LOCI_OK;
 }
 
 loci_status loci_encode(loci_encoder *e, const char *text, size_t len, int32_t *ids, uint32_t *ends,
                         size_t cap, size_t *n, loci_error *err)
 {
-    *n = 0;
-    if (len >= UINT32_MAX)
-        return loci_fail(err, LOCI_EINVAL, "encode: a text of %zu bytes, at most %u at once", len,
-                         UINT32_MAX - 1);
-    const unsigned char *bytes = (const unsigned char *)text;
-    id_sink sink = { ids, ends, cap, 0, 0 };
-    for (size_t pos = 0; pos < len;) {
-        const size_t end = loci_word_end(bytes, len, pos);
-        if (!encode_word(e, bytes + pos, end - pos, &sink))
-            return loci_fail(err, LOCI_ENOMEM, "encode: no memory for a word of %zu bytes",
-                             end - pos);
-        pos = end;
-    }
-    *n = sink.n;
-    if (sink.n > cap)
-        return loci_fail(err, LOCI_EINVAL, "encode: %zu ids needed, room for %zu", sink.n, cap);
-    return LOCI_OK;
+    encoding c = { e, { ids, ends, cap, 0, 0 }, err };
+    return encode_text(&c, text, len, false, n);
+}
+
+loci_status loci_encode_marked(loci_encoder *e, const char *text, size_t len, int32_t *ids,
+                               uint32_t *ends, size_t cap, size_t *n, loci_error *err)
+{
+    encoding c = { e, { ids, ends, cap, 0, 0 }, err };
+    return encode_text(&c, text, len, true, n);
 }

@@ -120,6 +120,12 @@ static bool reserve(void **p, size_t *cap, size_t n, size_t elem_size)
     return true;
 }
 
+/* Where to look first for left << 16 | right. */
+static uint32_t pair_place(uint32_t pair, uint32_t mask)
+{
+    return loci_pair_slot(pair >> 16, pair & 0xffff, mask);
+}
+
 static bool grow_pairs(run *r)
 {
     size_t cap = r->pair_cap, touched_cap = r->pair_cap;
@@ -135,7 +141,7 @@ static bool grow_pairs(run *r)
     r->pair_cap = (uint32_t)cap;
     const uint32_t mask = r->pair_cap * 2 - 1;
     for (uint32_t k = 0; k < r->n_pairs; k++) {
-        uint32_t i = loci_pair_slot(r->pair[k].pair, mask);
+        uint32_t i = pair_place(r->pair[k].pair, mask);
         while (slot[i] != 0) i = (i + 1) & mask;
         slot[i] = k + 1;
     }
@@ -147,7 +153,7 @@ static uint32_t pair_index(run *r, int32_t left, int32_t right)
 {
     if (r->n_pairs == r->pair_cap && !grow_pairs(r)) return NONE;
     const uint32_t pair = (uint32_t)left << 16 | (uint32_t)right, mask = r->pair_cap * 2 - 1;
-    uint32_t i = loci_pair_slot(pair, mask);
+    uint32_t i = pair_place(pair, mask);
     for (; r->slot[i] != 0; i = (i + 1) & mask)
         if (r->pair[r->slot[i] - 1].pair == pair) return r->slot[i] - 1;
     r->slot[i] = ++r->n_pairs;
@@ -355,7 +361,7 @@ static bool add_token(run *r, uint32_t left, uint32_t right)
     free(bytes);
     if (id == LOCI_BYTES_MAP_NONE) return false;
     assert(id + 1 == r->tokens.n); /* new, see the top of the file */
-    r->merge[r->n_merges++] = (loci_merge){ (uint16_t)left, (uint16_t)right, (uint16_t)id };
+    r->merge[r->n_merges++] = (loci_merge){ left, right, (uint32_t)id };
     return true;
 }
 
@@ -399,7 +405,7 @@ loci_status loci_bpe_trainer_finish(loci_bpe_trainer *b, int vocab,
         if (progress != NULL) progress(ctx, (int)r.tokens.n, vocab);
     }
     if (ok) {
-        st = loci_tokenizer_build(out, &r.tokens, r.merge, r.n_merges, "trainer", err);
+        st = loci_tokenizer_build(out, &r.tokens, NULL, r.merge, r.n_merges, "trainer", err);
     } else {
         st = loci_fail(err, LOCI_ENOMEM, "trainer: no memory for %u different words", b->words.n);
     }

@@ -1,24 +1,19 @@
 /* tokenizer_json.c - reads tokenizer.json.
  *
- * Only one kind of tokenizer is taken: byte-level BPE with the pre-split of presplit.c and
- * the sixteen specials at ids 0..15.  Everything that would give other ids in the public
- * library is refused by name, so a file that opens means here what it means there.  The
- * file is never trusted: ids must be exactly 0..n-1, each token spelt in the byte alphabet,
- * each merge made of tokens that are there. */
+ * Two forms of byte-level BPE are taken.  loci's own has the pre-split of presplit.c and the
+ * sixteen specials at ids 0..15; the DeepSeek form splits by regular expressions and has any
+ * added tokens.  Everything that would give other ids in the public library is refused by
+ * name, so a file that opens means here what it means there.  The file is never trusted:
+ * each setting is known, each token spelt in the byte alphabet, each merge made of tokens
+ * that are there.  What the file holds besides settings is read in vocab_json.c. */
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 #include "base/base.h"
 #include "text/text_impl.h"
+#include "text/vocab_json.h"
 
 enum { FILE_BYTES_MAX = 64 << 20 };
-
-typedef struct {
-    const char *label; /* names the file in messages */
-    loci_error *err;
-} reader;
-
-#define REFUSE(r, ...) loci_fail((r)->err, LOCI_EFORMAT, __VA_ARGS__)
 
 /* ---- settings ---------------------------------------------------------------------- */
 
@@ -56,8 +51,8 @@ static bool setting_holds(const setting *s, const json_t *v)
     return false;
 }
 
-static loci_status check_settings(const reader *r, const char *where, const json_t *object,
-                                  const setting *list)
+static loci_status check_settings(const loci_json_reader *r, const char *where,
+                                  const json_t *object, const setting *list)
 {
     if (!json_is_object(object)) return REFUSE(r, "%s: %s is not an object", r->label, where);
     for (const setting *s = list; s->key != NULL; s++)
@@ -79,7 +74,7 @@ static loci_status check_settings(const reader *r, const char *where, const json
 static const setting root_settings[] = {
     { "version", TEXT, "1.0" },      { "truncation", NOTHING, NULL },
     { "padding", NOTHING, NULL },    { "added_tokens", REQUIRED, NULL },
-    { "normalizer", NOTHING, NULL }, { "pre_tokenizer", REQUIRED, NULL },
+    { "normalizer", ANY, NULL },     { "pre_tokenizer", REQUIRED, NULL },
     { "post_processor", ANY, NULL }, { "decoder", REQUIRED, NULL },
     { "model", REQUIRED, NULL },     { NULL, ANY, NULL },
 };
@@ -116,25 +111,45 @@ static const setting byte_level_settings[] = {
     { "trim_offsets", ANY, NULL }, { "use_regex", ANY, NULL },
     { NULL, ANY, NULL },
 };
+static const setting regex_split_settings[] = {
+    { "type", TEXT, "Split" },    { "pattern", REQUIRED, NULL }, { "behavior", TEXT, "Isolated" },
+    { "invert", NOT_TRUE, NULL }, { NULL, ANY, NULL },
+};
+static const setting pattern_settings[] = { { "Regex", REQUIRED, NULL }, { NULL, ANY, NULL } };
+/* Behind splits by expressions: the byte alphabet and no further words. */
+static const setting alphabet_settings[] = {
+    { "type", TEXT, "ByteLevel" }, { "add_prefix_space", FALSE, NULL },
+    { "trim_offsets", ANY, NULL }, { "use_regex", FALSE, NULL },
+    { NULL, ANY, NULL },
+};
+static const setting empty_sequence_settings[] = { { "type", TEXT, "Sequence" },
+                                                   { "normalizers", REQUIRED, NULL },
+                                                   { NULL, ANY, NULL } };
 static const setting added_settings[] = {
     { "id", REQUIRED, NULL },     { "content", REQUIRED, NULL }, { "single_word", NOT_TRUE, NULL },
     { "lstrip", NOT_TRUE, NULL }, { "rstrip", NOT_TRUE, NULL },  { "normalized", ANY, NULL },
-    { "special", TRUE, NULL },    { NULL, ANY, NULL },
+    { "special", ANY, NULL },     { NULL, ANY, NULL },
 };
 
-static loci_status check_root(const reader *r, const json_t *root)
+/* Nothing, or a sequence of no steps. */
+static loci_status check_normalizer(const loci_json_reader *r, const json_t *n)
 {
+    if (n == NULL || json_is_null(n)) return LOCI_OK;
+    const loci_status st = check_settings(r, "normalizer", n, empty_sequence_settings);
+    if (st != LOCI_OK) return st;
+    if (json_array_size(json_object_get(n, "normalizers")) != 0)
+        return REFUSE(r, "%s: normalizer: its steps are not supported", r->label);
+    return LOCI_OK;
+}
+
+/* Everything but the words and the vocabulary; *steps: the list of pre-tokenizers. */
+static loci_status check_root(const loci_json_reader *r, const json_t *root, const json_t **steps)
+{
+    *steps = NULL;
     loci_status st = check_settings(r, "tokenizer", root, root_settings);
     const json_t *split = json_object_get(root, "pre_tokenizer");
+    if (st == LOCI_OK) st = check_normalizer(r, json_object_get(root, "normalizer"));
     if (st == LOCI_OK) st = check_settings(r, "pre_tokenizer", split, sequence_settings);
-    if (st != LOCI_OK) return st;
-    const json_t *steps = json_object_get(split, "pretokenizers");
-    if (json_array_size(steps) != 2)
-        return REFUSE(r, "%s: pre_tokenizer: %zu steps, expected Digits and ByteLevel", r->label,
-                      json_array_size(steps));
-    st = check_settings(r, "pre_tokenizer 0", json_array_get(steps, 0), digits_settings);
-    if (st == LOCI_OK)
-        st = check_settings(r, "pre_tokenizer 1", json_array_get(steps, 1), split_settings);
     if (st == LOCI_OK)
         st = check_settings(r, "decoder", json_object_get(root, "decoder"), byte_level_settings);
     const json_t *post = json_object_get(root, "post_processor");
@@ -142,168 +157,83 @@ static loci_status check_root(const reader *r, const json_t *root)
         st = check_settings(r, "post_processor", post, byte_level_settings);
     if (st == LOCI_OK)
         st = check_settings(r, "model", json_object_get(root, "model"), model_settings);
+    const json_t *list = json_object_get(root, "added_tokens");
+    for (size_t i = 0; i < json_array_size(list) && st == LOCI_OK; i++)
+        st = check_settings(r, "added_tokens", json_array_get(list, i), added_settings);
+    *steps = json_object_get(split, "pretokenizers");
     return st;
 }
 
-static loci_status check_added_tokens(const reader *r, const json_t *list)
+/* ---- the two forms --------------------------------------------------------------------- */
+
+static loci_status check_own_words(const loci_json_reader *r, const json_t *steps)
+{
+    if (json_array_size(steps) != 2)
+        return REFUSE(r, "%s: pre_tokenizer: %zu steps, expected Digits and ByteLevel", r->label,
+                      json_array_size(steps));
+    const loci_status st =
+        check_settings(r, "pre_tokenizer 0", json_array_get(steps, 0), digits_settings);
+    return st == LOCI_OK
+               ? check_settings(r, "pre_tokenizer 1", json_array_get(steps, 1), split_settings)
+               : st;
+}
+
+static loci_status check_own_specials(const loci_json_reader *r, const json_t *list)
 {
     if (json_array_size(list) != LOCI_TOK_SPECIALS)
         return REFUSE(r, "%s: added_tokens: %zu entries, expected %d", r->label,
                       json_array_size(list), LOCI_TOK_SPECIALS);
     for (int i = 0; i < LOCI_TOK_SPECIALS; i++) {
         const json_t *entry = json_array_get(list, (size_t)i);
-        const loci_status st = check_settings(r, "added_tokens", entry, added_settings);
-        if (st != LOCI_OK) return st;
         const json_t *id = json_object_get(entry, "id");
         const char *content = json_string_value(json_object_get(entry, "content"));
         if (!json_is_integer(id) || json_integer_value(id) != i || content == NULL ||
             strcmp(content, loci_special_name(i)) != 0)
             return REFUSE(r, "%s: added_tokens: entry %d is not %s with id %d", r->label, i,
                           loci_special_name(i), i);
+        if (!json_is_true(json_object_get(entry, "special")))
+            return REFUSE(r, "%s: added_tokens: entry %d is not special", r->label, i);
     }
     return LOCI_OK;
 }
 
-/* ---- vocabulary -------------------------------------------------------------------------- */
-
-/* Turn text in the byte alphabet into bytes; false if a character is not in it.  out has
- * room for len bytes. */
-static bool alphabet_to_bytes(const char *text, size_t len, unsigned char *out, size_t *n)
+/* The expressions of all steps but the last; the strings are the file's. */
+static loci_status read_patterns(const loci_json_reader *r, const json_t *steps,
+                                 loci_string *pattern, size_t *n)
 {
-    *n = 0;
-    for (size_t i = 0; i < len;) {
-        uint32_t c = (unsigned char)text[i++];
-        /* jansson lets only valid UTF-8 through; longer forms lie outside the alphabet. */
-        if (c >= 0xe0) return false;
-        if (c >= 0xc0) c = (c & 0x1f) << 6 | ((unsigned char)text[i++] & 0x3f);
-        const int byte = loci_char_to_byte(c);
-        if (byte < 0) return false;
-        out[(*n)++] = (unsigned char)byte;
+    *n = json_array_size(steps) - 1;
+    if (*n < 1 || *n > LOCI_SPLIT_PATTERNS_MAX)
+        return REFUSE(r, "%s: pre_tokenizer: %zu splits, expected 1..%d", r->label, *n,
+                      LOCI_SPLIT_PATTERNS_MAX);
+    for (size_t i = 0; i < *n; i++) {
+        const json_t *step = json_array_get(steps, i);
+        const json_t *p = json_object_get(step, "pattern");
+        loci_status st = check_settings(r, "pre_tokenizer", step, regex_split_settings);
+        if (st == LOCI_OK) st = check_settings(r, "pre_tokenizer: pattern", p, pattern_settings);
+        if (st != LOCI_OK) return st;
+        const json_t *text = json_object_get(p, "Regex");
+        if (!json_is_string(text))
+            return REFUSE(r, "%s: pre_tokenizer: Regex of split %zu is no text", r->label, i);
+        pattern[i] = (loci_string){ json_string_value(text), json_string_length(text) };
     }
-    return *n > 0;
+    return check_settings(r, "pre_tokenizer: last step", json_array_get(steps, *n),
+                          alphabet_settings);
 }
 
-/* by_id[id] = name of the token; (n) all NULL at first. */
-static loci_status sort_by_id(const reader *r, json_t *vocab, size_t n, const char **by_id)
+static loci_status read_splitter(const loci_json_reader *r, const json_t *steps,
+                                 loci_splitter **out)
 {
-    const char *name = NULL;
-    json_t *value = NULL;
-    json_object_foreach(vocab, name, value)
-    {
-        const json_int_t id = json_integer_value(value);
-        if (!json_is_integer(value) || id < 0 || (size_t)id >= n)
-            return REFUSE(r, "%s: vocab: id of \"%.60s\" is not a number in 0..%zu", r->label, name,
-                          n - 1);
-        if (by_id[id] != NULL)
-            return REFUSE(r, "%s: vocab: \"%.60s\" and \"%.60s\" have the same id %d", r->label,
-                          by_id[id], name, (int)id);
-        by_id[id] = name;
-    }
-    for (int i = 0; i < LOCI_TOK_SPECIALS; i++)
-        if (strcmp(by_id[i], loci_special_name(i)) != 0)
-            return REFUSE(r, "%s: vocab: id %d is \"%.60s\", expected %s", r->label, i, by_id[i],
-                          loci_special_name(i));
-    return LOCI_OK;
+    loci_string pattern[LOCI_SPLIT_PATTERNS_MAX];
+    size_t n = 0;
+    *out = NULL;
+    const loci_status st = read_patterns(r, steps, pattern, &n);
+    return st == LOCI_OK ? loci_splitter_open(out, pattern, n, r->label, r->err) : st;
 }
 
-static loci_status read_vocab(const reader *r, json_t *vocab, loci_bytes_map *tokens)
+static bool splits_by_expressions(const json_t *steps)
 {
-    const size_t n = json_object_size(vocab);
-    if (!json_is_object(vocab) || n < LOCI_TOK_SPECIALS + LOCI_TOK_ALPHABET ||
-        n > LOCI_TOK_VOCAB_MAX)
-        return REFUSE(r, "%s: vocab: %zu tokens, supported are %d..%d", r->label, n,
-                      LOCI_TOK_SPECIALS + LOCI_TOK_ALPHABET, LOCI_TOK_VOCAB_MAX);
-    const char **by_id = calloc(n, sizeof *by_id);
-    if (by_id == NULL) return loci_fail(r->err, LOCI_ENOMEM, "%s: no memory", r->label);
-    loci_status st = sort_by_id(r, vocab, n, by_id);
-    for (size_t id = 0; id < n && st == LOCI_OK; id++) {
-        const size_t len = strlen(by_id[id]);
-        size_t n_bytes = len;
-        unsigned char *bytes = malloc(len + 1);
-        if (bytes == NULL) {
-            st = loci_fail(r->err, LOCI_ENOMEM, "%s: no memory for token %zu", r->label, id);
-            break;
-        }
-        if (id < LOCI_TOK_SPECIALS)
-            memcpy(bytes, by_id[id], len);
-        else if (!alphabet_to_bytes(by_id[id], len, bytes, &n_bytes))
-            st = REFUSE(r, "%s: vocab: token %zu \"%.60s\" is not spelt in the byte alphabet",
-                        r->label, id, by_id[id]);
-        if (st == LOCI_OK && loci_bytes_map_add(tokens, bytes, n_bytes) != (int64_t)id)
-            st = loci_fail(r->err, LOCI_ENOMEM, "%s: no memory for token %zu", r->label, id);
-        free(bytes);
-    }
-    free(by_id);
-    return st;
-}
-
-/* ---- merges ---------------------------------------------------------------------------------- */
-
-/* The two parts of a merge, borrowed: "a b" or ["a", "b"]. */
-static bool merge_parts(const json_t *entry, const char *part[2], size_t len[2])
-{
-    if (json_is_string(entry)) {
-        part[0] = json_string_value(entry);
-        const char *space = strchr(part[0], ' ');
-        if (space == NULL) return false;
-        part[1] = space + 1;
-        len[0] = (size_t)(space - part[0]);
-        len[1] = json_string_length(entry) - len[0] - 1;
-        return true;
-    }
-    if (json_array_size(entry) != 2) return false;
-    for (size_t i = 0; i < 2; i++) {
-        const json_t *s = json_array_get(entry, i);
-        if (!json_is_string(s)) return false;
-        part[i] = json_string_value(s);
-        len[i] = json_string_length(s);
-    }
-    return true;
-}
-
-/* Ids of both parts and of the two in a row; bytes has room for both. */
-static loci_status read_merge(const reader *r, const loci_bytes_map *tokens, size_t i,
-                              const char *const part[2], const size_t len[2], unsigned char *bytes,
-                              loci_merge *out)
-{
-    size_t n[2] = { 0, 0 };
-    if (!alphabet_to_bytes(part[0], len[0], bytes, &n[0]) ||
-        !alphabet_to_bytes(part[1], len[1], bytes + n[0], &n[1]))
-        return REFUSE(r, "%s: merge %zu is not spelt in the byte alphabet", r->label, i);
-    const int64_t left = loci_bytes_map_find(tokens, bytes, n[0]);
-    const int64_t right = loci_bytes_map_find(tokens, bytes + n[0], n[1]);
-    const int64_t id = loci_bytes_map_find(tokens, bytes, n[0] + n[1]);
-    if (left < 0 || right < 0 || id < 0)
-        return REFUSE(r, "%s: merge %zu: %s \"%.40s %.40s\" is not in the vocab", r->label, i,
-                      left < 0    ? "left part of"
-                      : right < 0 ? "right part of"
-                                  : "result of",
-                      part[0], part[1]);
-    *out = (loci_merge){ (uint16_t)left, (uint16_t)right, (uint16_t)id };
-    return LOCI_OK;
-}
-
-static loci_status read_merges(const reader *r, const json_t *list, const loci_bytes_map *tokens,
-                               loci_merge **merges, size_t *n_merges)
-{
-    const size_t n = json_array_size(list);
-    if (!json_is_array(list) || n > LOCI_TOK_MERGES_MAX)
-        return REFUSE(r, "%s: merges: not a list of at most %d", r->label, LOCI_TOK_MERGES_MAX);
-    *n_merges = n;
-    *merges = malloc((n + 1) * sizeof **merges);
-    loci_status st =
-        *merges != NULL ? LOCI_OK : loci_fail(r->err, LOCI_ENOMEM, "%s: no memory", r->label);
-    for (size_t i = 0; i < n && st == LOCI_OK; i++) {
-        const char *part[2] = { NULL, NULL };
-        size_t len[2] = { 0, 0 };
-        if (!merge_parts(json_array_get(list, i), part, len))
-            return REFUSE(r, "%s: merge %zu is neither \"a b\" nor [\"a\", \"b\"]", r->label, i);
-        unsigned char *bytes = malloc(len[0] + len[1] + 1);
-        if (bytes == NULL) return loci_fail(r->err, LOCI_ENOMEM, "%s: no memory", r->label);
-        st = read_merge(r, tokens, i, part, len, bytes, &(*merges)[i]);
-        free(bytes);
-    }
-    return st;
+    const char *type = json_string_value(json_object_get(json_array_get(steps, 0), "type"));
+    return type != NULL && strcmp(type, "Split") == 0;
 }
 
 /* ---- the file ----------------------------------------------------------------------------------- */
@@ -312,23 +242,23 @@ loci_status loci_tokenizer_parse(loci_tokenizer **out, const char *json, size_t 
                                  const char *label, loci_error *err)
 {
     *out = NULL;
-    const reader r = { label, err };
+    const loci_json_reader r = { label, err };
     json_error_t at;
     json_t *root = json_loadb(json, len, JSON_REJECT_DUPLICATES, &at);
     if (root == NULL) return REFUSE(&r, "%s: line %d: not JSON: %.100s", label, at.line, at.text);
-    loci_bytes_map tokens = { 0 };
-    loci_merge *merges = NULL;
-    size_t n_merges = 0;
+    const json_t *added = json_object_get(root, "added_tokens"), *steps = NULL;
+    loci_splitter *split = NULL;
 
-    loci_status st = check_root(&r, root);
-    if (st == LOCI_OK) st = check_added_tokens(&r, json_object_get(root, "added_tokens"));
-    const json_t *model = json_object_get(root, "model");
-    if (st == LOCI_OK) st = read_vocab(&r, json_object_get(model, "vocab"), &tokens);
+    loci_status st = check_root(&r, root, &steps);
+    const bool own = !splits_by_expressions(steps);
+    if (st == LOCI_OK) st = own ? check_own_words(&r, steps) : read_splitter(&r, steps, &split);
+    if (st == LOCI_OK && own) st = check_own_specials(&r, added);
     if (st == LOCI_OK)
-        st = read_merges(&r, json_object_get(model, "merges"), &tokens, &merges, &n_merges);
-    if (st == LOCI_OK) st = loci_tokenizer_build(out, &tokens, merges, n_merges, label, err);
-    loci_bytes_map_free(&tokens);
-    free(merges);
+        st = loci_vocab_read(&r, json_object_get(root, "model"), own ? NULL : added, out);
+    if (st == LOCI_OK)
+        (*out)->split = split;
+    else
+        loci_splitter_close(split);
     json_decref(root);
     return st;
 }

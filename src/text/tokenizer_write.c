@@ -95,6 +95,9 @@ static json_t *write_root(const loci_tokenizer *t)
 
 loci_status loci_tokenizer_save(const loci_tokenizer *t, const char *path, loci_error *err)
 {
+    if (t->split != NULL)
+        return loci_fail(err, LOCI_EINVAL, "%s: only tokenizers of the loci form are written",
+                         path);
     json_t *root = write_root(t);
     char *text = root != NULL ? json_dumps(root, JSON_INDENT(2)) : NULL;
     json_decref(root);

@@ -61,6 +61,12 @@ static size_t decode(const unsigned char *p, size_t left, uint32_t *code)
     return size;
 }
 
+size_t loci_utf8_size(const unsigned char *p, size_t left)
+{
+    uint32_t code = 0;
+    return decode(p, left, &code);
+}
+
 loci_char_class loci_char_at(const unsigned char *p, size_t left, size_t *size)
 {
     uint32_t code = 0;

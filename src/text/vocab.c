@@ -53,9 +53,9 @@ static loci_status bind_bytes(loci_tokenizer *t, const char *label, loci_error *
     for (int b = 0; b < 256; b++) {
         const unsigned char byte = (unsigned char)b;
         const int64_t id = loci_bytes_map_find(&t->tokens, &byte, 1);
-        if (id < LOCI_TOK_SPECIALS)
+        if (id < 0 || t->kind[id] != LOCI_TOKEN_PLAIN)
             return loci_fail(err, LOCI_EFORMAT, "%s: no token for byte 0x%02x", label, b);
-        t->byte_id[b] = (uint16_t)id;
+        t->byte_id[b] = (int32_t)id;
     }
     return LOCI_OK;
 }
@@ -65,23 +65,38 @@ static loci_status bind_merges(loci_tokenizer *t, const char *label, loci_error 
     for (uint32_t i = 0; i <= t->slot_mask; i++) t->slot[i].rank = LOCI_NO_MERGE;
     for (uint32_t rank = 0; rank < t->n_merges; rank++) {
         const loci_merge m = t->merges[rank];
-        if (m.left < LOCI_TOK_SPECIALS || m.right < LOCI_TOK_SPECIALS || m.id < LOCI_TOK_SPECIALS)
+        if (t->kind[m.left] != LOCI_TOKEN_PLAIN || t->kind[m.right] != LOCI_TOKEN_PLAIN ||
+            t->kind[m.id] != LOCI_TOKEN_PLAIN)
             return loci_fail(err, LOCI_EFORMAT, "%s: merge %u has a part or result that is special",
                              label, rank);
         if (loci_merge_rank(t, m.left, m.right) != LOCI_NO_MERGE)
             return loci_fail(err, LOCI_EFORMAT, "%s: merge %u repeats an earlier pair", label,
                              rank);
-        const uint32_t pair = (uint32_t)m.left << 16 | m.right;
-        uint32_t i = loci_pair_slot(pair, t->slot_mask);
+        uint32_t i = loci_pair_slot(m.left, m.right, t->slot_mask);
         while (t->slot[i].rank != LOCI_NO_MERGE) i = (i + 1) & t->slot_mask;
-        t->slot[i] = (loci_merge_slot){ pair, rank };
+        t->slot[i] = (loci_merge_slot){ m.left, m.right, rank };
     }
     return LOCI_OK;
 }
 
+/* Kinds of the tokens and the list of those that are not plain. */
+static loci_status bind_kinds(loci_tokenizer *t, const unsigned char *kind, const char *label,
+                              loci_error *err)
+{
+    t->kind = calloc((size_t)t->tokens.n + 1, 1);
+    if (t->kind == NULL) return loci_fail(err, LOCI_ENOMEM, "%s: no memory for the kinds", label);
+    for (uint32_t id = 0; id < t->tokens.n; id++)
+        t->kind[id] = kind != NULL             ? kind[id]
+                      : id < LOCI_TOK_SPECIALS ? LOCI_TOKEN_SPECIAL
+                                               : LOCI_TOKEN_PLAIN;
+    const loci_status st = loci_added_collect(&t->added, &t->tokens, t->kind, label, err);
+    for (uint32_t id = 0; id < t->tokens.n; id++) t->kind[id] &= (unsigned char)~LOCI_TOKEN_FIRST;
+    return st;
+}
+
 loci_status loci_tokenizer_build(loci_tokenizer **out, loci_bytes_map *tokens,
-                                 const loci_merge *merges, size_t n_merges, const char *label,
-                                 loci_error *err)
+                                 const unsigned char *kind, const loci_merge *merges,
+                                 size_t n_merges, const char *label, loci_error *err)
 {
     *out = NULL;
     if (n_merges > LOCI_TOK_MERGES_MAX)
@@ -104,7 +119,8 @@ loci_status loci_tokenizer_build(loci_tokenizer **out, loci_bytes_map *tokens,
         goto out;
     }
     if (n_merges > 0) memcpy(t->merges, merges, n_merges * sizeof *merges);
-    st = bind_bytes(t, label, err);
+    st = bind_kinds(t, kind, label, err);
+    if (st == LOCI_OK) st = bind_bytes(t, label, err);
     if (st == LOCI_OK) st = bind_merges(t, label, err);
 out:
     if (st != LOCI_OK) {
@@ -121,6 +137,9 @@ void loci_tokenizer_close(loci_tokenizer *t)
     loci_bytes_map_free(&t->tokens);
     free(t->merges);
     free(t->slot);
+    free(t->kind);
+    loci_added_free(&t->added);
+    loci_splitter_close(t->split);
     free(t);
 }
 
@@ -129,11 +148,25 @@ int loci_tokenizer_vocab(const loci_tokenizer *t)
     return (int)t->tokens.n;
 }
 
+loci_token_kind loci_tokenizer_kind(const loci_tokenizer *t, int32_t id)
+{
+    if (id < 0 || (uint32_t)id >= t->tokens.n) return LOCI_TOKEN_UNUSED;
+    return (loci_token_kind)t->kind[id];
+}
+
+int32_t loci_tokenizer_find(const loci_tokenizer *t, const char *text)
+{
+    const int64_t id = loci_bytes_map_find(&t->tokens, text, strlen(text));
+    const loci_token_kind kind = loci_tokenizer_kind(t, (int32_t)id);
+    return kind == LOCI_TOKEN_ADDED || kind == LOCI_TOKEN_SPECIAL ? (int32_t)id : -1;
+}
+
 /* ---- decoding ------------------------------------------------------------------- */
 
 const char *loci_token_bytes(const loci_tokenizer *t, int32_t id, size_t *len)
 {
-    if (id < LOCI_TOK_SPECIALS || (uint32_t)id >= t->tokens.n) {
+    const loci_token_kind kind = loci_tokenizer_kind(t, id);
+    if (kind == LOCI_TOKEN_SPECIAL || kind == LOCI_TOKEN_UNUSED) {
         *len = 0;
         return "";
     }

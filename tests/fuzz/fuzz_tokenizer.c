@@ -1,5 +1,6 @@
-/* fuzz_tokenizer.c - any bytes as a tokenizer.json; if it opens, text must go through it
- * and come back the same, and every token must be one that decoding knows. */
+/* fuzz_tokenizer.c - any bytes as a tokenizer.json, of either form; if it opens, text must go
+ * through it and come back the same, and every token must be one that decoding knows.  An
+ * expression of the file may take too long on the text, which is a refusal, not a hang. */
 #include <stdlib.h>
 #include <string.h>
 #include "loci/tokenizer.h"
@@ -22,11 +23,15 @@ static void round_trip(const loci_tokenizer *t, const char *text, size_t len)
         uint32_t ends[TEXT_MAX];
         char back[TEXT_MAX];
         size_t n = 0, n_back = 0;
-        must(loci_encode(e, text, len, ids, ends, TEXT_MAX, &n, NULL) == LOCI_OK);
+        const loci_status st = loci_encode(e, text, len, ids, ends, TEXT_MAX, &n, NULL);
+        must(st == LOCI_OK || st == LOCI_EINVAL);
+        if (st != LOCI_OK) break;
         must(n == 0 || ends[n - 1] == len);
-        for (size_t i = 0; i < n; i++) must(ids[i] >= LOCI_TOK_SPECIALS);
+        for (size_t i = 0; i < n; i++) must(loci_tokenizer_kind(t, ids[i]) == LOCI_TOKEN_PLAIN);
         must(loci_decode(t, ids, n, back, TEXT_MAX, &n_back, NULL) == LOCI_OK);
         must(n_back == len && memcmp(back, text, len) == 0);
+        if (loci_encode_marked(e, text, len, ids, ends, TEXT_MAX, &n, NULL) == LOCI_OK)
+            must(n == 0 || ends[n - 1] == len);
     }
     must(loci_encode_safe_cut(text, len, len / 2) <= len / 2);
     loci_encoder_close(e);
