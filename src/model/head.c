@@ -1,4 +1,5 @@
-/* head.c - the tied head: logits = rms(h) E^T, and the cross-entropy over them.
+/* head.c - logits = rms(h) E^T, E the embedding or a matrix of its own, and the cross-entropy over
+ * them.
  *
  *   loss = ce_scale sum_t weight_t (CE_t + z lse_t^2)
  *
@@ -44,7 +45,7 @@ void loci_head_logits(const loci_model *m, const float *h, float *xn, float *log
 {
     const int D = m->hp.d_model;
     m->k.rmsnorm(xn, D, NULL, h, D, n, D, m->hp.norm_eps);
-    loci_linear(&m->k, logits, m->hp.vocab, xn, D, &m->p.embed, n);
+    loci_linear(&m->k, logits, m->hp.vocab, xn, D, loci_head(m), n);
 }
 
 /* Collect rows with a target from *t on; returns how many. */
@@ -91,7 +92,7 @@ static void report_exact(const loci_sequence *s, const int32_t *best, loci_loss_
 }
 
 void loci_head_loss(const loci_model *m, const float *h, const loci_sequence *s,
-                    const loci_loss_options *opt, float *dh, loci_mat *dembed, int32_t *best,
+                    const loci_loss_options *opt, float *dh, loci_mat *dhead, int32_t *best,
                     loci_loss_sums *sums, float *scratch)
 {
     const loci_hparams *hp = &m->hp;
@@ -102,13 +103,13 @@ void loci_head_loss(const loci_model *m, const float *h, const loci_sequence *s,
     if (dh) memset(dh, 0, (size_t)s->T * (size_t)D * sizeof *dh);
     for (int t = 0, n; (n = collect(s, h, D, opt->ce_scale * opt->grad_scale, &t, &b)) > 0;) {
         m->k.rmsnorm(b.xn, D, b.inv, b.x, D, n, D, hp->norm_eps);
-        loci_linear(&m->k, b.logits, V, b.xn, D, &m->p.embed, n);
+        loci_linear(&m->k, b.logits, V, b.xn, D, loci_head(m), n);
         m->k.cross_entropy(b.loss, b.best, b.logits, V, b.target, dh ? b.weight : NULL, opt->z, n,
                            V);
         report(s, &b, n, sums);
         for (int r = 0; r < n; r++) best[b.row[r]] = b.best[r];
         if (!dh) continue;
-        loci_linear_bwd(&m->k, b.dxn, D, 0.0f, dembed, b.logits, V, b.xn, D, &m->p.embed, n);
+        loci_linear_bwd(&m->k, b.dxn, D, 0.0f, dhead, b.logits, V, b.xn, D, loci_head(m), n);
         for (int r = 0; r < n; r++)
             m->k.rmsnorm_bwd(dh + (size_t)b.row[r] * (size_t)D, D, b.dxn + (size_t)r * (size_t)D, D,
                              b.xn + (size_t)r * (size_t)D, D, b.inv + r, 1, D);

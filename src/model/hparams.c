@@ -1,7 +1,8 @@
 /* hparams.c - the shape of a model: its settings, their ranges, config.json.
  *
  * One table serves the configuration of a training run, the checkpoint's config.json and the
- * help texts.  A checkpoint names every field; a training run may leave any at its default.
+ * help texts.  A checkpoint names every field but switches at their default; a training run may
+ * leave any at its default.
  * Ranges are such that every product of two sizes fits an int and every tensor a size_t. */
 #include "model/model.h"
 
@@ -50,6 +51,7 @@ const loci_setting loci_hparams_table[] = {
     INT_FIELD(trained_codes, 0, 1, "1: search codes by learned maps"),
     INT_FIELD(d_summary, 0, 0, "kept for chunk summaries; 0"),
     INT_FIELD(postings, 0, 0, "kept for postings of rare token runs; 0"),
+    INT_FIELD(tied, 0, 1, "1: the embedding is the output head; 0: a head of its own"),
 };
 enum { N_FIELDS = sizeof loci_hparams_table / sizeof loci_hparams_table[0] };
 const int loci_hparams_table_n = N_FIELDS;
@@ -81,7 +83,17 @@ void loci_hparams_default(loci_hparams *hp)
         .rope_base = 1e4f,
         .norm_eps = 1e-6f,
         .gate_open = 0.5f,
+        .tied = 1,
     };
+}
+
+bool loci_hparams_unsaid(const loci_hparams *hp, const loci_setting *field)
+{
+    loci_hparams standard;
+    loci_hparams_default(&standard);
+    return field->offset >= offsetof(loci_hparams, tied) &&
+           memcmp((const char *)hp + field->offset, (const char *)&standard + field->offset,
+                  field->type == LOCI_SET_INT ? sizeof(int) : sizeof(float)) == 0;
 }
 
 static loci_status divides(int whole, int part, const char *field, const char *unit,
@@ -129,9 +141,11 @@ typedef struct {
     loci_hparams hp;
 } config;
 
-/* The table of a config: the architecture's name, then every field, shifted and required. */
-static void config_table(loci_setting table[N_FIELDS + 1])
+/* The table of a config: the architecture's name, then the fields, shifted; all of them if hp is
+ * NULL, else those that its config names.  Switches may be missing.  Returns how many lines. */
+static int config_table(loci_setting table[N_FIELDS + 1], const loci_hparams *hp)
 {
+    int n = 1;
     table[0] = (loci_setting){
         .key = "architecture",
         .type = LOCI_SET_STR,
@@ -141,10 +155,13 @@ static void config_table(loci_setting table[N_FIELDS + 1])
         .help = "what the tensors of the checkpoint mean",
     };
     for (int i = 0; i < N_FIELDS; i++) {
-        table[i + 1] = loci_hparams_table[i];
-        table[i + 1].offset += offsetof(config, hp);
-        table[i + 1].required = true;
+        const loci_setting *f = &loci_hparams_table[i];
+        if (hp && loci_hparams_unsaid(hp, f)) continue;
+        table[n] = *f;
+        table[n].offset += offsetof(config, hp);
+        table[n++].required = f->offset < offsetof(loci_hparams, tied);
     }
+    return n;
 }
 
 loci_status loci_hparams_load(loci_hparams *hp, const char *path, loci_error *err)
@@ -155,13 +172,13 @@ loci_status loci_hparams_load(loci_hparams *hp, const char *path, loci_error *er
     size_t len = 0;
     memset(&c, 0, sizeof c);
     loci_hparams_default(&c.hp);
-    config_table(table);
+    const int n = config_table(table, NULL);
     loci_status st = loci_file_load(NULL, path, CONFIG_MAX_BYTES, &text, &len, err);
     if (st != LOCI_OK) return st;
     if (strlen(text) != len)
         st = loci_fail(err, LOCI_EFORMAT, "%s: byte 0 at offset %zu of a text file", path,
                        strlen(text));
-    if (st == LOCI_OK) st = loci_settings_parse(text, path, table, N_FIELDS + 1, &c, NULL, err);
+    if (st == LOCI_OK) st = loci_settings_parse(text, path, table, n, &c, NULL, err);
     if (st == LOCI_OK && strcmp(c.architecture, ARCHITECTURE) != 0)
         st = loci_fail(err, LOCI_EVERSION, "%s: architecture: expected \"%s\", found \"%s\"", path,
                        ARCHITECTURE, c.architecture);
@@ -178,10 +195,10 @@ loci_status loci_hparams_save(const loci_hparams *hp, const char *path, loci_err
     memset(&c, 0, sizeof c);
     memcpy(c.architecture, ARCHITECTURE, sizeof ARCHITECTURE);
     c.hp = *hp;
-    config_table(table);
+    const int n = config_table(table, hp);
     loci_status st = loci_hparams_check(hp, path, err);
     if (st != LOCI_OK) return st;
-    char *text = loci_settings_dump(table, N_FIELDS + 1, &c);
+    char *text = loci_settings_dump(table, n, &c);
     if (!text) return loci_fail(err, LOCI_ENOMEM, "%s: no memory for its text", path);
     st = loci_file_replace(NULL, path, text, strlen(text), err);
     free(text);

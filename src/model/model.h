@@ -39,6 +39,10 @@ typedef struct {
     int trained_codes;                    /* 1: search codes by learned maps, see loci_codes */
     /* Places kept for later parts of the architecture; 0 = off, and only 0 is accepted yet. */
     int content_bits4, d_summary, postings;
+    /* Switches: what later versions can do otherwise.  From here to the end of the struct a field at
+     * its default is left out of config.json and of the fingerprint, so that what was written before
+     * the switch came stays what it is. */
+    int tied; /* 1: the head is the embedding; 0: a matrix of its own */
 } loci_hparams;
 
 extern const loci_setting loci_hparams_table[];
@@ -88,7 +92,8 @@ typedef struct {
 } loci_code_params;
 
 typedef struct {
-    loci_mat embed; /* (vocab, D), tied with the head */
+    loci_mat embed; /* (vocab, D), the head too if tied */
+    loci_mat head;  /* (vocab, D) if not */
     loci_layer_params lower[LOCI_MAX_LAYERS], upper[LOCI_MAX_LAYERS];
     loci_encoder_params enc;
     loci_read_params read[LOCI_MAX_GROUPS];

@@ -8,6 +8,19 @@
 
 #include "model/model.h"
 
+/* Is this a switch at its default, which config.json and fingerprint leave out? (hparams.c) */
+bool loci_hparams_unsaid(const loci_hparams *hp, const loci_setting *field);
+
+/* The matrix of the output head, and where its gradient goes. */
+static inline const loci_mat *loci_head(const loci_model *m)
+{
+    return m->hp.tied ? &m->p.embed : &m->p.head;
+}
+static inline loci_mat *loci_head_grad(const loci_model *m, loci_params *grads)
+{
+    return m->hp.tied ? &grads->embed : &grads->head;
+}
+
 /* ---- rows (linear.c) ------------------------------------------------------------------ */
 
 /* Gradient of loci_embed: dembed[ids[t],:] += through the norm; x, inv as loci_embed left them. */
@@ -190,12 +203,12 @@ void loci_negatives_backward(const loci_model *m, const loci_negative_job *job, 
 /* ---- head.c --------------------------------------------------------------------------------- */
 
 size_t loci_head_scratch(const loci_hparams *hp); /* floats */
-/* Cross-entropy of rms(h) E^T, a block of rows at a time.  dh (T, D) is written and dembed added
+/* Cross-entropy of rms(h) E^T, a block of rows at a time.  dh (T, D) is written and dhead added
  * to, both NULL without gradients; best (T) receives the arg max where there is a target. */
 void loci_head_loss(const loci_model *m, const float *h, const loci_sequence *s,
-                    const loci_loss_options *opt, float *dh, loci_mat *dembed, int32_t *best,
+                    const loci_loss_options *opt, float *dh, loci_mat *dhead, int32_t *best,
                     loci_loss_sums *sums, float *scratch);
-/* logits (n, vocab) = rms(h) E^T; xn (n, D) scratch. */
+/* logits (n, vocab) = rms(h) E^T, E the head's matrix; xn (n, D) scratch. */
 void loci_head_logits(const loci_model *m, const float *h, float *xn, float *logits, int n);
 
 /* ---- pass.c: the tape of one sequence --------------------------------------------------------- */
@@ -226,7 +239,7 @@ void loci_pointer_loss(const loci_model *m, const loci_read_tape *t, const loci_
                        float *dq, float *scratch);
 size_t loci_pointer_scratch(const loci_hparams *hp);
 /* Decode loss of the bank's rows of this step's phase; grads NULL: loss only.  Adds to the bank's
- * values, to read[g].o and to the embedding. */
+ * values, to read[g].o and to the head. */
 void loci_decode_loss(const loci_model *m, const loci_sequence *s, const loci_chunks *bank,
                       const loci_loss_options *o, loci_params *grads, loci_loss_sums *sums,
                       float *scratch);

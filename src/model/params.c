@@ -108,17 +108,18 @@ static void declare_read(const block *b, const loci_hparams *hp)
 #undef AT
 }
 
-static void embed_tensor(const block *b, const loci_hparams *hp)
+/* One row an id: small numbers at the start, so that no id is likely, but a matrix otherwise. */
+static void vocab_tensor(const block *b, const char *name, size_t offset, const loci_hparams *hp)
 {
-    const loci_param_info p = { "embed",
-                                offsetof(loci_params, embed),
-                                hp->vocab,
-                                hp->d_model,
-                                LOCI_INIT_NORMAL,
-                                0.02f,
-                                true,
-                                true,
-                                true };
+    loci_param_info p = { .offset = offset,
+                          .rows = hp->vocab,
+                          .cols = hp->d_model,
+                          .init = LOCI_INIT_NORMAL,
+                          .value = 0.02f,
+                          .decay = true,
+                          .quantise = true,
+                          .ingest = b->ingest };
+    snprintf(p.name, sizeof p.name, "%s", name);
     b->visit(b->ctx, &p);
 }
 
@@ -140,7 +141,7 @@ static void declare_codes(block *b, const loci_hparams *hp)
 static void declare(const loci_hparams *hp, visit_fn *visit, void *ctx)
 {
     block b = { visit, ctx, "", -1, 0, true };
-    embed_tensor(&b, hp);
+    vocab_tensor(&b, "embed", offsetof(loci_params, embed), hp);
     b.prefix = "lower.";
     for (b.index = 0; b.index < hp->n_lower; b.index++) {
         b.offset = offsetof(loci_params, lower) + (size_t)b.index * sizeof(loci_layer_params);
@@ -159,6 +160,7 @@ static void declare(const loci_hparams *hp, visit_fn *visit, void *ctx)
         declare_layer(&b, hp);
     }
     declare_codes(&b, hp);
+    if (!hp->tied) vocab_tensor(&b, "head", offsetof(loci_params, head), hp);
 }
 
 /* ---- visitors --------------------------------------------------------------------------- */

@@ -258,8 +258,8 @@ void loci_pass_upper(loci_pass *t, const loci_model *m, const loci_sequence *s,
     const int every = hp->n_upper / hp->n_groups;
     loci_read_job job = { s, &t->bank, neg, n_neg, 0, opt->routed, opt, sums };
     upper_forward(t, m, &job);
-    loci_head_loss(m, t->h, s, opt, grads ? t->dh_lo : NULL, grads ? &grads->embed : NULL, t->best,
-                   sums, t->scratch);
+    loci_head_loss(m, t->h, s, opt, grads ? t->dh_lo : NULL,
+                   grads ? loci_head_grad(m, grads) : NULL, t->best, sums, t->scratch);
     loci_decode_loss(m, s, &t->bank, opt, grads, sums, t->scratch);
     loci_code_loss(m, s, &t->bank, t->read, neg, n_neg, opt, grads, sums, t->scratch);
     if (!grads) return;

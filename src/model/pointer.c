@@ -11,7 +11,7 @@
  *
  *   L_j = CE( rms( W_o [v_j, ..., v_j] ) E^T, id_j )      v_j once a head
  *
- * so that what is read can be spoken by the tied head before the layers above know how to help.
+ * so that what is read can be spoken by the head before the layers above know how to help.
  * Seen with the XS size: without the first, answers were still wrong after three times as many
  * tokens; without the second, digits were copied and words were not. */
 #include "model/model_impl.h"
@@ -174,12 +174,13 @@ static void decode_block(const loci_model *m, loci_params *grads, const loci_los
     }
     loci_linear(&m->k, x->x, D, x->tile, wide, &m->p.read[group].o, n);
     m->k.rmsnorm(x->xn, D, x->inv, x->x, D, n, D, hp->norm_eps);
-    loci_linear(&m->k, x->logits, V, x->xn, D, &m->p.embed, n);
+    loci_linear(&m->k, x->logits, V, x->xn, D, loci_head(m), n);
     m->k.cross_entropy(x->loss, NULL, x->logits, V, x->target, grads ? x->weight : NULL, 0.0f, n,
                        V);
     for (int r = 0; r < n; r++) sums->decode += (double)x->loss[r] / hp->n_groups;
     if (!grads) return;
-    loci_linear_bwd(&m->k, x->dxn, D, 0.0f, &grads->embed, x->logits, V, x->xn, D, &m->p.embed, n);
+    loci_linear_bwd(&m->k, x->dxn, D, 0.0f, loci_head_grad(m, grads), x->logits, V, x->xn, D,
+                    loci_head(m), n);
     memset(x->dx, 0, (size_t)n * (size_t)D * sizeof *x->dx);
     m->k.rmsnorm_bwd(x->dx, D, x->dxn, D, x->xn, D, x->inv, n, D);
     loci_linear_bwd(&m->k, x->dtile, wide, 0.0f, &grads->read[group].o, x->dx, D, x->tile, wide,

@@ -197,7 +197,7 @@ static loci_status bind_all(loci_model *m, const char *path, const loci_param_in
 static bool is_upper_field(const char *key)
 {
     static const char *const upper[] = { "n_upper",  "n_groups", "read_heads", "router_hidden",
-                                         "read_mlp", "top_k",    "gate_open" };
+                                         "read_mlp", "top_k",    "gate_open",  "tied" };
     for (size_t i = 0; i < sizeof upper / sizeof upper[0]; i++)
         if (strcmp(key, upper[i]) == 0) return true;
     return false;
@@ -218,7 +218,7 @@ static void hash_fields(XXH3_state_t *h, const loci_hparams *hp)
         const loci_setting *f = &loci_hparams_table[i];
         const char *at = (const char *)hp + f->offset;
         char text[64];
-        if (is_upper_field(f->key)) continue;
+        if (is_upper_field(f->key) || loci_hparams_unsaid(hp, f)) continue;
         const int n = f->type == LOCI_SET_INT
                           ? snprintf(text, sizeof text, "%d", *(const int *)at)
                           : snprintf(text, sizeof text, "%.9g", (double)*(const float *)at);

@@ -14,11 +14,11 @@ static const float quintic[3] = { 3.4445f, -4.7750f, 2.0315f };
 enum { STEPS = 5 };
 static const float momentum = 0.9f;
 
-/* Hidden matrices only: not the embedding, nor tables that are looked up or added. */
+/* Hidden matrices only: not the embedding or the head, nor tables that are looked up or added. */
 bool loci_muon_wants(const loci_param_info *info)
 {
     return info->quantise && info->decay && info->offset != offsetof(loci_params, embed) &&
-           info->rows > 1 && info->cols > 1;
+           info->offset != offsetof(loci_params, head) && info->rows > 1 && info->cols > 1;
 }
 
 static size_t matrix_scratch(const loci_param_info *x)
