@@ -23,6 +23,7 @@
 
 struct loci_st {
     loci_map map; /* size 0 when the bytes are the caller's */
+    size_t size;  /* of the whole file */
     json_t *header;
     const json_t *meta; /* inside header, NULL if absent */
     int n;
@@ -36,9 +37,11 @@ static const struct {
     const char *name;
     size_t size;
 } dtype_table[] = {
-    [LOCI_F32] = { "F32", 4 }, [LOCI_BF16] = { "BF16", 2 }, [LOCI_F16] = { "F16", 2 },
-    [LOCI_I8] = { "I8", 1 },   [LOCI_U8] = { "U8", 1 },     [LOCI_I32] = { "I32", 4 },
-    [LOCI_I64] = { "I64", 8 }, [LOCI_F64] = { "F64", 8 },
+    [LOCI_F32] = { "F32", 4 },         [LOCI_BF16] = { "BF16", 2 },
+    [LOCI_F16] = { "F16", 2 },         [LOCI_I8] = { "I8", 1 },
+    [LOCI_U8] = { "U8", 1 },           [LOCI_I32] = { "I32", 4 },
+    [LOCI_I64] = { "I64", 8 },         [LOCI_F64] = { "F64", 8 },
+    [LOCI_F8_E4M3] = { "F8_E4M3", 1 }, [LOCI_F8_E8M0] = { "F8_E8M0", 1 },
 };
 enum { N_DTYPES = sizeof dtype_table / sizeof *dtype_table };
 
@@ -88,8 +91,8 @@ static loci_status read_dtype(const place *in, const json_t *entry, loci_tensor_
             return LOCI_OK;
         }
     return loci_fail(in->err, LOCI_EFORMAT,
-                     "%s: tensor %s: dtype: expected F32, BF16, F16, I8, U8, I32, I64 or F64, "
-                     "found %.40s",
+                     "%s: tensor %s: dtype: expected F32, BF16, F16, F8_E4M3, F8_E8M0, I8, U8, "
+                     "I32, I64 or F64, found %.40s",
                      in->label, v->name, text);
 }
 
@@ -262,6 +265,7 @@ loci_status loci_st_open_memory(loci_st **out, const void *data, size_t size, co
     *out = NULL;
     loci_st *f = calloc(1, sizeof *f);
     if (!f) return loci_fail(err, LOCI_ENOMEM, "%s: no memory", label);
+    f->size = size;
     const loci_status st = read_file(f, data, size, label, err);
     if (st == LOCI_OK)
         *out = f;
@@ -292,6 +296,11 @@ void loci_st_close(loci_st *f)
     free(f->by_name);
     loci_map_close(&f->map);
     free(f);
+}
+
+size_t loci_st_file_size(const loci_st *f)
+{
+    return f->size;
 }
 
 int loci_st_count(const loci_st *f)

@@ -160,7 +160,7 @@ static void test_wrong_headers(void **state)
         { "{" T("a", "F32", "[4611686018427387905]", "[0,4]") "}", "larger than any file", 4 },
         { "{" T("a", "U8", "[18446744073709551616]", "[0,0]") "}", "header", 0 },
         /* types */
-        { "{" T("a", "F8_E4M3", "[4]", "[0,4]") "}", "found F8_E4M3", 4 },
+        { "{" T("a", "F8_E5M2", "[4]", "[0,4]") "}", "found F8_E5M2", 4 },
         { "{" T("a", "f32", "[1]", "[0,4]") "}", "found f32", 4 },
         { "{\"a\":{\"dtype\":5,\"shape\":[4],\"data_offsets\":[0,4]}}", "dtype: expected a string",
           4 },
