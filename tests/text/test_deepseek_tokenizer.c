@@ -77,6 +77,7 @@ static const char *const split_cases[] = {
     "a|\n\n",
     "  \n| | .",
     "a|\xe3\x80\x80",
+    " |\xe1\xa0\x8e", /* U+180E is no white space here, whatever PCRE2 says */
     /* bytes that are no UTF-8 are a word; each side is alone */
     "a|\xff\xfe|b",
     "a|  |\xff| b",

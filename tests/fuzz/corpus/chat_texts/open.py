@@ -1,0 +1,1 @@
+TOOLS_TEMPLATE = ("a
