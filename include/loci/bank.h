@@ -21,8 +21,8 @@ typedef enum {
 
 /* Open dir for the engine's model.  *out is owned: loci_bank_close.  Reads the catalogue and the
  * codes (about 0.5 B a token), not the content.
- * Errors: LOCI_ENOTFOUND, LOCI_EMODEL (names both fingerprints), LOCI_EBUSY, LOCI_EFORMAT (names
- * file, block, expected, found), LOCI_EVERSION, LOCI_EIO. */
+ * Errors: LOCI_ENOTFOUND, LOCI_EMODEL (names both fingerprints, or a model without Read blocks),
+ * LOCI_EBUSY, LOCI_EFORMAT (names file, block, expected, found), LOCI_EVERSION, LOCI_EIO. */
 LOCI_API loci_status loci_bank_open(loci_bank **out, loci_engine *e, const char *dir,
                                     loci_bank_mode mode, loci_error *err);
 LOCI_API void loci_bank_close(loci_bank *b);

@@ -123,7 +123,8 @@ typedef struct {
  * loci_answer_free; emptied on failure.
  * Cost: O(question + answer) tokens, each with one scan of the banks' codes.
  * Errors: LOCI_EINVAL (empty or over-long question: limit 32,768 tokens, both numbers named; options),
- * LOCI_EMODEL, LOCI_EIO / LOCI_EFORMAT (bank damaged: block named), LOCI_ECANCEL, LOCI_ENOMEM. */
+ * LOCI_EMODEL (also: a model without Read blocks), LOCI_EIO / LOCI_EFORMAT (bank damaged: block named),
+ * LOCI_ECANCEL, LOCI_ENOMEM. */
 LOCI_API loci_status loci_ask(loci_engine *e, loci_bank *const *banks, int n_banks,
                               const char *question, size_t question_bytes,
                               const loci_ask_options *opt, loci_answer *out, loci_error *err);

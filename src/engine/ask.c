@@ -217,7 +217,8 @@ static loci_status perform(loci_engine *e, loci_bank *const *banks, int n_banks,
     const loci_ask_options defaults = loci_ask_options_default();
     asking a = { .e = e, .opt = opt ? opt : &defaults };
     memset(out, 0, sizeof *out);
-    loci_status st = check_options(a.opt, bytes, err);
+    loci_status st = loci_engine_need_reads(e, err);
+    if (st == LOCI_OK) st = check_options(a.opt, bytes, err);
     if (st != LOCI_OK) return st;
     const double begin = loci_seconds();
     st = asking_open(&a, banks, n_banks, question, bytes, err);

@@ -200,7 +200,8 @@ loci_status loci_bank_open(loci_bank **out, loci_engine *e, const char *dir, loc
     b->engine = e;
     b->mode = mode;
     b->vfs = loci_vfs_system();
-    loci_status st = shape_of_model(e->model, &b->shape, json, sizeof json, err);
+    loci_status st = loci_engine_need_reads(e, err);
+    if (st == LOCI_OK) st = shape_of_model(e->model, &b->shape, json, sizeof json, err);
     if (st == LOCI_OK)
         st = loci_catalog_open(&b->catalog, dir, mode, b->shape.fingerprint, json, err);
     if (st == LOCI_OK) st = loci_bank_reload(b, err);

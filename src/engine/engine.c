@@ -36,6 +36,7 @@ static loci_status fill_info(const loci_model *m, const char *dir, loci_model_in
     char path[4096];
     struct stat st;
     const loci_hparams *hp = &m->hp;
+    const bool reads = hp->n_groups > 0;
     const loci_status status = loci_path_join(path, sizeof path, dir, "model.safetensors", err);
     if (status != LOCI_OK) return status;
     memset(info, 0, sizeof *info);
@@ -57,8 +58,8 @@ static loci_status fill_info(const loci_model *m, const char *dir, loci_model_in
     free(list);
     info->weight_bytes = stat(path, &st) == 0 ? (int64_t)st.st_size : 0;
     info->session_bytes = (int64_t)loci_stream_bytes(hp, LOCI_ASK_BATCH);
-    info->ingest_bytes_per_thread = (int64_t)loci_ingest_bytes(hp, LOCI_INGEST_SPAN);
-    bank_costs(hp, info);
+    if (reads) info->ingest_bytes_per_thread = (int64_t)loci_ingest_bytes(hp, LOCI_INGEST_SPAN);
+    if (reads) bank_costs(hp, info);
     return LOCI_OK;
 }
 
@@ -115,6 +116,15 @@ void loci_engine_close(loci_engine *e)
     loci_model_close(e->model);
     loci_pool_close(e->pool);
     free(e);
+}
+
+loci_status loci_engine_need_reads(const loci_engine *e, loci_error *err)
+{
+    if (e->model->hp.n_groups > 0) return LOCI_OK;
+    return loci_fail(
+        err, LOCI_EINVAL,
+        "this model has no Read blocks (n_groups is 0): it can neither ingest nor ask, "
+        "only generate and give logits");
 }
 
 const loci_model_info *loci_engine_info(const loci_engine *e)

@@ -24,6 +24,9 @@ struct loci_engine {
     char kernels[600];
 };
 
+/* Refuse a model that has no Read blocks: it can neither fill a bank nor look into one. */
+loci_status loci_engine_need_reads(const loci_engine *e, loci_error *err);
+
 /* ---- segment.c: docs/FORMATS.md has the table -------------------------------------------
  * Chunks come in groups of up to LOCI_SEG_GROUP; a group is one block with one column after the
  * other (codes, landmarks, bias, counts, content, ids, byte offsets, lines), each column with its

@@ -30,7 +30,8 @@ const loci_setting loci_hparams_table[] = {
     INT_FIELD(d_head, 64, 64, "width of a head"),
     INT_FIELD(n_lower, 1, LOCI_MAX_LAYERS, "layers below the bank, run once per token"),
     INT_FIELD(n_upper, 1, LOCI_MAX_LAYERS, "layers above the bank, run for questions and answers"),
-    INT_FIELD(n_groups, 1, LOCI_MAX_GROUPS, "groups of upper layers, each with a Read in front"),
+    INT_FIELD(n_groups, 0, LOCI_MAX_GROUPS,
+              "groups of upper layers, each with a Read in front; 0: no Read and no bank"),
     INT_FIELD(window, 64, 1 << 16, "tokens that the window attention sees, at least one chunk"),
     INT_FIELD(ffn, 16, 1 << 15, "width of a layer's SwiGLU"),
     INT_FIELD(chunk, 64, 64, "tokens of a chunk"),
@@ -99,7 +100,7 @@ bool loci_hparams_unsaid(const loci_hparams *hp, const loci_setting *field)
 static loci_status divides(int whole, int part, const char *field, const char *unit,
                            const char *label, loci_error *err)
 {
-    if (whole % part == 0) return LOCI_OK;
+    if (part == 0 || whole % part == 0) return LOCI_OK;
     return loci_fail(err, LOCI_EINVAL, "%s: %s: expected a multiple of %s = %d, found %d", label,
                      field, unit, part, whole);
 }

@@ -3,7 +3,7 @@
  * Rows of h_lo come in as the stream runs; each 64 of them make a record, kept as the encoder gave
  * it.  Search is exact: every eligible chunk is scored, and since chunks lie in the order of their
  * ends, the eligible ones are the first own_end / 64.  Another memory can stand behind this one:
- * the two answers are merged. */
+ * the two answers are merged.  A model that never reads keeps nothing. */
 #include "model/model_impl.h"
 
 #include <assert.h>
@@ -26,7 +26,8 @@ struct loci_local_bank {
 
 static void plan(loci_local_bank *b, loci_arena *a, const loci_hparams *hp, int max_chunks)
 {
-    const size_t n = (size_t)max_chunks, S = (size_t)hp->chunk, f = sizeof(float);
+    const size_t n = hp->n_groups ? (size_t)max_chunks : 0, S = (size_t)hp->chunk,
+                 f = sizeof(float);
     b->hp = *hp;
     b->max_chunks = max_chunks;
     b->rows = loci_arena_take(a, S * (size_t)hp->d_model, f);
@@ -88,6 +89,7 @@ loci_status loci_local_bank_append(loci_local_bank *b, const loci_model *m, cons
 {
     const int S = b->hp.chunk;
     const size_t D = (size_t)b->hp.d_model;
+    if (b->hp.n_groups == 0) return LOCI_OK;
     if (n > (b->max_chunks - b->n_chunks) * S - b->open)
         return loci_fail(err, LOCI_ENOMEM, "the stream's own memory holds %d tokens: all are used",
                          b->max_chunks * S);

@@ -28,7 +28,8 @@ enum {
 
 typedef struct {
     int vocab, d_model, n_heads, n_kv_heads, d_head; /* d_head 64 */
-    int n_lower, n_upper, n_groups;                  /* n_upper multiple of n_groups */
+    int n_lower, n_upper, n_groups; /* n_upper multiple of n_groups; no groups: no bank either,
+                                       a plain transformer of n_lower + n_upper layers */
     int window, ffn;
     int chunk;                            /* S = 64 */
     int enc_dim, enc_mlp;                 /* encoder width (multiple of 64: heads of 64) and MLP */

@@ -11,6 +11,13 @@
 /* Is this a switch at its default, which config.json and fingerprint leave out? (hparams.c) */
 bool loci_hparams_unsaid(const loci_hparams *hp, const loci_setting *field);
 
+/* The group whose Read stands before upper layer l, or -1. */
+static inline int loci_group_at(const loci_hparams *hp, int l)
+{
+    const int layers = hp->n_groups ? hp->n_upper / hp->n_groups : 0;
+    return layers && l % layers == 0 ? l / layers : -1;
+}
+
 /* The matrix of the output head, and where its gradient goes. */
 static inline const loci_mat *loci_head(const loci_model *m)
 {

@@ -128,7 +128,7 @@ static void vocab_tensor(const block *b, const char *name, size_t offset, const 
 static void declare_codes(block *b, const loci_hparams *hp)
 {
     const int d = hp->d_landmark;
-    if (!hp->trained_codes) return;
+    if (!hp->trained_codes || hp->n_groups == 0) return;
     b->prefix = "codes.";
     b->index = -1;
     b->offset = offsetof(loci_params, code);
@@ -147,7 +147,8 @@ static void declare(const loci_hparams *hp, visit_fn *visit, void *ctx)
         b.offset = offsetof(loci_params, lower) + (size_t)b.index * sizeof(loci_layer_params);
         declare_layer(&b, hp);
     }
-    declare_encoder(&(block){ visit, ctx, "bank.", -1, offsetof(loci_params, enc), true }, hp);
+    if (hp->n_groups > 0)
+        declare_encoder(&(block){ visit, ctx, "bank.", -1, offsetof(loci_params, enc), true }, hp);
     b.ingest = false;
     b.prefix = "read.";
     for (b.index = 0; b.index < hp->n_groups; b.index++) {

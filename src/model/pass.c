@@ -11,10 +11,10 @@
 
 #include <string.h>
 
-/* Room for the short last chunks of many documents. */
-static int chunks_max(int T, int chunk)
+/* Room for the short last chunks of many documents.  Without readers there is no bank. */
+static int chunks_max(const loci_hparams *hp, int T)
 {
-    return 2 * (T / chunk) + 8;
+    return hp->n_groups ? 2 * (T / hp->chunk) + 8 : 0;
 }
 
 static size_t max_size(size_t a, size_t b)
@@ -56,7 +56,7 @@ static void plan(loci_pass *t, loci_arena *a, const loci_hparams *hp, int T)
     const size_t kv = n * (size_t)(hp->n_kv_heads * hp->d_head);
     t->hp = *hp;
     t->T = T;
-    t->capacity = chunks_max(T, hp->chunk);
+    t->capacity = chunks_max(hp, T);
     loci_rope_plan(&t->rope, a, T);
     t->pos = loci_arena_take(a, n, sizeof(int32_t));
     t->best = loci_arena_take(a, n, sizeof(int32_t));
@@ -75,7 +75,7 @@ static void plan(loci_pass *t, loci_arena *a, const loci_hparams *hp, int T)
         loci_window_plan_with(l < hp->n_lower ? &t->lower[l] : &t->upper[l - hp->n_lower], a, hp, T,
                               act);
     }
-    t->encoder = loci_encoder_plan_with(a, hp, T, t->capacity, t->scratch);
+    t->encoder = t->capacity ? loci_encoder_plan_with(a, hp, T, t->capacity, t->scratch) : NULL;
     bank_plan(&t->bank, a, hp, T, t->capacity);
     float *mix_act = loci_arena_take(a, loci_mix_act(hp, T), f);
     for (int g = 0; g < hp->n_groups; g++)
@@ -102,6 +102,12 @@ loci_pass *loci_pass_init(const loci_hparams *hp, int T, void *memory)
 
 /* ---- step 1 ------------------------------------------------------------------------------ */
 
+/* Does document d go into the bank? */
+static bool has_chunks(const loci_hparams *hp, const loci_sequence *s, int d)
+{
+    return hp->n_groups > 0 && s->banked[d];
+}
+
 static loci_status check_documents(const loci_pass *t, const loci_sequence *s, int *n_chunks,
                                    loci_error *err)
 {
@@ -119,7 +125,7 @@ static loci_status check_documents(const loci_pass *t, const loci_sequence *s, i
         if (n < 1 || s->doc[d + 1] > s->T)
             return loci_fail(err, LOCI_EINVAL, "document %d: tokens %d to %d", d, s->doc[d],
                              s->doc[d + 1]);
-        if (s->banked[d]) *n_chunks += (n + S - 1) / S;
+        if (has_chunks(&t->hp, s, d)) *n_chunks += (n + S - 1) / S;
     }
     if (*n_chunks > t->capacity)
         return loci_fail(err, LOCI_EINVAL, "%d chunks in %d tokens, planned for %d", *n_chunks,
@@ -159,7 +165,7 @@ static void lay_out(loci_pass *t, const loci_sequence *s)
     for (int d = 0; d < s->n_docs; d++) {
         const int start = s->doc[d], end = s->doc[d + 1], n = end - start;
         for (int i = 0; i < n; i++) t->pos[start + i] = i;
-        for (int j = 0; s->banked[d] && j < n; j += S, b->n++) {
+        for (int j = 0; has_chunks(&t->hp, s, d) && j < n; j += S, b->n++) {
             const int chunk_end = start + j + S, open = chunk_end + W - S;
             b->n_tokens[b->n] = n - j < S ? n - j : S;
             b->first_query[b->n] = open < end ? open : end;
@@ -208,7 +214,7 @@ loci_status loci_pass_lower(loci_pass *t, const loci_model *m, const loci_sequen
     for (int d = 0, c = 0; d < s->n_docs; d++) {
         const int n = s->doc[d + 1] - s->doc[d];
         const bank_at at = at_chunk(hp, c);
-        if (!s->banked[d]) continue;
+        if (!has_chunks(hp, s, d)) continue;
         loci_encoder_forward_at(m, t->encoder, s->doc[d], c, t->h_lo + (size_t)s->doc[d] * D, n,
                                 b->content + at.content, b->landmark + at.landmark, b->bias + c);
         c += (n + hp->chunk - 1) / hp->chunk;
@@ -237,12 +243,11 @@ static void upper_forward(loci_pass *t, const loci_model *m, loci_read_job *job)
 {
     const loci_hparams *hp = &t->hp;
     const loci_sequence *s = job->s;
-    const int every = hp->n_upper / hp->n_groups;
     memcpy(t->h, t->h_lo, (size_t)s->T * (size_t)hp->d_model * sizeof *t->h);
     for (int l = 0; l < hp->n_upper; l++) {
         const int at = hp->n_lower + l;
-        job->group = l / every;
-        if (l % every == 0)
+        job->group = loci_group_at(hp, l);
+        if (job->group >= 0)
             loci_read_forward(m, &m->p.read[job->group], &t->read[job->group], t->h, job,
                               t->scratch);
         loci_window_forward_docs(m, &m->p.upper[l], &t->upper[l], t->h, t->pos, &t->rope, t->k[at],
@@ -255,12 +260,11 @@ void loci_pass_upper(loci_pass *t, const loci_model *m, const loci_sequence *s,
                      loci_params *grads, loci_loss_sums *sums)
 {
     const loci_hparams *hp = &t->hp;
-    const int every = hp->n_upper / hp->n_groups;
     loci_read_job job = { s, &t->bank, neg, n_neg, 0, opt->routed, opt, sums };
     upper_forward(t, m, &job);
     loci_head_loss(m, t->h, s, opt, grads ? t->dh_lo : NULL,
                    grads ? loci_head_grad(m, grads) : NULL, t->best, sums, t->scratch);
-    loci_decode_loss(m, s, &t->bank, opt, grads, sums, t->scratch);
+    if (t->bank.n > 0) loci_decode_loss(m, s, &t->bank, opt, grads, sums, t->scratch);
     loci_code_loss(m, s, &t->bank, t->read, neg, n_neg, opt, grads, sums, t->scratch);
     if (!grads) return;
     for (int l = hp->n_upper - 1; l >= 0; l--) {
@@ -268,8 +272,8 @@ void loci_pass_upper(loci_pass *t, const loci_model *m, const loci_sequence *s,
         loci_window_backward_docs(m, &m->p.upper[l], &grads->upper[l], &t->upper[l], t->dh_lo,
                                   t->pos, &t->rope, t->k[at], t->v[at], t->dk, t->dv, t->scratch,
                                   s->doc, s->n_docs);
-        job.group = l / every;
-        if (l % every == 0)
+        job.group = loci_group_at(hp, l);
+        if (job.group >= 0)
             loci_read_backward(m, &m->p.read[job.group], &grads->read[job.group],
                                &t->read[job.group], t->dh_lo, &job, t->scratch);
     }
@@ -286,7 +290,7 @@ void loci_pass_lower_backward(loci_pass *t, const loci_model *m, const loci_sequ
     for (int d = 0, c = 0; d < s->n_docs; d++) {
         const int n = s->doc[d + 1] - s->doc[d];
         const bank_at at = at_chunk(hp, c);
-        if (!s->banked[d]) continue;
+        if (!has_chunks(hp, s, d)) continue;
         loci_encoder_backward_at(m, &grads->enc, t->encoder, s->doc[d], c,
                                  t->dh_lo + (size_t)s->doc[d] * D, n, b->content + at.content,
                                  b->dcontent + at.content, b->landmark + at.landmark,

@@ -154,7 +154,6 @@ loci_status loci_stream_upper(loci_stream *s, const loci_model *m, int n, const 
                               float *logits, int n_logits, loci_reads *reads, loci_error *err)
 {
     const loci_hparams *hp = &s->hp;
-    const int every = hp->n_upper / hp->n_groups;
     const size_t D = (size_t)hp->d_model;
     const int64_t first = s->pos - n;
     rings *r = &s->upper;
@@ -163,8 +162,8 @@ loci_status loci_stream_upper(loci_stream *s, const loci_model *m, int n, const 
     rings_shift(r, s, hp->n_upper, n);
     memcpy(s->h, s->h_lo, (size_t)n * D * sizeof *s->h);
     for (int l = 0; l < hp->n_upper; l++) {
-        const int g = l / every;
-        if (l % every == 0) {
+        const int g = loci_group_at(hp, l);
+        if (g >= 0) {
             const loci_status st =
                 loci_consult_forward(m, g, &s->consult, s->h, first, n, memory, reads, err);
             if (st != LOCI_OK) return st;

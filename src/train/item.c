@@ -156,13 +156,15 @@ static void finish(loci_item *it, const loci_hparams *hp)
     int before = 0; /* chunks of earlier documents */
     for (int d = 0; d < s->n_docs; d++) {
         const int n = it->doc[d + 1] - it->doc[d];
-        const int chunks = it->banked[d] ? (n + hp->chunk - 1) / hp->chunk : 0;
+        const bool in_bank = it->banked[d] && hp->n_groups > 0;
+        const int chunks = in_bank ? (n + hp->chunk - 1) / hp->chunk : 0;
         for (int p = 0; p < n; p++) {
             const int t = it->doc[d] + p;
             int own = (p - hp->window + hp->chunk) / hp->chunk;
             own = own < 0 || chunks == 0 ? 0 : own > chunks ? chunks : own;
             it->weight_sum += it->weight[t];
             it->n_query += before + own > 0;
+            if (hp->n_groups == 0) it->gold[t] = it->source[t] = -1; /* nobody to teach reading */
             it->n_absent += it->gold[t] == -2;
             /* A gold chunk that is not eligible (still inside the window) counts for nothing. */
             if (it->gold[t] >= before + own) it->gold[t] = it->source[t] = -1;
@@ -469,7 +471,9 @@ static loci_status task_item(loci_item *it, loci_item_maker *m, const loci_train
     *made = false;
     loci_status st = loci_task_make(&task, &o, err);
     if (st != LOCI_OK) return st;
-    const bool separate = loci_rng_unit(rng) < (double)p->separate;
+    /* Without readers a question can only look back at its own stream. */
+    const bool reads = c->hp.n_groups > 0;
+    const bool separate = loci_rng_unit(rng) < (double)p->separate && reads;
     if (task.n_facts > LOCI_TASK_MAX_FACTS) { /* families with several facts a key: draw again */
         loci_task_free(&task);
         return LOCI_OK;
@@ -479,7 +483,7 @@ static loci_status task_item(loci_item *it, loci_item_maker *m, const loci_train
     int room = p->seq_len - 1;
     for (int i = 0; i < n_q; i++) room -= span[i].n_question + span[i].n_answer + 4;
     /* In one stream the facts stay clear of the window, which would answer without reading. */
-    const int clear = separate ? 0 : c->hp.window + SLACK_TOKENS;
+    const int clear = separate || !reads ? 0 : c->hp.window + SLACK_TOKENS;
     size_t n_tok = 0;
     if (st == LOCI_OK && n_q > 0 && room > 0 &&
         build_text(m, &task, corpus, room, clear, rng, &n_tok, err, &st)) {

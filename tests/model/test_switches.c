@@ -16,6 +16,8 @@ static void gradients(const loci_hparams *hp, bool routed)
 {
     batch b;
     batch_open_with(&b, routed, *hp);
+    for (int i = 0; hp->n_groups == 0 && i < 2; i++) /* no chunks: none can be gold */
+        for (int t = 0; t < MAX_T; t++) b.q[i].gold[t] = b.q[i].source[t] = -1;
     batch_run(&b, &b.s.g);
     hold_targets(&b);
     batch_gradients(&b, 1);
@@ -27,6 +29,15 @@ static void untied_gradients(void **state)
     (void)state;
     loci_hparams hp = small_hparams();
     hp.tied = 0;
+    gradients(&hp, true);
+}
+
+static void dense_gradients(void **state)
+{
+    (void)state;
+    loci_hparams hp = small_hparams();
+    hp.n_groups = 0;
+    hp.trained_codes = 1; /* without a bank there is nothing to code */
     gradients(&hp, true);
 }
 
@@ -75,6 +86,31 @@ static void untied_stream(void **state)
     loci_hparams hp = stream_hparams();
     hp.tied = 0;
     stream_equals_pass(&hp);
+}
+
+static void dense_stream(void **state)
+{
+    (void)state;
+    loci_hparams hp = stream_hparams();
+    hp.n_groups = 0;
+    stream_equals_pass(&hp);
+    hp.window = TEXT + 1; /* sees everything */
+    stream_equals_pass(&hp);
+}
+
+/* Without groups only embedding, layers and head are left. */
+static void dense_tensors(void **state)
+{
+    (void)state;
+    loci_param_info list[256];
+    loci_hparams hp = stream_hparams();
+    hp.n_groups = 0;
+    hp.tied = 0;
+    const int n = loci_param_list(&hp, list, 256);
+    assert_int_equal(n, 2 + 5 * (hp.n_lower + hp.n_upper));
+    for (int i = 0; i < n; i++)
+        if (strncmp(list[i].name, "bank", 4) == 0 || strncmp(list[i].name, "read", 4) == 0)
+            fail_msg("%s", list[i].name);
 }
 
 /* ---- checkpoints ----------------------------------------------------------------------------------- */
@@ -207,7 +243,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(untied_gradients),
+        cmocka_unit_test(dense_gradients),
         cmocka_unit_test(untied_stream),
+        cmocka_unit_test(dense_stream),
+        cmocka_unit_test(dense_tensors),
         cmocka_unit_test_setup_teardown(checkpoints, make_dir, drop_dir),
         cmocka_unit_test_setup_teardown(head_refused, make_dir, drop_dir),
     };
