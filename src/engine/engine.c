@@ -122,7 +122,7 @@ loci_status loci_engine_need_reads(const loci_engine *e, loci_error *err)
 {
     if (e->model->hp.n_groups > 0) return LOCI_OK;
     return loci_fail(
-        err, LOCI_EINVAL,
+        err, LOCI_EMODEL,
         "this model has no Read blocks (n_groups is 0): it can neither ingest nor ask, "
         "only generate and give logits");
 }

@@ -135,6 +135,30 @@ static void test_families(void **state)
     }
 }
 
+/* Without readers: questions follow their text, nothing is gold, facts stand inside the window too. */
+static void test_dense(void **state)
+{
+    (void)state;
+    fixture x;
+    int asked = 0;
+    fixture_open(&x, -1, 1.0, 1.0);
+    x.c.hp.n_groups = 0;
+    x.c.hp.window = SEQ;
+    for (uint64_t seed = 0; seed < SEEDS; seed++) {
+        const loci_sequence *s = make(&x, seed);
+        bool answers = false;
+        for (int t = 0; t < s->T; t++) {
+            answers |= s->answer[t];
+            assert_true(s->gold[t] == -1 && s->source[t] == -1);
+        }
+        assert_true(!answers || s->n_docs == 1);
+        assert_true(x.item.n_query == 0 && x.item.n_gold == 0 && x.item.n_absent == 0);
+        asked += answers;
+    }
+    assert_true(asked > SEEDS / 2);
+    fixture_close(&x);
+}
+
 /* In one stream nothing that is asked for may stand where the window still shows it. */
 static void test_clear_of_the_window(void **state)
 {
@@ -274,8 +298,11 @@ static void test_short_documents(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_families),        cmocka_unit_test(test_clear_of_the_window),
-        cmocka_unit_test(test_same_seed),       cmocka_unit_test(test_counts),
+        cmocka_unit_test(test_families),
+        cmocka_unit_test(test_dense),
+        cmocka_unit_test(test_clear_of_the_window),
+        cmocka_unit_test(test_same_seed),
+        cmocka_unit_test(test_counts),
         cmocka_unit_test(test_short_documents),
     };
     return cmocka_run_group_tests(tests, open_tokenizer, close_tokenizer);
