@@ -412,6 +412,27 @@ static work once_hamming(any_fn *fn, const int *d, pool *p)
     return (work){ 0, 16.0 * (double)n + d[0] };
 }
 
+/* d = groups of 16 keys, heads, dim: a block of Flash's keys, and more than a cache holds */
+static const size index_scores_sizes[] = { { "block 256x64x128", { 16, 64, 128 } },
+                                           { "scan 65536x64x128", { 4096, 64, 128 } },
+                                           { 0 } };
+
+static work once_index_scores(any_fn *fn, const int *d, pool *p)
+{
+    const int blocks = (d[2] + 31) / 32, bytes = 8 * d[2] + 16 * blocks;
+    const double keys = 16.0 * d[0];
+    float *score = take_matrix(p, d[0], 16);
+    const float *scale = take_equal(p, (size_t)(d[1] * blocks), 0.25f);
+    const float *w = take_matrix(p, 1, d[1]);
+    int8_t *q = take_i8(p, (size_t)d[1] * (size_t)d[2]);
+    uint8_t *group = (uint8_t *)take_i8(p, (size_t)d[0] * (size_t)bytes);
+    for (int i = 0; p->fill && i < d[1] * d[2]; i++) q[i] = (int8_t)(i % 7 * 2 - 6);
+    for (int g = 0; p->fill && g < d[0]; g++)
+        for (int i = 8 * d[2]; i < bytes; i++) group[(size_t)g * (size_t)bytes + (size_t)i] = 125;
+    ((loci_index_scores_fn *)fn)(score, q, scale, w, group, d[1], d[2], d[0]);
+    return (work){ 2 * keys * d[1] * d[2], (double)d[0] * bytes + 4 * keys };
+}
+
 /* ---- stored matrices: d = type m n k ------------------------------------------------------ */
 
 #define LINEAR_SIZES(NAME)                                                                         \

@@ -138,6 +138,18 @@ typedef int loci_landmark_topk_q8_fn(loci_scored *best, int have, int K, const f
 typedef void loci_hamming_fn(uint8_t *dist, const uint64_t *code, const uint64_t *query, int M,
                              int n);
 
+/* Scores of a lightning index: score[j] = sum_h w[h] max(0, <q_h, k_j>) for 16 n_groups keys.
+ *   q (heads, dim) int8: twice the values of E2M1 codes; q_scale (heads, ceil(dim/32))
+ *   a group of 16 keys: dim/8 rows of 64 bytes, byte 4k+c of row i holding dimension 8i+c of key k in
+ *   its low nibble and 8i+4+c in the high one (E2M1 codes); then ceil(dim/32) rows of 16 E8M0 scales,
+ *   1..254 each.  Dimension c of either side is scaled by scale c/32.
+ * dim a multiple of 8; heads and dim <= 1024.  Dot products within 32 dimensions are exact; error
+ * bound: (heads + dim/32 + 4) 2^-23 sum_h |w[h]| sum_b |dot of 32|.  The bits of a score do not depend
+ * on the other keys of the call. */
+typedef void loci_index_scores_fn(float *score, const int8_t *q, const float *q_scale,
+                                  const float *w, const uint8_t *keys, int heads, int dim,
+                                  int n_groups);
+
 /* ---- numbers --------------------------------------------------------------------------
  * Rows to int8: scale[r] = max|x| / 127 (0 for a zero row), q = round-to-nearest-even(x / scale). */
 typedef void loci_quant_q8_fn(int8_t *q, int ldq, float *scale, const float *x, int ldx, int rows,

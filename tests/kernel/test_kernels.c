@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include "check_attn.h"
 #include "check_gemm.h"
+#include "check_index.h"
 #include "check_linear.h"
 #include "check_router.h"
 #include "check_vec.h"

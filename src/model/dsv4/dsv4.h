@@ -3,10 +3,11 @@
  *   shape.c     the fields, their ranges, the released shapes; config.c reads config.json of
  *               every release in both dialects
  *   bind.c      released tensor names and shapes -> loci_dsv4_weights, from any source of tensors
- *   linear.c    y = x W^T for a stored matrix of any type; which quantisers a mode applies
- *   mixer.c     the hyper-connection streams (Sinkhorn), rope.c angles, attend.c, compress.c,
- *   index.c     the lightning indexer, moe.c experts; forward.c puts them in order
- *   state.c     what a sequence carries between tokens; store.c the same on disk
+ *   model.c     a model of weights and a mode; entry.c how entries and index keys are stored
+ *   linear.c    y = x W^T for stored matrices; which quantisers a mode applies
+ *   mixer.c     the hyper-connection streams (Sinkhorn); rope.c angles; compress.c entries;
+ *   attend.c    attention; index.c the lightning indexer; moe.c experts; forward.c their order
+ *   state.c     what a sequence carries between tokens
  *
  * Letters: T tokens of a call, D hidden width, H query heads, d head width, R rotated tail of a
  * head, n residual streams, r tokens of a compressed entry, L layers, V vocabulary. */
@@ -104,28 +105,9 @@ loci_status loci_dsv4_known_shape(loci_dsv4_hparams *hp, const char *name, loci_
 
 /* ---- weights (bind.c) --------------------------------------------------------------------- */
 
-/* How the elements of a matrix lie in memory.  Rows are `row_bytes` apart. */
-typedef enum {
-    LOCI_DSV4_F32,
-    LOCI_DSV4_BF16,
-    LOCI_DSV4_F16,
-    LOCI_DSV4_F8,   /* e4m3; scale (ceil(rows/128), ceil(cols/128)) e8m0, row-major */
-    LOCI_DSV4_F4,   /* e2m1, element 2j low nibble; scale (rows, cols/32) e8m0 */
-    LOCI_DSV4_Q8_0, /* GGUF blocks from here on; no separate scale */
-    LOCI_DSV4_Q4_K,
-    LOCI_DSV4_Q2_K,
-    LOCI_DSV4_MXFP4
-} loci_dsv4_type;
-
-/* A stored matrix (rows, cols): a row is one output, as in a checkpoint.  Borrowed: lives as long
- * as what it was bound from.  data NULL = absent. */
-typedef struct {
-    const void *data;
-    const uint8_t *scale; /* F8, F4 */
-    size_t row_bytes;
-    int rows, cols;
-    loci_dsv4_type type;
-} loci_dsv4_mat;
+/* A stored matrix (rows, cols), read in place; a row is one output, as in a checkpoint.  Borrowed:
+ * lives as long as what it was bound from.  data NULL = absent. */
+typedef loci_stored loci_dsv4_mat;
 
 typedef struct { /* an expert: w1 gate (F,D), w3 up (F,D), w2 down (D,F) */
     loci_dsv4_mat gate, up, down;
@@ -202,11 +184,8 @@ loci_status loci_dsv4_bind(loci_dsv4_weights *w, const loci_dsv4_hparams *hp,
                            const loci_dsv4_source *source, const loci_dsv4_pager *pager,
                            loci_error *err);
 void loci_dsv4_weights_free(loci_dsv4_weights *w); /* NULL is fine; zeroes it */
-/* Bytes of a row of `cols` elements; 0 when cols is not a whole number of the type's blocks. */
-size_t loci_dsv4_row_bytes(loci_dsv4_type type, int cols);
-const char *loci_dsv4_type_name(loci_dsv4_type type);
 
-/* ---- products (linear.c, quant.c) ------------------------------------------------------------- */
+/* ---- a model (model.c) ------------------------------------------------------------------- */
 
 /* What is quantised on the way.  Weights are used as stored in every mode. */
 typedef enum {
@@ -215,12 +194,73 @@ typedef enum {
     LOCI_DSV4_MODE_EXACT /* + activations fp8 before fp8/fp4 weights, bf16 between operations */
 } loci_dsv4_mode;
 
-/* quant.c: y[t, i] = <x[t,:], row first+i of w> for i < n, t < m, in f32; w of a type from F8 on.
- * A row of y depends on its own row of x alone, bit for bit, whatever m, first and n are: prompts
- * may be cut anywhere.  n <= 64.  x (m, cols) f32, not rounded here. */
-void loci_dsv4_quant_rows(const loci_kernels *k, float *y, int ldy, const float *x, int ldx,
-                          const loci_dsv4_mat *w, int first, int n, int m);
-/* quant.c: one row of w, of a type from F8 on, as f32 (embedding rows, vectors). */
-void loci_dsv4_quant_row(float *y, const loci_dsv4_mat *w, int row);
+/* How entries lie in memory and on disk (entry.c).  Entries of all layers that belong to
+ * block_tokens positions make one block: layer after layer, main entries at entry_at[l], index keys
+ * in groups of 16 at key_at[l]. */
+typedef struct {
+    size_t entry_bytes; /* of one raw or compressed entry */
+    size_t key_bytes;   /* of one index key */
+    int block_tokens;
+    size_t block_bytes;
+    size_t entry_at[LOCI_DSV4_MAX_LAYERS], key_at[LOCI_DSV4_MAX_LAYERS];
+} loci_dsv4_layout;
+
+typedef struct {
+    loci_dsv4_hparams hp;
+    loci_dsv4_weights w;
+    loci_kernels k;
+    loci_dsv4_mode mode;
+    loci_dsv4_layout lay;
+    float e4m3[256]; /* values of the codes */
+    float *freq[2];  /* owned, (R/2): angles of window layers, of layers with compressed entries */
+} loci_dsv4;
+
+/* Make a model from a shape and its bound weights (moved in).  block_tokens 0 = 1024 rounded up to
+ * what the ratios need.  Errors: LOCI_EINVAL a mode that the shape does not allow, or a family that
+ * is recognised and not run; w is freed then. */
+loci_status loci_dsv4_init(loci_dsv4 *m, const loci_dsv4_hparams *hp, loci_dsv4_weights *w,
+                           unsigned cpu_flags, loci_dsv4_mode mode, int block_tokens,
+                           loci_error *err);
+void loci_dsv4_free(loci_dsv4 *m);
+/* "f32", "fast", "exact".  Errors: LOCI_EINVAL. */
+loci_status loci_dsv4_mode_parse(const char *name, loci_dsv4_mode *mode, loci_error *err);
+const char *loci_dsv4_mode_name(loci_dsv4_mode mode);
+/* Entry sizes of a shape in a mode; block_tokens as above. */
+loci_status loci_dsv4_layout_plan(loci_dsv4_layout *lay, const loci_dsv4_hparams *hp,
+                                  loci_dsv4_mode mode, int block_tokens, loci_error *err);
+/* Bytes that one more token of context costs, on average, and what a sequence holds besides. */
+double loci_dsv4_bytes_per_token(const loci_dsv4_layout *lay, const loci_dsv4_hparams *hp);
+
+/* ---- a sequence (state.c, forward.c) ---------------------------------------------------------
+ * Everything carried between tokens, at any position.  Logits depend on the ids alone, bit for bit:
+ * not on how they were cut into calls, nor on the number of threads. */
+typedef struct loci_dsv4_seq loci_dsv4_seq;
+
+enum { LOCI_DSV4_BATCH = 64 }; /* positions computed together, and how far a sequence can go back */
+
+/* m and pool (may be NULL) are kept.  Errors: LOCI_ENOMEM. */
+loci_status loci_dsv4_seq_open(loci_dsv4_seq **out, const loci_dsv4 *m, loci_pool *pool,
+                               loci_error *err);
+void loci_dsv4_seq_close(loci_dsv4_seq *s); /* NULL is fine */
+void loci_dsv4_seq_reset(loci_dsv4_seq *s);
+int64_t loci_dsv4_seq_length(const loci_dsv4_seq *s);
+const int32_t *loci_dsv4_seq_ids(const loci_dsv4_seq *s); /* (length), borrowed until extended */
+size_t loci_dsv4_seq_bytes(const loci_dsv4_seq *s);       /* held now */
+/* Append n ids (in range) and give the logits of the last n_logits positions (n_logits, V).
+ * Errors: LOCI_ENOMEM, LOCI_EIO of the pager: the sequence must be reset then. */
+loci_status loci_dsv4_extend(loci_dsv4_seq *s, const int32_t *ids, int64_t n, float *logits,
+                             int64_t n_logits, loci_error *err);
+/* Forget the last n positions, n <= LOCI_DSV4_BATCH and no more than the last call appended in its
+ * last batch.  False, nothing done, when that is not possible. */
+bool loci_dsv4_rewind(loci_dsv4_seq *s, int64_t n);
+
+/* ---- drafting (mtp.c): tokens to check at once, for decoding that changes no output ----------- */
+bool loci_dsv4_can_draft(const loci_dsv4 *m);
+/* Let the MTP block follow from here on; it knows nothing of what was read before. */
+void loci_dsv4_seq_drafting(loci_dsv4_seq *s, bool on);
+/* Guess the n tokens behind `next`, which itself follows the sequence and is not appended.
+ * 1 <= n < LOCI_DSV4_BATCH; drafting is on and the sequence not empty; logits (V): scratch. */
+loci_status loci_dsv4_draft(loci_dsv4_seq *s, int32_t next, int n, int32_t *draft, float *logits,
+                            loci_error *err);
 
 #endif
