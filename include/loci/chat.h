@@ -94,6 +94,79 @@ LOCI_API loci_status loci_chat_render(const loci_tokenizer *t, const char *json,
                                       loci_chat_prompt *out, loci_error *err);
 LOCI_API void loci_chat_prompt_free(loci_chat_prompt *p); /* frees what is inside; zeroes it */
 
+/* ---- what the model writes, part by part ------------------------------------------------- */
+/* A reply is
+ *     [reasoning </think>] answer [\n\n<DSML tool_calls>\n call ... </DSML tool_calls>]
+ * where DSML stands for the marker U+FF5C DSML U+FF5C in front of the tag's name, and a call is
+ *     <DSML invoke name="NAME">\n parameter ... </DSML invoke>\n
+ *     <DSML parameter name="NAME" string="true|false">VALUE</DSML parameter>\n
+ * It is read strictly: what looks like a call and is not one is malformed, and so is all
+ * behind it. */
+typedef enum {
+    LOCI_CHAT_REASONING = 0,     /* a piece of it */
+    LOCI_CHAT_REASONING_END = 1, /* </think> */
+    LOCI_CHAT_ANSWER = 2,        /* a piece of it */
+    LOCI_CHAT_CALLS = 3,         /* the tag that opens all calls, with the empty line before it */
+    LOCI_CHAT_CALL = 4,          /* name */
+    LOCI_CHAT_PARAMETER = 5,     /* name, is_text */
+    LOCI_CHAT_VALUE = 6,         /* a piece of the parameter's value; an empty value gives none */
+    LOCI_CHAT_PARAMETER_END = 7,
+    LOCI_CHAT_CALL_END = 8,
+    LOCI_CHAT_CALLS_END = 9,
+    LOCI_CHAT_MALFORMED = 10 /* a piece of what could not be read */
+} loci_chat_event_kind;
+
+/* All pointers are borrowed for the call of the loci_chat_event_fn. */
+typedef struct {
+    loci_chat_event_kind kind;
+    /* The bytes of the reply that the event stands for.  Those of all events, one behind the
+     * other, are the reply: nothing is lost or told twice.  Pieces may end inside a character. */
+    const char *bytes;
+    size_t len;
+    const char *name; /* (name_len) of a call or parameter, else "" */
+    size_t name_len;
+    bool is_text; /* of a parameter: the value is text, else JSON */
+} loci_chat_event;
+/* Return non-zero to stop: the function that calls it returns LOCI_ECANCEL. */
+typedef int loci_chat_event_fn(void *ctx, const loci_chat_event *event);
+
+enum {
+    LOCI_CHAT_NAME_MAX = 256,      /* bytes of a call's or parameter's name */
+    LOCI_CHAT_PARAMETERS_MAX = 256 /* of one call */
+};
+
+/* Uses a few KiB, however long the reply is.  Belongs to one thread at a time. */
+typedef struct loci_chat_parser loci_chat_parser;
+
+/* opening: what the prompt ended with; LOCI_CHAT_OPENS_NOTHING is read as an answer. */
+LOCI_API loci_status loci_chat_parser_open(loci_chat_parser **out, loci_chat_opening opening,
+                                           loci_error *err);
+LOCI_API void loci_chat_parser_close(loci_chat_parser *p); /* NULL is fine */
+/* Take the next n >= 0 bytes.  What cannot be told yet waits: at most the longest tag.
+ * Errors: LOCI_ECANCEL, LOCI_ENOMEM; the parser can then only be closed. */
+LOCI_API loci_status loci_chat_parser_feed(loci_chat_parser *p, const char *bytes, size_t n,
+                                           loci_chat_event_fn *fn, void *ctx, loci_error *err);
+/* The reply is over: what waits is told.  A reply may end anywhere in reasoning and answer.
+ * Errors: LOCI_EFORMAT malformed, or it ends inside a call: byte, expected and found are named
+ * (all bytes were told); LOCI_ECANCEL, LOCI_ENOMEM. */
+LOCI_API loci_status loci_chat_parser_finish(loci_chat_parser *p, loci_chat_event_fn *fn, void *ctx,
+                                             loci_error *err);
+
+/* ---- the whole reply ---------------------------------------------------------------------------- */
+typedef struct loci_chat_reply loci_chat_reply;
+LOCI_API loci_status loci_chat_reply_open(loci_chat_reply **out, loci_error *err);
+LOCI_API void loci_chat_reply_close(loci_chat_reply *r); /* NULL is fine */
+/* A loci_chat_event_fn; ctx is the reply.  Gathers the event; never stops. */
+LOCI_API int loci_chat_reply_event(void *reply, const loci_chat_event *event);
+/* The reply as a message that may be appended to its conversation: {"role": "assistant",
+ * "content", "reasoning_content", "tool_calls"}, calls named call_0, call_1 ..  Malformed bytes
+ * stand behind the content.  Bytes that are no UTF-8 become U+FFFD.
+ * *json is owned (free()); NUL-terminated.
+ * Errors: LOCI_EFORMAT a value that says it is JSON is not: call and parameter named;
+ * LOCI_ENOMEM. */
+LOCI_API loci_status loci_chat_reply_json(const loci_chat_reply *r, char **json, size_t *bytes,
+                                          loci_error *err);
+
 #ifdef __cplusplus
 }
 #endif
