@@ -23,6 +23,7 @@ typedef struct {
     double answer_right;           /* share of answer tokens predicted exactly             */
     double exact;                  /* share of answers right in every token                */
     double loss_kl, loss_oracle, loss_absent, loss_pointer, loss_decode;
+    double loss_ageing;    /* content packed to 4 bits: mean square of what is lost */
     double loss_hash;      /* trained codes: KL of router and codes, spread of the codes */
     double code_agreement; /* share of equal bits of a query's and its gold chunk's code */
     double consult_rate;   /* share of (token, group) pairs with an open gate      */

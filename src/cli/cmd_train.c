@@ -30,6 +30,7 @@ static json_t *step_json(const loci_train_progress *p)
     put_real(o, "loss_absent", p->loss_absent);
     put_real(o, "loss_pointer", p->loss_pointer);
     put_real(o, "loss_decode", p->loss_decode);
+    put_real(o, "loss_ageing", p->loss_ageing);
     put_real(o, "loss_hash", p->loss_hash);
     put_real(o, "code_agreement", p->code_agreement);
     put_real(o, "consult_rate", p->consult_rate);
@@ -48,13 +49,10 @@ static int on_step(void *ctx, const loci_train_progress *p)
     const struct {
         const char *name;
         double value;
-    } loss[] = { { "kl", p->loss_kl },
-                 { "oracle", p->loss_oracle },
-                 { "absent", p->loss_absent },
-                 { "pointer", p->loss_pointer },
-                 { "decode", p->loss_decode },
-                 { "hash", p->loss_hash },
-                 { "agreement", p->code_agreement } };
+    } loss[] = { { "kl", p->loss_kl },         { "oracle", p->loss_oracle },
+                 { "absent", p->loss_absent }, { "pointer", p->loss_pointer },
+                 { "decode", p->loss_decode }, { "ageing", p->loss_ageing },
+                 { "hash", p->loss_hash },     { "agreement", p->code_agreement } };
     fprintf(stderr, "step %lld %s %.1f%%: text %.4f answer %.4f", (long long)p->step,
             p->phase ? p->phase : "",
             p->total_tokens > 0 ? 100.0 * (double)p->tokens / (double)p->total_tokens : 0.0,

@@ -42,6 +42,7 @@ struct loci_spans {
     /* outputs */
     float *content, *landmark,
         *bias;      /* (cap_chunks * S, dk + dv) (cap_chunks, M, 128) (cap_chunks) */
+    float *summary; /* (cap_chunks, d_summary), NULL without summaries */
     uint64_t *code; /* (cap_chunks, M, 2) */
     void **worker_memory;
     loci_ingest **worker;
@@ -69,11 +70,13 @@ loci_status loci_spans_open(loci_spans **out, loci_engine *e, loci_error *err)
     s->content = loci_alloc_aligned(s->cap_chunks * (size_t)hp->chunk * d * sizeof(float));
     s->landmark = loci_alloc_aligned(s->cap_chunks * m * (size_t)hp->d_landmark * sizeof(float));
     s->bias = loci_alloc_aligned(s->cap_chunks * sizeof(float));
+    if (hp->d_summary)
+        s->summary = loci_alloc_aligned(s->cap_chunks * (size_t)hp->d_summary * sizeof(float));
     s->code = loci_alloc_aligned(s->cap_chunks * m * 2 * sizeof(uint64_t));
     s->worker = calloc((size_t)s->n_workers, sizeof *s->worker);
     s->worker_memory = calloc((size_t)s->n_workers, sizeof *s->worker_memory);
     bool ok = s->ids && s->span && s->chunk && s->content && s->landmark && s->bias && s->code &&
-              s->worker && s->worker_memory;
+              (!hp->d_summary || s->summary) && s->worker && s->worker_memory;
     for (int w = 0; ok && w < s->n_workers; w++) {
         s->worker_memory[w] = loci_alloc_aligned(loci_ingest_bytes(hp, LOCI_INGEST_SPAN));
         ok = s->worker_memory[w] != NULL;
@@ -101,6 +104,7 @@ void loci_spans_close(loci_spans *s)
     loci_free_aligned(s->content);
     loci_free_aligned(s->landmark);
     loci_free_aligned(s->bias);
+    loci_free_aligned(s->summary);
     loci_free_aligned(s->code);
     free(s);
 }
@@ -184,7 +188,8 @@ static void run_span(void *ctx, int tile, int worker)
     const int chunks = (x->n + hp->chunk - 1) / hp->chunk;
     loci_ingest_span(s->worker[worker], m, s->ids + x->first - (size_t)x->left, x->pos - x->left,
                      x->left, x->n, s->content + x->chunk * content, s->landmark + x->chunk * row,
-                     s->bias + x->chunk);
+                     s->bias + x->chunk,
+                     s->summary ? s->summary + x->chunk * (size_t)hp->d_summary : NULL);
     loci_codes(m, s->code + x->chunk * (size_t)hp->n_landmarks * 2, s->landmark + x->chunk * row,
                chunks * hp->n_landmarks);
 }

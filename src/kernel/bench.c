@@ -169,6 +169,11 @@ static const size vector_sizes[] = { { "65536", { 1, 65536 } }, { "1024", { 1, 1
 #define adamw_sizes       vector_sizes
 #define quant_q8_sizes    rmsnorm_sizes
 #define dequant_q8_sizes  rmsnorm_sizes
+/* d = rows cols: one chunk's packed content, a span's */
+static const size quant_q4_sizes[] = { { "chunk 64x64", { 64, 64 } },
+                                       { "span 4096x64", { 4096, 64 } },
+                                       { 0 } };
+#define dequant_q4_sizes quant_q4_sizes
 
 /* Work of one element, times how many there are. */
 static work per_element(const int *d, double flops, double bytes)
@@ -294,6 +299,25 @@ static work once_dequant_q8(any_fn *fn, const int *d, pool *p)
     ((loci_dequant_q8_fn *)fn)(x, d[1], take_i8(p, (size_t)d[0] * (size_t)d[1]), d[1], scale, d[0],
                                d[1]);
     return per_element(d, 1, 5);
+}
+
+/* 18 bytes hold 32 numbers. */
+static work once_quant_q4(any_fn *fn, const int *d, pool *p)
+{
+    const float *x = take_matrix(p, d[0], d[1]);
+    uint16_t *scale = take_bf16(p, (size_t)(d[0] * d[1] / 32));
+    uint8_t *q = (uint8_t *)take_i8(p, (size_t)(d[0] * d[1] / 2));
+    ((loci_quant_q4_fn *)fn)(q, d[1] / 2, scale, d[1] / 32, x, d[1], d[0], d[1]);
+    return per_element(d, 3, 4 + 18.0 / 32);
+}
+
+static work once_dequant_q4(any_fn *fn, const int *d, pool *p)
+{
+    float *x = take_matrix(p, d[0], d[1]);
+    const uint16_t *scale = take_bf16(p, (size_t)(d[0] * d[1] / 32));
+    const uint8_t *q = (const uint8_t *)take_i8(p, (size_t)(d[0] * d[1] / 2));
+    ((loci_dequant_q4_fn *)fn)(x, d[1], q, d[1] / 2, scale, d[1] / 32, d[0], d[1]);
+    return per_element(d, 1, 4 + 18.0 / 32);
 }
 
 /* ---- attention -------------------------------------------------------------------------- */

@@ -234,6 +234,16 @@ void loci_pack_e4m3(uint8_t *code, const float *q, int n);
 void loci_pack_e2m1(uint8_t *code, const float *q, int n);
 void loci_pack_e8m0(uint8_t *byte, const float *scale, int n);
 
+/* Rows to 4 bits a number in blocks of 32 columns; cols is a multiple of 32:
+ *   scale = f16(max|x| / 7), at most 65504      q = round-to-nearest-even(x / scale), -7 .. 7
+ * q is 0 where the scale is.  Two numbers a byte, q + 8 each, the earlier one in the low four bits.
+ *   q (rows, cols / 2)   scale (rows, cols / 32) halves */
+typedef void loci_quant_q4_fn(uint8_t *q, int ldq, uint16_t *scale, int lds, const float *x,
+                              int ldx, int rows, int cols);
+/* x = q scale */
+typedef void loci_dequant_q4_fn(float *x, int ldx, const uint8_t *q, int ldq, const uint16_t *scale,
+                                int lds, int rows, int cols);
+
 /* ---- the table ----------------------------------------------------------------------------
  * families.inc: LOCI_FAMILY(name) once a family; kernels.inc: LOCI_KERNEL(name, isa, flags) once
  * an implementation, slowest first. */

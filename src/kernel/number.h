@@ -68,6 +68,18 @@ static inline float loci_f16_to_f32(uint16_t h)
     return loci_bits_to_f32(sign | ((rest << 13) + (112u << 23)));
 }
 
+/* v to the nearest half, ties to even; beyond 65504 infinity.  NaN stays. */
+static inline uint16_t loci_f32_to_f16(float v)
+{
+    const uint32_t u = loci_f32_to_bits(v), sign = u >> 16 & 0x8000u, a = u & 0x7fffffffu;
+    if (a > 0x7f800000u) return (uint16_t)(sign | 0x7e00u);
+    if (a >= 0x477ff000u) return (uint16_t)(sign | 0x7c00u); /* 65520: half way to 2^16 */
+    /* The ulp of 1/2 is the subnormal step 2^-24: adding it rounds to the step. */
+    if (a < 0x38800000u)
+        return (uint16_t)(sign | (loci_f32_to_bits(fabsf(v) + 0.5f) - 0x3f000000u));
+    return (uint16_t)(sign | ((a - (112u << 23) + 0xfffu + (a >> 13 & 1u)) >> 13));
+}
+
 /* ---- E4M3 --------------------------------------------------------------------------------- */
 
 static inline float loci_e4m3_to_f32(uint8_t b)

@@ -1,4 +1,4 @@
-/* encoder.c - a chunk of 64 tokens becomes a record: content rows, landmarks, bias.
+/* encoder.c - a chunk of 64 tokens becomes a record: content rows, landmarks, bias, summary.
  *
  *   x = rms(h)                                  first D columns of cat (T, D + e)
  *   z = [x Win^T + pos ; cls]                   a chunk's n tokens, then its M extra vectors
@@ -6,6 +6,7 @@
  *   z += silu(rms(z) Wup^T) Wdown^T
  *   content[j,:] = [rms | rms] of [x_j ; rms(z_j)] Wc^T       keys, then values
  *   landmark[m,:] = unit(Wl c_m),  bias = bias_w . [c_1 .. c_M] + bias_b     c_m: the extra rows
+ *   summary = Wz [c_1 .. c_M]                   with d_summary
  *
  * The last chunk of a document may be short.  Its pads are never computed: rows are packed, chunk c
  * starts at row c (S + M), and only the last chunk has fewer rows than S + M.  That is the same as
@@ -185,9 +186,9 @@ static void attend(const loci_model *m, const shape *s, loci_encoder_tape *t)
     }
 }
 
-/* Landmarks and biases from the extra rows of z. */
+/* Landmarks, biases and summaries from the extra rows of z. */
 static void summarise(const loci_model *m, const shape *s, loci_encoder_tape *t, float *z,
-                      float *landmark, float *bias)
+                      float *landmark, float *bias, float *summary)
 {
     const loci_encoder_params *p = &m->p.enc;
     const size_t me = (size_t)(s->M * s->e);
@@ -199,6 +200,8 @@ static void summarise(const loci_model *m, const shape *s, loci_encoder_tape *t,
     }
     loci_linear(&m->k, landmark, m->hp.d_landmark, t->cls, s->e, &p->landmark, s->C * s->M);
     loci_unit(&m->k, landmark, t->inv_l, s->C * s->M, m->hp.d_landmark);
+    if (m->hp.d_summary)
+        loci_linear(&m->k, summary, m->hp.d_summary, t->cls, s->M * s->e, &p->summary, s->C);
 }
 
 /* Content rows from x and the token rows of z. */
@@ -221,15 +224,16 @@ static void write_content(const loci_model *m, const shape *s, loci_encoder_tape
 }
 
 void loci_encoder_forward(const loci_model *m, loci_encoder_tape *t, int chunk0, const float *h,
-                          int n_tokens, float *content, float *landmark, float *bias)
+                          int n_tokens, float *content, float *landmark, float *bias,
+                          float *summary)
 {
     loci_encoder_forward_at(m, t, chunk0 * m->hp.chunk, chunk0, h, n_tokens, content, landmark,
-                            bias);
+                            bias, summary);
 }
 
 void loci_encoder_forward_at(const loci_model *m, loci_encoder_tape *tape, int token0, int chunk0,
                              const float *h, int n_tokens, float *content, float *landmark,
-                             float *bias)
+                             float *bias, float *summary)
 {
     const loci_encoder_params *p = &m->p.enc;
     const shape s = shape_of(&m->hp, n_tokens);
@@ -252,7 +256,7 @@ void loci_encoder_forward_at(const loci_model *m, loci_encoder_tape *tape, int t
     m->k.silu(b.act, t.up, (size_t)s.R * (size_t)em);
     loci_linear_add(&m->k, b.z, b.tok, b.act, &p->down, s.R);
 
-    summarise(m, &s, &t, b.z, landmark, bias);
+    summarise(m, &s, &t, b.z, landmark, bias, summary);
     write_content(m, &s, &t, b.z, content);
 }
 
@@ -278,10 +282,11 @@ static void content_backward(const loci_model *m, loci_encoder_params *g, const 
     }
 }
 
-/* dlandmark, dbias -> the extra rows of dz. */
+/* dlandmark, dbias, dsummary -> the extra rows of dz. */
 static void summary_backward(const loci_model *m, loci_encoder_params *g, const shape *s,
                              const loci_encoder_tape *t, const encoder_scratch *b,
-                             const float *landmark, const float *dlandmark, const float *dbias)
+                             const float *landmark, const float *dlandmark, const float *dbias,
+                             const float *dsummary)
 {
     const loci_encoder_params *p = &m->p.enc;
     const int n = s->C * s->M, dl = m->hp.d_landmark;
@@ -290,6 +295,9 @@ static void summary_backward(const loci_model *m, loci_encoder_params *g, const 
     loci_unit_bwd(&m->k, b->dl, landmark, t->inv_l, n, dl);
     loci_linear_bwd(&m->k, b->dcls, s->e, 0.0f, &g->landmark, b->dl, dl, t->cls, s->e, &p->landmark,
                     n);
+    if (m->hp.d_summary)
+        loci_linear_bwd(&m->k, b->dcls, s->M * s->e, 1.0f, &g->summary, dsummary, m->hp.d_summary,
+                        t->cls, s->M * s->e, &p->summary, s->C);
     for (int c = 0; c < s->C; c++) {
         float *dcls = b->dcls + (size_t)c * me;
         const size_t skip = (size_t)chunk_tokens(s, c) * (size_t)s->e;
@@ -345,16 +353,16 @@ static void place_backward(const loci_model *m, loci_encoder_params *g, const sh
 void loci_encoder_backward(const loci_model *m, loci_encoder_params *g, loci_encoder_tape *t,
                            int chunk0, float *dh, int n_tokens, const float *content,
                            const float *dcontent, const float *landmark, const float *dlandmark,
-                           const float *dbias)
+                           const float *dbias, const float *dsummary)
 {
     loci_encoder_backward_at(m, g, t, chunk0 * m->hp.chunk, chunk0, dh, n_tokens, content, dcontent,
-                             landmark, dlandmark, dbias);
+                             landmark, dlandmark, dbias, dsummary);
 }
 
 void loci_encoder_backward_at(const loci_model *m, loci_encoder_params *g, loci_encoder_tape *tape,
                               int token0, int chunk0, float *dh, int n_tokens, const float *content,
                               const float *dcontent, const float *landmark, const float *dlandmark,
-                              const float *dbias)
+                              const float *dbias, const float *dsummary)
 {
     const shape s = shape_of(&m->hp, n_tokens);
     const int ld = s.D + s.e;
@@ -363,7 +371,7 @@ void loci_encoder_backward_at(const loci_model *m, loci_encoder_params *g, loci_
 
     memset(b.z, 0, (size_t)s.R * (size_t)s.e * sizeof *b.z);
     content_backward(m, g, &s, &t, &b, content, dcontent);
-    summary_backward(m, g, &s, &t, &b, landmark, dlandmark, dbias);
+    summary_backward(m, g, &s, &t, &b, landmark, dlandmark, dbias, dsummary);
     layer_backward(m, g, &s, &t, &b);
     place_backward(m, g, &s, &b);
     loci_linear_bwd(&m->k, b.dcat, ld, 1.0f, &g->in, b.tok, s.e, t.cat, ld, &m->p.enc.in, n_tokens);

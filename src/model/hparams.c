@@ -48,9 +48,9 @@ const loci_setting loci_hparams_table[] = {
     FLOAT_FIELD(rope_base, 1.0, 1e9, "base of the rotary angles"),
     FLOAT_FIELD(norm_eps, 1e-12, 1e-2, "added to the mean square of every norm"),
     FLOAT_FIELD(gate_open, 0.0, 1.0, "a query consulted the bank when its gate exceeds this"),
-    INT_FIELD(content_bits4, 0, 0, "kept for 4-bit content; 0"),
+    INT_FIELD(content_bits4, 0, 1, "1: content packed to 4 bits a number; needs d_summary"),
     INT_FIELD(trained_codes, 0, 1, "1: search codes by learned maps"),
-    INT_FIELD(d_summary, 0, 0, "kept for chunk summaries; 0"),
+    INT_FIELD(d_summary, 0, LOCI_MAX_SUMMARY, "width of a chunk's summary; 0: none"),
     INT_FIELD(postings, 0, 0, "kept for postings of rare token runs; 0"),
     INT_FIELD(tied, 0, 1, "1: the embedding is the output head; 0: a head of its own"),
 };
@@ -126,12 +126,16 @@ loci_status loci_hparams_check(const loci_hparams *hp, const char *label, loci_e
         { hp->enc_dim, 64, "enc_dim", "the head width" },
         { hp->d_key, 16, "d_key", "the row unit" },
         { hp->d_value, 16, "d_value", "the row unit" },
+        { hp->d_summary, 16, "d_summary", "the row unit" },
     };
     for (size_t i = 0; i < sizeof relation / sizeof relation[0]; i++) {
         const loci_status st = divides(relation[i].whole, relation[i].part, relation[i].field,
                                        relation[i].unit, label, err);
         if (st != LOCI_OK) return st;
     }
+    if (hp->content_bits4 && !hp->d_summary)
+        return loci_fail(err, LOCI_EINVAL, "%s: content_bits4: expected d_summary above 0, found 0",
+                         label);
     return LOCI_OK;
 }
 

@@ -68,7 +68,8 @@ loci_ingest *loci_ingest_init(const loci_hparams *hp, int max_span, void *memory
 }
 
 void loci_ingest_span(loci_ingest *s, const loci_model *m, const int32_t *ids, int64_t pos0,
-                      int n_left, int n, float *content, float *landmark, float *bias)
+                      int n_left, int n, float *content, float *landmark, float *bias,
+                      float *summary)
 {
     const loci_hparams *hp = &s->hp;
     const size_t D = (size_t)hp->d_model;
@@ -83,5 +84,6 @@ void loci_ingest_span(loci_ingest *s, const loci_model *m, const int32_t *ids, i
         loci_window_forward(m, &m->p.lower[l], &s->window, 0, s->x + (size_t)from * D,
                             s->row + from, &s->rope, s->k, s->v, 0, rows - from);
     }
-    loci_encoder_forward(m, s->encoder, 0, s->x + (size_t)n_left * D, n, content, landmark, bias);
+    loci_encoder_forward(m, s->encoder, 0, s->x + (size_t)n_left * D, n, content, landmark, bias,
+                         summary);
 }

@@ -3,7 +3,10 @@
  * Rows of h_lo come in as the stream runs; each 64 of them make a record, kept as the encoder gave
  * it.  Search is exact: every eligible chunk is scored, and since chunks lie in the order of their
  * ends, the eligible ones are the first own_end / 64.  Another memory can stand behind this one:
- * the two answers are merged.  A model that never reads keeps nothing. */
+ * the two answers are merged.  A model that never reads keeps nothing.
+ *
+ * With content_bits4 the newest `working` chunks are the working memory, kept whole; a chunk that
+ * leaves it is packed (tier.c) and unpacked whenever it is read. */
 #include "model/model_impl.h"
 
 #include <assert.h>
@@ -13,49 +16,79 @@
 #define OWN_ID   INT64_MIN
 #define OWN_TIME ((int64_t)1 << 62)
 
+enum { KEEP = 65 }; /* unpacked chunks that stay valid: loci_memory promises 64 further calls */
+
 struct loci_local_bank {
     loci_hparams hp;
     int max_chunks, n_chunks;
     int open;                         /* rows of the chunk that is not closed yet           */
     float *rows;                      /* (S, D) of h_lo                                     */
-    float *content, *landmark, *bias; /* (max, S*(dk + dv)) (max, M*128) (max)               */
+    float *landmark, *bias, *summary; /* (max, M*128) (max) (max, d_summary)                */
+    int working;                      /* chunks kept whole: chunk c in slot c % working     */
+    float *content;                   /* (working, S*(dk + dv))                             */
+    uint8_t *packed;                  /* (max, S*32): chunks that have left the working ... */
+    uint16_t *scale;                  /* ... memory; (max, S*2) halves                      */
+    float *unpacked;                  /* (KEEP, S*(dk + dv)), used in turn                  */
+    int turn;
+    const loci_model *m; /* of the last append */
     loci_encoder_tape *encoder;
     const loci_kernels *k; /* of the last loci_local_bank_memory */
     const loci_memory *other;
 };
 
-static void plan(loci_local_bank *b, loci_arena *a, const loci_hparams *hp, int max_chunks)
+static void plan(loci_local_bank *b, loci_arena *a, const loci_hparams *hp, int max_chunks,
+                 int working)
 {
-    const size_t n = hp->n_groups ? (size_t)max_chunks : 0, S = (size_t)hp->chunk,
-                 f = sizeof(float);
+    const int most = hp->n_groups ? max_chunks : 0;
+    const size_t n = (size_t)most, S = (size_t)hp->chunk, f = sizeof(float);
+    const size_t record = S * (size_t)(hp->d_key + hp->d_value);
+    const bool packs = hp->content_bits4 && working < most;
     b->hp = *hp;
     b->max_chunks = max_chunks;
+    b->working = packs ? working : most;
     b->rows = loci_arena_take(a, S * (size_t)hp->d_model, f);
-    b->content = loci_arena_take(a, n * S * (size_t)(hp->d_key + hp->d_value), f);
+    b->content = loci_arena_take(a, (size_t)b->working * record, f);
     b->landmark = loci_arena_take(a, n * (size_t)(hp->n_landmarks * hp->d_landmark), f);
     b->bias = loci_arena_take(a, n, f);
+    b->summary = loci_arena_take(a, n * (size_t)hp->d_summary, f);
+    b->packed = loci_arena_take(a, packs ? n * S * LOCI_PACK / 2 : 0, 1);
+    b->scale = loci_arena_take(a, packs ? n * S * LOCI_PACK / 32 : 0, sizeof *b->scale);
+    b->unpacked = loci_arena_take(a, packs ? (KEEP + 1) * record : 0, f);
     float *scratch = loci_arena_take(a, loci_encoder_scratch(hp, 1, false), f);
     b->encoder = loci_encoder_plan_with(a, hp, hp->chunk, 1, scratch);
 }
 
-size_t loci_local_bank_bytes(const loci_hparams *hp, int max_chunks)
+size_t loci_local_bank_bytes_with(const loci_hparams *hp, int max_chunks, int working)
 {
     loci_arena a = { 0 };
     loci_local_bank b;
     loci_arena_take(&a, 1, sizeof b);
-    plan(&b, &a, hp, max_chunks);
+    plan(&b, &a, hp, max_chunks, working);
     return a.used;
 }
 
-loci_local_bank *loci_local_bank_init(const loci_hparams *hp, int max_chunks, void *memory)
+size_t loci_local_bank_bytes(const loci_hparams *hp, int max_chunks)
 {
-    loci_arena a = { memory, loci_local_bank_bytes(hp, max_chunks), 0 };
+    return loci_local_bank_bytes_with(hp, max_chunks, LOCI_WORKING_CHUNKS);
+}
+
+loci_local_bank *loci_local_bank_init_with(const loci_hparams *hp, int max_chunks, int working,
+                                           void *memory)
+{
+    loci_arena a = { memory, loci_local_bank_bytes_with(hp, max_chunks, working), 0 };
     loci_local_bank *b = loci_arena_take(&a, 1, sizeof *b);
-    plan(b, &a, hp, max_chunks);
+    plan(b, &a, hp, max_chunks, working);
+    b->turn = 0;
+    b->m = NULL;
     b->k = NULL;
     b->other = NULL;
     loci_local_bank_reset(b);
     return b;
+}
+
+loci_local_bank *loci_local_bank_init(const loci_hparams *hp, int max_chunks, void *memory)
+{
+    return loci_local_bank_init_with(hp, max_chunks, LOCI_WORKING_CHUNKS, memory);
 }
 
 void loci_local_bank_reset(loci_local_bank *b)
@@ -70,17 +103,39 @@ int loci_local_bank_chunks(const loci_local_bank *b)
 
 /* ---- writing ---------------------------------------------------------------------------- */
 
-static float *content_of(const loci_local_bank *b, int chunk)
+static size_t record_floats(const loci_local_bank *b)
 {
-    return b->content + (size_t)chunk * (size_t)b->hp.chunk * (size_t)(b->hp.d_key + b->hp.d_value);
+    return (size_t)b->hp.chunk * (size_t)(b->hp.d_key + b->hp.d_value);
+}
+
+/* Buffer KEEP + 1 of `unpacked` is where a chunk is encoded when none is kept whole. */
+static float *whole_slot(const loci_local_bank *b, int chunk)
+{
+    return b->working > 0 ? b->content + (size_t)(chunk % b->working) * record_floats(b)
+                          : b->unpacked + KEEP * record_floats(b);
+}
+
+static bool is_packed(const loci_local_bank *b, int chunk)
+{
+    return chunk < b->n_chunks - b->working;
+}
+
+static void pack(loci_local_bank *b, const loci_model *m, int chunk)
+{
+    const size_t row = (size_t)chunk * (size_t)b->hp.chunk;
+    loci_pack_content(m, b->packed + row * LOCI_PACK / 2, b->scale + row * LOCI_PACK / 32,
+                      whole_slot(b, chunk), b->hp.chunk);
 }
 
 static void close_chunk(loci_local_bank *b, const loci_model *m)
 {
     const size_t row = (size_t)(b->hp.n_landmarks * b->hp.d_landmark);
     const int c = b->n_chunks++;
-    loci_encoder_forward(m, b->encoder, 0, b->rows, b->hp.chunk, content_of(b, c),
-                         b->landmark + (size_t)c * row, b->bias + c);
+    if (b->working > 0 && c >= b->working) pack(b, m, c - b->working); /* its slot is c's now */
+    loci_encoder_forward(m, b->encoder, 0, b->rows, b->hp.chunk, whole_slot(b, c),
+                         b->landmark + (size_t)c * row, b->bias + c,
+                         b->summary + (size_t)(c * b->hp.d_summary));
+    if (b->working == 0) pack(b, m, c);
     b->open = 0;
 }
 
@@ -93,6 +148,7 @@ loci_status loci_local_bank_append(loci_local_bank *b, const loci_model *m, cons
     if (n > (b->max_chunks - b->n_chunks) * S - b->open)
         return loci_fail(err, LOCI_ENOMEM, "the stream's own memory holds %d tokens: all are used",
                          b->max_chunks * S);
+    b->m = m;
     while (n > 0) {
         const int take = S - b->open < n ? S - b->open : n;
         memcpy(b->rows + (size_t)b->open * D, h_lo, (size_t)take * D * sizeof *h_lo);
@@ -138,13 +194,24 @@ static int search(void *ctx, const float *u, float tau, int k, int64_t own_end, 
     return m < 0 ? m : merge(picks, k, own, n, others, m);
 }
 
+/* Chunk c from its packed form, in a buffer that stays for KEEP - 1 further calls. */
+static const float *unpack(loci_local_bank *b, int c)
+{
+    const size_t row = (size_t)c * (size_t)b->hp.chunk;
+    float *out = b->unpacked + (size_t)b->turn * record_floats(b);
+    b->turn = (b->turn + 1) % KEEP;
+    loci_unpack_content(b->m, out, b->packed + row * LOCI_PACK / 2, b->scale + row * LOCI_PACK / 32,
+                        b->summary + (size_t)(c * b->hp.d_summary), b->hp.chunk);
+    return out;
+}
+
 static int content(void *ctx, const loci_pick *pick, const float **rows)
 {
-    const loci_local_bank *b = ctx;
+    loci_local_bank *b = ctx;
     if (pick->id >= 0) return b->other->content(b->other->ctx, pick, rows);
     const int64_t chunk = pick->id - OWN_ID;
     assert(chunk < b->n_chunks);
-    *rows = content_of(b, (int)chunk);
+    *rows = is_packed(b, (int)chunk) ? unpack(b, (int)chunk) : whole_slot(b, (int)chunk);
     return b->hp.chunk;
 }
 

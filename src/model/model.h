@@ -23,7 +23,9 @@ enum {
     LOCI_MAX_GROUPS = 8,
     LOCI_MAX_PICKS = 64,
     LOCI_MAX_READ_HEADS = 64,
-    LOCI_DECODE_STRIDE = 8 /* pointer.c: every 8th row of a bank is decoded a step */
+    LOCI_DECODE_STRIDE = 8, /* pointer.c: every 8th row of a bank is decoded a step */
+    LOCI_MAX_SUMMARY = 256,
+    LOCI_PACK = 64 /* numbers of a packed content row: tier.c */
 };
 
 typedef struct {
@@ -38,8 +40,9 @@ typedef struct {
     int router_hidden, read_mlp, top_k;   /* 256, 256 or 640, 16 */
     float rope_base, norm_eps, gate_open; /* 1e4, 1e-6, consulted iff g > gate_open (0.5) */
     int trained_codes;                    /* 1: search codes by learned maps, see loci_codes */
-    /* Places kept for later parts of the architecture; 0 = off, and only 0 is accepted yet. */
-    int content_bits4, d_summary, postings;
+    int d_summary;                        /* width of a chunk's summary, 0: none */
+    int content_bits4;                    /* 1: content may be packed (tier.c); needs summaries */
+    int postings;                         /* a place kept: 0 */
     /* Switches: what later versions can do otherwise.  From here to the end of the struct a field at
      * its default is left out of config.json and of the fingerprint, so that what was written before
      * the switch came stays what it is. */
@@ -77,6 +80,9 @@ typedef struct {
     loci_mat landmark;             /* (128, e) */
     loci_mat bias_w, bias_b;       /* (1, M*e) (1,1) f32 */
     loci_mat content;              /* (d_key + d_value, D + e) */
+    loci_mat summary;              /* (d_summary, M*e)              with d_summary     */
+    loci_mat pack, unpack;         /* (64, dk + dv) (dk + dv, 64)   with content_bits4 */
+    loci_mat context;              /* (dk + dv, d_summary)          with content_bits4 */
 } loci_encoder_params;
 
 typedef struct {
@@ -199,21 +205,30 @@ void loci_window_backward(const loci_model *m, const loci_layer_params *p, loci_
                           float *dv, float *scratch, int n);
 size_t loci_window_backward_scratch(const loci_hparams *hp, int T); /* floats */
 
-/* encoder.c: 64 tokens -> content E, landmarks, bias.  Pads are masked. */
+/* encoder.c: 64 tokens -> content E, landmarks, bias, summary.  Pads are masked. */
 typedef struct loci_encoder_tape loci_encoder_tape;
 size_t loci_encoder_tape_bytes(const loci_hparams *hp, int n_chunks);
 loci_encoder_tape *loci_encoder_plan(loci_arena *a, const loci_hparams *hp, int n_chunks);
 /* h (n_tokens, D) rows of one document from a chunk boundary on; chunk c covers rows [64 c, ...),
  * the last may be short.  Writes content (n_chunks*64, dk+dv) (rows of pads zero), landmark
- * (n_chunks, M, 128) unit length, bias (n_chunks).  n_chunks = ceil(n_tokens / 64). */
+ * (n_chunks, M, 128) unit length, bias (n_chunks), summary (n_chunks, d_summary; not touched and
+ * may be NULL without summaries).  n_chunks = ceil(n_tokens / 64). */
 void loci_encoder_forward(const loci_model *m, loci_encoder_tape *t, int chunk0, const float *h,
-                          int n_tokens, float *content, float *landmark, float *bias);
-/* dh (n_tokens, D) += gradient from dcontent, dlandmark, dbias; content, landmark as forward left
- * them. */
+                          int n_tokens, float *content, float *landmark, float *bias,
+                          float *summary);
+/* dh (n_tokens, D) += gradient from dcontent, dlandmark, dbias, dsummary; content, landmark as
+ * forward left them. */
 void loci_encoder_backward(const loci_model *m, loci_encoder_params *g, loci_encoder_tape *t,
                            int chunk0, float *dh, int n_tokens, const float *content,
                            const float *dcontent, const float *landmark, const float *dlandmark,
-                           const float *dbias);
+                           const float *dbias, const float *dsummary);
+
+/* tier.c, with content_bits4: n content rows (1..64, dk + dv) of one chunk in 36 bytes a row, q
+ * (n, 32) and scale (n, 2) halves, and back with the help of the chunk's summary z (d_summary). */
+void loci_pack_content(const loci_model *m, uint8_t *q, uint16_t *scale, const float *content,
+                       int n);
+void loci_unpack_content(const loci_model *m, float *content, const uint8_t *q,
+                         const uint16_t *scale, const float *z, int n);
 
 /* ---- training pass over one sequence (pass.c, read.c, loss in read.c/head.c) ----------- */
 typedef struct {
@@ -228,7 +243,11 @@ typedef struct {
     int n_docs;
     const int32_t *doc;    /* (n_docs + 1) first token of each; positions restart there    */
     const uint8_t *banked; /* (n_docs) 1: its chunks go into the sequence's bank           */
+    uint64_t tier_seed;    /* content_bits4: which chunks are served packed, and ...       */
+    float tier_share;      /* ... what share of them                                       */
 } loci_sequence;
+/* Is this chunk of the sequence's bank served packed? */
+bool loci_tier_packed(const loci_sequence *s, int chunk);
 
 /* Chunks of other sequences: they take mass in the softmax over chunks and give nothing. */
 typedef struct {
@@ -246,6 +265,7 @@ typedef struct {
  *   + pointer gold_scale sum_t mean_g -log attention on source    source >= 0 and eligible
  *   + decode decode_scale sum_j mean_g CE of value j alone        every 8th row of the bank
  *   + gate query_scale sum_t sum_g gate(t,g)                      tokens with an eligible chunk
+ *   + ageing ageing_scale sum_j |packed row j - row j|^2 / width  content_bits4: tier.c
  *   + hash code_scale sum_t mean_g KL(router || codes)            sampled tokens: code_loss.c
  *   + hash code_bank_scale sum_banks spread of the codes          trained_codes only
  * KL rows are tokens t of a sequence with an eligible chunk and t % kl_every == kl_phase; none when
@@ -264,6 +284,8 @@ typedef struct {
     float code_bank_scale; /* 1 / sequences with a bank                      */
     int code_every;        /* every so many rows, and                        */
     int code_phase;        /* rows t with t % code_every == code_phase       */
+    float ageing;          /* tier.c, with content_bits4                     */
+    float ageing_scale;    /* 1 / tokens in packed chunks of the batch       */
     float ce_scale;        /* 1 / sum of weights in the batch                */
     float query_scale;     /* 1 / number of query tokens in the batch        */
     int kl_every;          /* 1: every query token; n: one in n; 0: none     */
@@ -283,9 +305,9 @@ typedef struct {
  * with answer = 1; exact of n_exact answers were right in every token. */
 typedef struct {
     double ce_text, ce_answer, kl, oracle, absence, gate, consulted, recall, exact, pointer, decode;
-    double hash, spread, agreement;
+    double hash, spread, agreement, ageing;
     int64_t n_text, n_answer, n_query, n_gold, n_absent, n_answer_right, n_consult_pairs, n_exact,
-        n_decode, n_kl, n_hash, n_spread;
+        n_decode, n_kl, n_hash, n_spread, n_aged;
 } loci_loss_sums;
 
 typedef struct loci_pass loci_pass; /* tape of one sequence */
@@ -370,10 +392,13 @@ size_t loci_ingest_bytes(const loci_hparams *hp, int max_span);
 loci_ingest *loci_ingest_init(const loci_hparams *hp, int max_span,
                               void *memory); /* n <= max_span */
 void loci_ingest_span(loci_ingest *s, const loci_model *m, const int32_t *ids, int64_t pos0,
-                      int n_left, int n, float *content, float *landmark, float *bias);
+                      int n_left, int n, float *content, float *landmark, float *bias,
+                      float *summary);
 
-/* The closed chunks of a stream, kept in memory in f32 (local_bank.c): what a session reads of its
- * own text.  Memory for max_chunks is planned once. */
+/* The closed chunks of a stream, kept in memory (local_bank.c): what a session reads of its own
+ * text, in f32; with content_bits4 the newest LOCI_WORKING_CHUNKS of them, older ones packed.
+ * Memory for max_chunks is planned once. */
+enum { LOCI_WORKING_CHUNKS = 1536 }; /* 98,304 tokens */
 typedef struct loci_local_bank loci_local_bank;
 size_t loci_local_bank_bytes(const loci_hparams *hp, int max_chunks);
 loci_local_bank *loci_local_bank_init(const loci_hparams *hp, int max_chunks, void *memory);

@@ -73,11 +73,11 @@ size_t loci_encoder_scratch(const loci_hparams *hp, int n_chunks, bool backward)
  * chunks: a tape without room for pads. */
 void loci_encoder_forward_at(const loci_model *m, loci_encoder_tape *t, int token0, int chunk0,
                              const float *h, int n_tokens, float *content, float *landmark,
-                             float *bias);
+                             float *bias, float *summary);
 void loci_encoder_backward_at(const loci_model *m, loci_encoder_params *g, loci_encoder_tape *t,
                               int token0, int chunk0, float *dh, int n_tokens, const float *content,
                               const float *dcontent, const float *landmark, const float *dlandmark,
-                              const float *dbias);
+                              const float *dbias, const float *dsummary);
 
 /* ---- the parts of a Read block (router.c, mix.c): n rows, training and inference ----------- */
 
@@ -128,7 +128,26 @@ typedef struct {
     int32_t *n_eligible;                 /* (T) */
     float *content, *landmark, *bias;    /* (n*S, dk + dv) (n, M, d_landmark) (n) */
     float *dcontent, *dlandmark, *dbias; /* gradients of the same, += */
+    float *summary, *dsummary;           /* (n, d_summary), with d_summary */
 } loci_chunks;
+
+/* Which chunks of a bank are served packed (tier.c); nothing without content_bits4. */
+typedef struct {
+    uint8_t *packed;      /* (C) */
+    float *whole;         /* (C*S, dk + dv) content as the encoder gave it        */
+    float *y;             /* (C*S, LOCI_PACK) what a packed row says, read back   */
+    float *inv_k, *inv_v; /* (C*S) norm factors of packed rows                    */
+} loci_tier_tape;
+void loci_tier_plan(loci_tier_tape *t, loci_arena *a, const loci_hparams *hp, int capacity);
+/* b->content as the encoder gave it becomes what readers are served. */
+void loci_tier_forward(const loci_model *m, loci_tier_tape *t, const loci_chunks *b,
+                       const loci_sequence *s);
+/* Adds to sums and, if backward, to b->dcontent. */
+void loci_ageing_loss(const loci_model *m, const loci_tier_tape *t, const loci_chunks *b,
+                      const loci_loss_options *o, bool backward, loci_loss_sums *sums);
+/* b->dcontent of what was served becomes the gradient of t->whole; b->dsummary is added to. */
+void loci_tier_backward(const loci_model *m, loci_encoder_params *g, const loci_tier_tape *t,
+                        const loci_chunks *b);
 
 /* What one call of a Read block is told. */
 typedef struct {
@@ -233,6 +252,7 @@ struct loci_pass {
     loci_window_tape lower[LOCI_MAX_LAYERS], upper[LOCI_MAX_LAYERS];
     loci_encoder_tape *encoder;
     loci_chunks bank;
+    loci_tier_tape tier;
     loci_read_tape read[LOCI_MAX_GROUPS];
     float *dk, *dv; /* (T, G*64) */
     float *scratch; /* the largest that any block asks for */
@@ -283,6 +303,11 @@ void loci_consult_plan(loci_consult *c, loci_arena *a, const loci_hparams *hp, i
 loci_status loci_consult_forward(const loci_model *m, int group, loci_consult *c, float *h,
                                  int64_t first, int n, const loci_memory *memory, loci_reads *reads,
                                  loci_error *err);
+
+/* As loci_local_bank_init with a working memory of so many chunks, 0 of them and more. */
+loci_local_bank *loci_local_bank_init_with(const loci_hparams *hp, int max_chunks, int working,
+                                           void *memory);
+size_t loci_local_bank_bytes_with(const loci_hparams *hp, int max_chunks, int working);
 
 /* map (d, d): the fixed projection behind loci_codes. */
 void loci_codes_map(float *map, int d);

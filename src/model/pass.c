@@ -47,6 +47,10 @@ static void bank_plan(loci_chunks *b, loci_arena *a, const loci_hparams *hp, int
     b->dcontent = loci_arena_take(a, rows * w, f);
     b->dlandmark = loci_arena_take(a, C * l, f);
     b->dbias = loci_arena_take(a, C, f);
+    b->summary = b->dsummary = NULL;
+    if (!hp->d_summary) return;
+    b->summary = loci_arena_take(a, C * (size_t)hp->d_summary, f);
+    b->dsummary = loci_arena_take(a, C * (size_t)hp->d_summary, f);
 }
 
 /* Everything of a pass; *t receives the pointers. */
@@ -77,6 +81,7 @@ static void plan(loci_pass *t, loci_arena *a, const loci_hparams *hp, int T)
     }
     t->encoder = t->capacity ? loci_encoder_plan_with(a, hp, T, t->capacity, t->scratch) : NULL;
     bank_plan(&t->bank, a, hp, T, t->capacity);
+    loci_tier_plan(&t->tier, a, hp, t->capacity);
     float *mix_act = loci_arena_take(a, loci_mix_act(hp, T), f);
     for (int g = 0; g < hp->n_groups; g++)
         loci_read_plan(&t->read[g], a, hp, T, t->capacity, mix_act);
@@ -184,17 +189,25 @@ static void clear_bank_gradient(loci_pass *t)
     memset(t->bank.dcontent, 0, C * w * sizeof(float));
     memset(t->bank.dlandmark, 0, C * (size_t)(hp->n_landmarks * hp->d_landmark) * sizeof(float));
     memset(t->bank.dbias, 0, C * sizeof(float));
+    if (hp->d_summary) memset(t->bank.dsummary, 0, C * (size_t)hp->d_summary * sizeof(float));
 }
 
 /* Offsets of the bank's arrays at chunk c. */
 typedef struct {
-    size_t content, landmark;
+    size_t content, landmark, summary;
 } bank_at;
 
 static bank_at at_chunk(const loci_hparams *hp, int c)
 {
     return (bank_at){ (size_t)c * (size_t)(hp->chunk * (hp->d_key + hp->d_value)),
-                      (size_t)c * (size_t)(hp->n_landmarks * hp->d_landmark) };
+                      (size_t)c * (size_t)(hp->n_landmarks * hp->d_landmark),
+                      (size_t)c * (size_t)hp->d_summary };
+}
+
+/* Rows of an array that there may not be. */
+static float *rows_of(float *x, size_t at)
+{
+    return x ? x + at : NULL;
 }
 
 loci_status loci_pass_lower(loci_pass *t, const loci_model *m, const loci_sequence *s,
@@ -216,9 +229,11 @@ loci_status loci_pass_lower(loci_pass *t, const loci_model *m, const loci_sequen
         const bank_at at = at_chunk(hp, c);
         if (!has_chunks(hp, s, d)) continue;
         loci_encoder_forward_at(m, t->encoder, s->doc[d], c, t->h_lo + (size_t)s->doc[d] * D, n,
-                                b->content + at.content, b->landmark + at.landmark, b->bias + c);
+                                b->content + at.content, b->landmark + at.landmark, b->bias + c,
+                                rows_of(b->summary, at.summary));
         c += (n + hp->chunk - 1) / hp->chunk;
     }
+    loci_tier_forward(m, &t->tier, b, s);
     clear_bank_gradient(t);
     return LOCI_OK;
 }
@@ -264,6 +279,7 @@ void loci_pass_upper(loci_pass *t, const loci_model *m, const loci_sequence *s,
     upper_forward(t, m, &job);
     loci_head_loss(m, t->h, s, opt, grads ? t->dh_lo : NULL,
                    grads ? loci_head_grad(m, grads) : NULL, t->best, sums, t->scratch);
+    loci_ageing_loss(m, &t->tier, &t->bank, opt, grads != NULL, sums);
     if (t->bank.n > 0) loci_decode_loss(m, s, &t->bank, opt, grads, sums, t->scratch);
     loci_code_loss(m, s, &t->bank, t->read, neg, n_neg, opt, grads, sums, t->scratch);
     if (!grads) return;
@@ -287,14 +303,17 @@ void loci_pass_lower_backward(loci_pass *t, const loci_model *m, const loci_sequ
     const loci_hparams *hp = &t->hp;
     const size_t D = (size_t)hp->d_model;
     const loci_chunks *b = &t->bank;
+    const float *content = hp->content_bits4 ? t->tier.whole : b->content;
+    loci_tier_backward(m, &grads->enc, &t->tier, b);
     for (int d = 0, c = 0; d < s->n_docs; d++) {
         const int n = s->doc[d + 1] - s->doc[d];
         const bank_at at = at_chunk(hp, c);
         if (!has_chunks(hp, s, d)) continue;
         loci_encoder_backward_at(m, &grads->enc, t->encoder, s->doc[d], c,
-                                 t->dh_lo + (size_t)s->doc[d] * D, n, b->content + at.content,
+                                 t->dh_lo + (size_t)s->doc[d] * D, n, content + at.content,
                                  b->dcontent + at.content, b->landmark + at.landmark,
-                                 b->dlandmark + at.landmark, b->dbias + c);
+                                 b->dlandmark + at.landmark, b->dbias + c,
+                                 rows_of(b->dsummary, at.summary));
         c += (n + hp->chunk - 1) / hp->chunk;
     }
     for (int l = hp->n_lower - 1; l >= 0; l--)

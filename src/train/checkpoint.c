@@ -108,9 +108,29 @@ loci_status loci_checkpoint_load(const char *dir, const loci_train_config *c, lo
     return st;
 }
 
+/* Columns of log.csv behind step, tokens and phase. */
+#define C(name, digits)                                                                            \
+    {                                                                                              \
+#name, offsetof(loci_train_progress, name), digits                                         \
+    }
+static const struct {
+    const char *name;
+    size_t offset;
+    int digits;
+} column[] = {
+    C(loss_text, 4),         C(loss_answer, 4),   C(answer_right, 4), C(exact, 4),
+    C(loss_kl, 4),           C(loss_oracle, 4),   C(loss_absent, 4),  C(loss_pointer, 4),
+    C(loss_decode, 4),       C(loss_ageing, 4),   C(loss_hash, 4),    C(code_agreement, 4),
+    C(consult_rate, 4),      C(router_recall, 4), C(lr, 6),           C(grad_norm, 3),
+    C(tokens_per_second, 0), C(seconds, 1),
+};
+#undef C
+enum { N_COLUMNS = sizeof column / sizeof *column };
+
 loci_status loci_train_log(const char *dir, const loci_train_progress *p, loci_error *err)
 {
-    char path[4096], line[600];
+    char path[4096], line[2000];
+    const size_t room = sizeof line;
     loci_status st = loci_path_join(path, sizeof path, dir, "log.csv", err);
     if (st != LOCI_OK) return st;
     loci_file f;
@@ -118,22 +138,22 @@ loci_status loci_train_log(const char *dir, const loci_train_progress *p, loci_e
     st = loci_file_open(&f, NULL, path, O_WRONLY | O_CREAT, err);
     if (st != LOCI_OK) return st;
     st = loci_file_size(&f, path, &size, err);
-    int n = 0;
-    if (size == 0)
-        n = snprintf(
-            line, sizeof line,
-            "step,tokens,phase,lr,loss_text,loss_answer,answer_right,exact,loss_kl,loss_oracle,"
-            "loss_absent,loss_pointer,loss_decode,loss_hash,code_agreement,consult_rate,"
-            "router_recall,grad_norm,tokens_per_second,seconds\n");
-    n +=
-        snprintf(line + n, sizeof line - (size_t)n,
-                 "%lld,%lld,%s,%.3e,%.4f,%.4f,%.4f,%.4f,%.4f,%.4f,%.4f,%.4f,%.4f,%.4f,%.4f,%.4f,%."
-                 "4f,%.3f,%.0f,%.1f\n",
-                 (long long)p->step, (long long)p->tokens, p->phase, p->lr, p->loss_text,
-                 p->loss_answer, p->answer_right, p->exact, p->loss_kl, p->loss_oracle,
-                 p->loss_absent, p->loss_pointer, p->loss_decode, p->loss_hash, p->code_agreement,
-                 p->consult_rate, p->router_recall, p->grad_norm, p->tokens_per_second, p->seconds);
-    if (st == LOCI_OK) st = loci_file_write(&f, path, line, (size_t)n, size, err);
+    size_t n = 0;
+    if (size == 0) {
+        n += (size_t)snprintf(line, room, "step,tokens,phase");
+        for (int i = 0; i < N_COLUMNS; i++)
+            n += (size_t)snprintf(line + n, room - n, ",%s", column[i].name);
+        n += (size_t)snprintf(line + n, room - n, "\n");
+    }
+    n += (size_t)snprintf(line + n, room - n, "%lld,%lld,%s", (long long)p->step,
+                          (long long)p->tokens, p->phase);
+    for (int i = 0; i < N_COLUMNS; i++) {
+        double v;
+        memcpy(&v, (const char *)p + column[i].offset, sizeof v);
+        n += (size_t)snprintf(line + n, room - n, ",%.*f", column[i].digits, v);
+    }
+    n += (size_t)snprintf(line + n, room - n, "\n");
+    if (st == LOCI_OK) st = loci_file_write(&f, path, line, n, size, err);
     const loci_status closed = loci_file_close(&f, err);
     return st != LOCI_OK ? st : closed;
 }

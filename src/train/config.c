@@ -32,6 +32,8 @@ static const loci_setting train_table[] = {
     T(negatives, BOOL, 0, 1, "chunks of the batch's other sequences take mass from the router"),
     T(kl, FLOAT, 0, 100, "weight of KL(true chunk mass || router)"),
     T(absence, FLOAT, 0, 100, "weight of -log w_null where the fact is absent"),
+    T(tier_share, FLOAT, 0, 1, "share of chunks that are served packed"),
+    T(ageing, FLOAT, 0, 100, "weight of what packing loses"),
     T(hash, FLOAT, 0, 100, "weight of the losses of trained codes"),
     T(hash_every, INT, 1, 65536, "every so many query tokens train the codes"),
     T(z, FLOAT, 0, 1, "weight of logsumexp^2 of the logits"),
@@ -91,6 +93,8 @@ static void config_defaults(loci_train_config *c)
     c->negatives = true;
     c->kl = 0.3f;
     c->absence = 0.3f;
+    c->tier_share = 0.5f;
+    c->ageing = 0.05f;
     c->hash = 0.1f;
     c->hash_every = 16;
     c->z = 1e-4f;

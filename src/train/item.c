@@ -191,6 +191,18 @@ int64_t loci_item_code_rows(const loci_item *it, int every, int phase)
     return rows;
 }
 
+int64_t loci_item_packed_rows(const loci_item *it, int chunk)
+{
+    const loci_sequence *s = &it->seq;
+    int64_t rows = 0;
+    for (int d = 0, c = 0; d < s->n_docs; d++) {
+        const int n = s->doc[d + 1] - s->doc[d];
+        for (int p = 0; s->banked[d] && p < n; p += chunk, c++)
+            if (loci_tier_packed(s, c)) rows += n - p < chunk ? n - p : chunk;
+    }
+    return rows;
+}
+
 static void reset(loci_item *it)
 {
     memset(&it->seq, 0, sizeof it->seq);
@@ -520,5 +532,7 @@ loci_status loci_item_make(loci_item *it, loci_item_maker *m, const loci_train_c
             st = task_item(it, m, c, phase, corpus, &rng, &made, err);
     if (st == LOCI_OK && !made) st = text_item(it, m, c, phase, corpus, &rng, err);
     if (st == LOCI_OK) finish(it, &c->hp);
+    it->seq.tier_seed = seed;
+    it->seq.tier_share = c->hp.content_bits4 ? c->tier_share : 0.0f;
     return st;
 }

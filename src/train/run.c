@@ -124,6 +124,7 @@ static void fill_progress(loci_train_progress *p, const loci_trainer *t, const l
     p->loss_absent = mean(s->absence, s->n_absent);
     p->loss_pointer = mean(s->pointer, s->n_gold);
     p->loss_decode = mean(s->decode, s->n_decode);
+    p->loss_ageing = mean(s->ageing, s->n_aged);
     p->loss_hash = mean(s->hash, s->n_hash) + mean(s->spread, s->n_spread);
     p->code_agreement = mean(s->agreement, s->n_gold);
     p->exact = mean(s->exact, s->n_exact);

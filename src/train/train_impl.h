@@ -47,8 +47,9 @@ typedef struct {
     int64_t warmup_tokens;
     float beta1, beta2, eps, weight_decay, clip;
     float answer_weight, question_weight, kl, absence, z;
-    float hash;     /* losses of trained codes (code_loss.c) */
-    int hash_every; /* of how many query tokens one trains them */
+    float tier_share, ageing; /* share of chunks served packed, loss of packing (tier.c) */
+    float hash;               /* losses of trained codes (code_loss.c) */
+    int hash_every;           /* of how many query tokens one trains them */
     float gate_rho, gate_eta;
     int log_every, checkpoint_every; /* steps */
     int64_t tokenizer_bytes;
@@ -97,6 +98,8 @@ int loci_item_chunks_max(int seq_len);
 int64_t loci_item_kl_rows(const loci_item *it, int every, int phase);
 /* Tokens whose codes are compared (code_loss.c): every so many, and all with a gold chunk. */
 int64_t loci_item_code_rows(const loci_item *it, int every, int phase);
+/* Tokens in chunks that are served packed (tier.c). */
+int64_t loci_item_packed_rows(const loci_item *it, int chunk);
 /* Fill `it` for (config, phase, corpus, seed): the same bytes for the same arguments. */
 loci_status loci_item_make(loci_item *it, loci_item_maker *m, const loci_train_config *c,
                            const loci_phase *phase, const loci_corpus *corpus, uint64_t seed,

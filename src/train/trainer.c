@@ -218,7 +218,7 @@ static void set_losses(loci_trainer *t)
     const loci_train_config *c = &t->config;
     const loci_phase *p = t->phase;
     double weight = 0.0;
-    int64_t query = 0, gold = 0, absent = 0, kl = 0;
+    int64_t query = 0, gold = 0, absent = 0, kl = 0, aged = 0;
     memset(&t->loss, 0, sizeof t->loss);
     t->loss.kl_every = p->kl_every;
     t->loss.kl_phase = p->kl_every > 0 ? (int)(t->state.step % p->kl_every) : 0;
@@ -228,6 +228,7 @@ static void set_losses(loci_trainer *t)
         gold += t->item[i].n_gold;
         absent += t->item[i].n_absent;
         kl += loci_item_kl_rows(&t->item[i], t->loss.kl_every, t->loss.kl_phase);
+        aged += loci_item_packed_rows(&t->item[i], c->hp.chunk);
     }
     const double at = (double)t->state.phase_tokens / (double)p->tokens;
     const double over = t->state.gate_mean - (double)p->gate_target;
@@ -250,6 +251,8 @@ static void set_losses(loci_trainer *t)
     t->loss.gold_scale = inverse((double)gold);
     t->loss.absent_scale = inverse((double)absent);
     t->loss.grad_scale = 1.0f;
+    t->loss.ageing = c->ageing;
+    t->loss.ageing_scale = inverse((double)aged);
     if (c->hp.trained_codes) set_code_losses(t);
 }
 
@@ -278,6 +281,8 @@ static void add_sums(loci_loss_sums *a, const loci_loss_sums *b)
     a->hash += b->hash;
     a->spread += b->spread;
     a->agreement += b->agreement;
+    a->ageing += b->ageing;
+    a->n_aged += b->n_aged;
     a->n_hash += b->n_hash;
     a->n_spread += b->n_spread;
     a->n_exact += b->n_exact;

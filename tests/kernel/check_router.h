@@ -2,6 +2,7 @@
 #ifndef CHECK_ROUTER_H
 #define CHECK_ROUTER_H
 
+#include "kernel/number.h"
 #include "kernel_test.h"
 
 /* ---- the best of scored chunks ---------------------------------------------------------- */
@@ -218,6 +219,80 @@ static inline void check_dequant_q8(loci_dequant_q8_fn *fn)
                 assert_true(mat_at(&x, r, c) == want);
             }
         mat_intact(&x, "dequant_q8");
+        mat_free(&q);
+        mat_free(&scale);
+        mat_free(&x);
+    }
+}
+
+/* Equality again, against numbers worked out from the contract. */
+static inline void check_quant_q4(loci_quant_q4_fn *fn)
+{
+    loci_rng rng;
+    loci_rng_seed(&rng, SEED + 35);
+    for (int i = 0; i < 32; i++) {
+        const int blocks = 1 + i % 4, rows = 4, shift = i % 3, cols = 32 * blocks;
+        mat x = mat_new(&rng, (range)(i % 4), rows, cols, shift, shift);
+        for (int c = 0; c < cols; c++) {
+            x.at.f[c] = 0.0f;
+            x.at.f[(size_t)x.ld + (size_t)c] *= i % 2 ? 1e-7f : 1e9f; /* halves at their ends */
+            x.at.f[2 * (size_t)x.ld + (size_t)c] = (float)(c % 29 - 14) / 2; /* ties */
+        }
+        mat q = mat_raw(1, rows, cols / 2, shift, shift),
+            scale = mat_raw(2, rows, blocks, shift, 0);
+        uint16_t *half = (uint16_t *)(void *)scale.at.q;
+        fn((uint8_t *)q.at.q, q.ld, half, scale.ld, x.at.f, x.ld, rows, cols);
+        for (int r = 0; r < rows; r++)
+            for (int b = 0; b < blocks; b++) {
+                const uint16_t found = half[r * scale.ld + b];
+                const float unit = loci_f16_to_f32(found);
+                double max = 0.0;
+                for (int c = 32 * b; c < 32 * b + 32; c++) max = fmax(max, fabs(mat_at(&x, r, c)));
+                const double aim = fmin((double)((float)max / 7.0f), 65504.0);
+                /* The nearest half: neither neighbour is nearer. */
+                assert_true(unit >= 0.0f && unit <= 65504.0f);
+                if (found < 0x7bff)
+                    assert_true(aim - unit <= loci_f16_to_f32((uint16_t)(found + 1)) - aim);
+                if (found > 0)
+                    assert_true(unit - aim <= aim - loci_f16_to_f32((uint16_t)(found - 1)));
+                for (int c = 32 * b; c < 32 * b + 32; c++) {
+                    const float v = unit > 0 ? mat_at(&x, r, c) / unit : 0.0f;
+                    const long want = lrintf(v < -7 ? -7 : v > 7 ? 7 : v) + 8;
+                    const uint8_t byte =
+                        (uint8_t)q.at.q[(size_t)r * (size_t)q.ld + (size_t)(c / 2)];
+                    assert_int_equal(c % 2 ? byte >> 4 : byte & 15, want);
+                }
+            }
+        mat_intact(&q, "quant_q4");
+        mat_intact(&scale, "quant_q4 scale");
+        mat_free(&x);
+        mat_free(&q);
+        mat_free(&scale);
+    }
+}
+
+static inline void check_dequant_q4(loci_dequant_q4_fn *fn)
+{
+    loci_rng rng;
+    loci_rng_seed(&rng, SEED + 36);
+    for (int i = 0; i < 16; i++) {
+        const int blocks = 1 + i % 4, rows = 3, shift = i % 3, cols = 32 * blocks;
+        mat q = mat_raw(1, rows, cols / 2, shift, shift),
+            scale = mat_raw(2, rows, blocks, shift, 0);
+        mat x = mat_new(&rng, UNSET, rows, cols, shift, shift);
+        uint16_t *half = (uint16_t *)(void *)scale.at.q;
+        for (int j = 0; j < (int)mat_span(&q); j++) q.at.q[j] = (int8_t)loci_rng_below(&rng, 256);
+        for (int j = 0; j < (int)mat_span(&scale); j++)
+            half[j] = (uint16_t)loci_rng_below(&rng, 0x7c00);
+        fn(x.at.f, x.ld, (const uint8_t *)q.at.q, q.ld, half, scale.ld, rows, cols);
+        for (int r = 0; r < rows; r++)
+            for (int c = 0; c < cols; c++) {
+                const uint8_t byte = (uint8_t)q.at.q[(size_t)r * (size_t)q.ld + (size_t)(c / 2)];
+                const int code = (c % 2 ? byte >> 4 : byte & 15) - 8;
+                assert_true(mat_at(&x, r, c) ==
+                            (float)code * loci_f16_to_f32(half[r * scale.ld + c / 32]));
+            }
+        mat_intact(&x, "dequant_q4");
         mat_free(&q);
         mat_free(&scale);
         mat_free(&x);

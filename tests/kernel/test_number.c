@@ -111,6 +111,25 @@ static void test_rounding(void **state)
     assert_int_equal(loci_e4m3_code(NAN), 0x7f);
 }
 
+/* Every half is its own nearest, and what lies between two goes to the nearer, ties to the even. */
+static void test_to_f16(void **state)
+{
+    (void)state;
+    for (int h = 0; h < 0x7c00; h++) {
+        const float low = loci_f16_to_f32((uint16_t)h);
+        const float high = h < 0x7bff ? loci_f16_to_f32((uint16_t)(h + 1)) : 65536.0f;
+        const float middle = low + (high - low) / 2;
+        assert_int_equal(loci_f32_to_f16(low), h);
+        assert_int_equal(loci_f32_to_f16(-low), h | 0x8000);
+        assert_int_equal(loci_f32_to_f16(nextafterf(middle, low)), h);
+        assert_int_equal(loci_f32_to_f16(middle), h + h % 2);
+        assert_int_equal(loci_f32_to_f16(nextafterf(middle, high)), h + 1); /* 0x7c00: infinity */
+    }
+    assert_int_equal(loci_f32_to_f16(INFINITY), 0x7c00);
+    assert_int_equal(loci_f32_to_f16(-0x1p-149f), 0x8000);
+    assert_true(isnan(loci_f16_to_f32(loci_f32_to_f16(NAN))));
+}
+
 static void test_pow2ceil(void **state)
 {
     (void)state;
@@ -387,10 +406,10 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_codes),        cmocka_unit_test(test_rounding),
-        cmocka_unit_test(test_pow2ceil),     cmocka_unit_test(test_scaled_codes),
-        cmocka_unit_test(test_gguf_blocks),  cmocka_unit_test(test_row_bytes),
-        cmocka_unit_test(test_order_of_sum), cmocka_unit_test(test_quantisers),
-        cmocka_unit_test(test_packing),
+        cmocka_unit_test(test_to_f16),       cmocka_unit_test(test_pow2ceil),
+        cmocka_unit_test(test_scaled_codes), cmocka_unit_test(test_gguf_blocks),
+        cmocka_unit_test(test_row_bytes),    cmocka_unit_test(test_order_of_sum),
+        cmocka_unit_test(test_quantisers),   cmocka_unit_test(test_packing),
     };
     print_message("seed %llu\n", (unsigned long long)SEED);
     return cmocka_run_group_tests(tests, NULL, NULL);

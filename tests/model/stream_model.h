@@ -18,7 +18,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "model/model.h"
+#include "model/model_impl.h"
 
 typedef struct {
     loci_model *m;
@@ -151,7 +151,7 @@ enum { PLAIN_MAX = 32 };
 typedef struct {
     loci_hparams hp;
     int n, n_tokens[PLAIN_MAX];
-    float *content, *landmark, *bias;
+    float *content, *landmark, *bias, *summary;
     loci_status search_fails, content_fails; /* LOCI_OK: they do not */
 } plain_bank;
 
@@ -161,6 +161,7 @@ static inline plain_bank plain_bank_open(const loci_hparams *hp)
     b.content = room(PLAIN_MAX * 64 * (size_t)(hp->d_key + hp->d_value) * sizeof(float));
     b.landmark = room(PLAIN_MAX * (size_t)hp->n_landmarks * 128 * sizeof(float));
     b.bias = room(PLAIN_MAX * sizeof(float));
+    b.summary = room(PLAIN_MAX * (size_t)hp->d_summary * sizeof(float));
     return b;
 }
 
@@ -169,6 +170,7 @@ static inline void plain_bank_close(plain_bank *b)
     loci_free_aligned(b->content);
     loci_free_aligned(b->landmark);
     loci_free_aligned(b->bias);
+    loci_free_aligned(b->summary);
 }
 
 /* Append a document of n tokens, ingested in spans of `span` tokens. */
@@ -184,11 +186,26 @@ static inline void plain_bank_add(plain_bank *b, const loci_model *m, const int3
         const size_t c = (size_t)b->n;
         loci_ingest_span(s, m, ids + at - left, at - left, left, part,
                          b->content + c * 64 * (size_t)(hp->d_key + hp->d_value),
-                         b->landmark + c * (size_t)hp->n_landmarks * 128, b->bias + c);
+                         b->landmark + c * (size_t)hp->n_landmarks * 128, b->bias + c,
+                         b->summary + c * (size_t)hp->d_summary);
         for (int j = 0; j < part; j += 64) b->n_tokens[b->n++] = part - j < 64 ? part - j : 64;
         assert_in_range(b->n, 1, PLAIN_MAX);
     }
     loci_free_aligned(memory);
+}
+
+/* Put the chunks that the sequence serves packed through their packed form. */
+static inline void plain_bank_pack(plain_bank *b, const loci_model *m, const loci_sequence *s)
+{
+    for (int c = 0; c < b->n; c++) {
+        uint8_t q[64 * LOCI_PACK / 2];
+        uint16_t scale[64 * LOCI_PACK / 32];
+        float *rows = b->content + (size_t)c * 64 * (size_t)(b->hp.d_key + b->hp.d_value);
+        if (!loci_tier_packed(s, c)) continue;
+        loci_pack_content(m, q, scale, rows, b->n_tokens[c]);
+        loci_unpack_content(m, rows, q, scale, b->summary + (size_t)(c * b->hp.d_summary),
+                            b->n_tokens[c]);
+    }
 }
 
 static inline int plain_search(void *ctx, const float *u, float tau, int k, int64_t own_end,
@@ -242,15 +259,22 @@ typedef struct {
     void *stream_memory, *own_memory;
 } chat;
 
-static inline chat chat_open(const loci_model *m, int max_batch, const loci_memory *other)
+/* `working` chunks of its own text are kept whole. */
+static inline chat chat_open_with(const loci_model *m, int max_batch, int working,
+                                  const loci_memory *other)
 {
     chat c = { 0 };
     c.stream_memory = room(loci_stream_bytes(&m->hp, max_batch));
-    c.own_memory = room(loci_local_bank_bytes(&m->hp, 8));
+    c.own_memory = room(loci_local_bank_bytes_with(&m->hp, 8, working));
     c.s = loci_stream_init(&m->hp, max_batch, c.stream_memory);
-    c.own = loci_local_bank_init(&m->hp, 8, c.own_memory);
+    c.own = loci_local_bank_init_with(&m->hp, 8, working, c.own_memory);
     c.memory = loci_local_bank_memory(c.own, &m->k, other);
     return c;
+}
+
+static inline chat chat_open(const loci_model *m, int max_batch, const loci_memory *other)
+{
+    return chat_open_with(m, max_batch, LOCI_WORKING_CHUNKS, other);
 }
 
 static inline void chat_close(chat *c)

@@ -150,6 +150,7 @@ typedef struct {
     small_model s;
     loci_encoder_tape *tape;
     float *h, *dh, *content, *landmark, *bias, *r_content, *r_landmark, *r_bias;
+    float *summary, *r_summary;
 } encoder_case;
 
 /* Two documents: two chunks and a short one, then a single short one. */
@@ -165,8 +166,10 @@ static loss_value encoder_loss(void *ctx)
         const size_t at = (size_t)enc_chunk[d];
         loci_encoder_forward_at(&c->s.m, c->tape, enc_first[d], enc_chunk[d],
                                 c->h + enc_first[d] * 64, enc_first[d + 1] - enc_first[d],
-                                c->content + at * w, c->landmark + at * l, c->bias + at);
+                                c->content + at * w, c->landmark + at * l, c->bias + at,
+                                c->summary + at * (size_t)hp->d_summary);
     }
+    add_dot(&v, c->r_summary, c->summary, ENC_CHUNKS * (size_t)hp->d_summary);
     add_dot(&v, c->r_content, c->content, ENC_CHUNKS * w);
     add_dot(&v, c->r_landmark, c->landmark, ENC_CHUNKS * l);
     add_dot(&v, c->r_bias, c->bias, ENC_CHUNKS);
@@ -177,7 +180,8 @@ static void test_encoder(void **state)
 {
     (void)state;
     encoder_case c = { 0 };
-    const loci_hparams hp = small_hparams();
+    loci_hparams hp = small_hparams();
+    hp.d_summary = 32;
     const size_t w = 16 * 32, l = (size_t)(hp.n_landmarks * hp.d_landmark);
     loci_arena a = { 0 };
     loci_rng rng;
@@ -196,6 +200,8 @@ static void test_encoder(void **state)
     c.r_content = normal_array(ENC_CHUNKS * w, 1.0, &rng);
     c.r_landmark = normal_array(ENC_CHUNKS * l, 3.0, &rng);
     c.r_bias = normal_array(ENC_CHUNKS, 3.0, &rng);
+    c.summary = normal_array(ENC_CHUNKS * 32, 0.0, &rng);
+    c.r_summary = normal_array(ENC_CHUNKS * 32, 1.0, &rng);
 
     grad_check check = grad_check_begin(encoder_loss, &c, 16);
     for (size_t i = 0; i < 11 * 32; i++) /* pads of chunk 2 */
@@ -209,7 +215,7 @@ static void test_encoder(void **state)
         loci_encoder_backward_at(&c.s.m, &c.s.g.enc, c.tape, enc_first[d], enc_chunk[d],
                                  c.dh + enc_first[d] * 64, enc_first[d + 1] - enc_first[d],
                                  c.content + at * w, c.r_content + at * w, c.landmark + at * l,
-                                 c.r_landmark + at * l, c.r_bias + at);
+                                 c.r_landmark + at * l, c.r_bias + at, c.r_summary + at * 32);
     }
     const loci_encoder_params *p = &c.s.m.p.enc, *g = &c.s.g.enc;
     const grad_array arrays[] = { { "h", c.h, c.dh, ENC_TOKENS * 64 },
@@ -223,14 +229,15 @@ static void test_encoder(void **state)
                                   mat_array("landmark", &p->landmark, &g->landmark),
                                   mat_array("bias_w", &p->bias_w, &g->bias_w),
                                   mat_array("bias_b", &p->bias_b, &g->bias_b),
-                                  mat_array("content", &p->content, &g->content) };
+                                  mat_array("content", &p->content, &g->content),
+                                  mat_array("summary", &p->summary, &g->summary) };
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) {
         grad_check_samples(&check, &arrays[i], 16, STEP, &rng);
         grad_check_direction(&check, &arrays[i], STEP / 8, &rng);
     }
     grad_check_end(&check);
-    float *all[] = { scratch,    memory, c.h,         c.dh,         c.content,
-                     c.landmark, c.bias, c.r_content, c.r_landmark, c.r_bias };
+    float *all[] = { scratch, memory,      c.h,          c.dh,     c.content, c.landmark,
+                     c.bias,  c.r_content, c.r_landmark, c.r_bias, c.summary, c.r_summary };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) loci_free_aligned(all[i]);
     small_model_close(&c.s);
 }

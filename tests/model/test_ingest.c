@@ -5,6 +5,7 @@
  * pass.  Tolerance as in stream_model.h.  Codes: bits of a fixed projection computed in double,
  * distances that follow the angle. */
 #include "stream_model.h"
+#include "model/model_impl.h"
 
 enum { SEED = 21, CHUNKS = 6 };
 
@@ -15,20 +16,30 @@ typedef struct {
     unsigned cuts; /* bit i: a span ends behind chunk i */
 } document;
 
-/* Floats of one record: content, landmarks, bias. */
+/* Floats of one record: content, summary, landmarks, bias. */
 static size_t record(const loci_hparams *hp)
 {
-    return 64 * (size_t)(hp->d_key + hp->d_value) + (size_t)hp->n_landmarks * 128 + 1;
+    return 64 * (size_t)(hp->d_key + hp->d_value) + (size_t)hp->d_summary +
+           (size_t)hp->n_landmarks * 128 + 1;
+}
+
+static loci_hparams summing_hparams(void)
+{
+    loci_hparams hp = stream_hparams();
+    hp.d_summary = 48;
+    return hp;
 }
 
 static void scatter(const loci_hparams *hp, const float *content, const float *landmark,
-                    const float *bias, int n_chunks, float *out)
+                    const float *bias, const float *summary, int n_chunks, float *out)
 {
     const size_t w = 64 * (size_t)(hp->d_key + hp->d_value), l = (size_t)hp->n_landmarks * 128;
+    const size_t ds = (size_t)hp->d_summary;
     for (size_t c = 0; c < (size_t)n_chunks; c++, out += record(hp)) {
         memcpy(out, content + c * w, w * sizeof *out);
-        memcpy(out + w, landmark + c * l, l * sizeof *out);
-        out[w + l] = bias[c];
+        memcpy(out + w, summary + c * ds, ds * sizeof *out);
+        memcpy(out + w + ds, landmark + c * l, l * sizeof *out);
+        out[w + ds + l] = bias[c];
     }
 }
 
@@ -40,6 +51,7 @@ static void ingest(void *ctx, float *out)
     float *content = room(CHUNKS * 64 * (size_t)(hp->d_key + hp->d_value) * sizeof(float));
     float *landmark = room(CHUNKS * (size_t)hp->n_landmarks * 128 * sizeof(float));
     float *bias = room(CHUNKS * sizeof(float));
+    float *summary = room(CHUNKS * (size_t)hp->d_summary * sizeof(float));
     void *memory = room(loci_ingest_bytes(hp, CHUNKS * 64));
     loci_ingest *s = loci_ingest_init(hp, CHUNKS * 64, memory);
     for (int at = 0, end = 0; at < x->n; at = end) {
@@ -51,18 +63,19 @@ static void ingest(void *ctx, float *out)
         /* What was there before must not matter: pads come out as zero. */
         memset(content, 0xff, CHUNKS * 64 * (size_t)(hp->d_key + hp->d_value) * sizeof(float));
         loci_ingest_span(s, x->m, x->ids + at - left, at - left, left, end - at, content, landmark,
-                         bias);
-        scatter(hp, content, landmark, bias, chunks, out + (size_t)(at / 64) * record(hp));
+                         bias, summary);
+        scatter(hp, content, landmark, bias, summary, chunks, out + (size_t)(at / 64) * record(hp));
     }
     loci_free_aligned(content);
     loci_free_aligned(landmark);
     loci_free_aligned(bias);
+    loci_free_aligned(summary);
     loci_free_aligned(memory);
 }
 
 static void splits(void **state)
 {
-    const loci_hparams hp = stream_hparams();
+    const loci_hparams hp = summing_hparams();
     random_model r = random_model_open(&hp, SEED);
     int32_t *ids = random_ids(CHUNKS * 64, hp.vocab, 4);
     float *want = room(CHUNKS * record(&hp) * sizeof(float));
@@ -90,7 +103,8 @@ static void splits(void **state)
 
 static void against_training(void **state)
 {
-    const loci_hparams hp = stream_hparams();
+    const loci_hparams hp = summing_hparams();
+    const size_t ds = (size_t)hp.d_summary, w = 64 * (size_t)(hp.d_key + hp.d_value);
     const size_t l = (size_t)hp.n_landmarks * 128;
     random_model r = random_model_open(&hp, SEED);
     int32_t *ids = random_ids(CHUNKS * 64, hp.vocab, 4);
@@ -114,6 +128,10 @@ static void against_training(void **state)
             const float *mine = got + (size_t)(c + 1) * record(&hp) - 1 - l;
             assert_close("landmarks", n, c, landmark + (size_t)c * l, mine, l, tolerance);
             assert_close("bias", n, c, bias + c, mine + l, 1, tolerance);
+            assert_close("summary", n, c, t->bank.summary + (size_t)c * ds, mine - ds, ds,
+                         tolerance);
+            assert_close("content", n, c, t->bank.content + (size_t)c * w, mine - ds - w, w,
+                         tolerance);
         }
     }
     loci_free_aligned(ids);

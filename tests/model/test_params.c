@@ -22,7 +22,8 @@ static void bound_once(void **state)
     (void)state;
     loci_hparams_default(&hp[0]);
     hp[1] = hp[2] = stream_hparams();
-    hp[2].trained_codes = 1;
+    hp[2].trained_codes = hp[2].content_bits4 = 1;
+    hp[2].d_summary = 32;
     for (int i = 0; i < 3; i++) {
         static loci_param_info list[MOST];
         loci_params p;
@@ -54,11 +55,13 @@ static void bound_once(void **state)
                 assert_true(((float *)w->data)[j] == (float)(a + 1));
         }
         /* All matrices of the blocks in use, and no other, are bound. */
+        const int unbound = (hp[i].d_summary == 0) + 3 * !hp[i].content_bits4; /* encoder's */
         const size_t layers = (size_t)(hp[i].n_lower + hp[i].n_upper);
-        assert_int_equal(bytes, sizeof(loci_mat) + layers * sizeof(loci_layer_params) +
-                                    sizeof(loci_encoder_params) +
-                                    (size_t)hp[i].n_groups * sizeof(loci_read_params) +
-                                    (hp[i].trained_codes ? sizeof(loci_code_params) : 0));
+        assert_int_equal(bytes + (size_t)unbound * sizeof(loci_mat),
+                         sizeof(loci_mat) + layers * sizeof(loci_layer_params) +
+                             sizeof(loci_encoder_params) +
+                             (size_t)hp[i].n_groups * sizeof(loci_read_params) +
+                             (hp[i].trained_codes ? sizeof(loci_code_params) : 0));
         assert_null(p.lower[hp[i].n_lower].q.data);
         assert_null(p.read[hp[i].n_groups].q.data);
         assert_true(used <= floats && floats - used < 16 * (size_t)n);
@@ -254,6 +257,10 @@ static void ranges(void **state)
     hp = ok, hp.d_model = 200, refused(&hp, "d_model");
     hp = ok, hp.d_key = 40, refused(&hp, "d_key");
     hp = ok, hp.d_value = 40, refused(&hp, "d_value");
+    hp = ok, hp.d_summary = 40, refused(&hp, "d_summary");
+    hp = ok, hp.content_bits4 = 1, refused(&hp, "content_bits4");
+    hp.d_summary = 16;
+    assert_int_equal(loci_hparams_check(&hp, "shape", &err), LOCI_OK);
 }
 
 static char *config_path(char *out, size_t n)

@@ -236,6 +236,154 @@ static void test_code_agreement(void **state)
     batch_close(&b);
 }
 
+/* ---- content at 4 bits ----------------------------------------------------------------------------- */
+
+/* A quantiser that keeps everything: then the gradient that ignores the rounding is the gradient. */
+static float kept[16 * LOCI_PACK];
+
+static void keep_rows(uint8_t *q, int ldq, uint16_t *scale, int lds, const float *x, int ldx,
+                      int rows, int cols)
+{
+    (void)q, (void)ldq, (void)scale, (void)lds;
+    for (int r = 0; r < rows; r++) memcpy(kept + r * cols, x + r * ldx, (size_t)cols * sizeof *x);
+}
+
+static void give_rows(float *x, int ldx, const uint8_t *q, int ldq, const uint16_t *scale, int lds,
+                      int rows, int cols)
+{
+    (void)q, (void)ldq, (void)scale, (void)lds;
+    for (int r = 0; r < rows; r++) memcpy(x + r * ldx, kept + r * cols, (size_t)cols * sizeof *x);
+}
+
+static void tier_open(batch *b, bool routed, float share)
+{
+    loci_hparams hp = small_hparams();
+    hp.d_summary = 16;
+    hp.content_bits4 = 1;
+    batch_open_with(b, routed, hp);
+    for (int i = 0; i < 2; i++) {
+        b->q[i].s.tier_seed = (uint64_t)(40 + i);
+        b->q[i].s.tier_share = share;
+    }
+    b->opt.ageing = 0.7f;
+    b->opt.ageing_scale = 0.05f;
+}
+
+static int count_packed(const batch *b, int i)
+{
+    int n = 0;
+    for (int c = 0; c < b->pass[i]->bank.n; c++) n += loci_tier_packed(&b->q[i].s, c);
+    return n;
+}
+
+/* The whole model, some chunks packed and some whole.  What the loss compares packed rows with is
+ * not differentiated: the differences hold it where it was. */
+static double held_ageing(const batch *b, float *const held[2])
+{
+    double sum = 0.0;
+    for (int i = 0; i < 2; i++)
+        for (int c = 0; c < b->pass[i]->bank.n; c++)
+            for (int j = 0; j < b->pass[i]->bank.n_tokens[c] * 32; j++) {
+                const int at = c * 16 * 32 + j;
+                const double off = b->pass[i]->bank.content[at] - held[i][at];
+                if (loci_tier_packed(&b->q[i].s, c)) sum += off * off / 32;
+            }
+    return sum;
+}
+
+static float *held_rows[2];
+
+static loss_value tier_loss(void *ctx)
+{
+    batch *b = ctx;
+    const loci_loss_options *o = &b->opt;
+    loss_value v = batch_loss(b);
+    add_sum(&v, o->ageing * o->ageing_scale * held_ageing(b, held_rows), 30 * 32);
+    return v;
+}
+
+static void tier_gradients(bool routed)
+{
+    batch b;
+    loci_rng rng;
+    loci_param_info info[512];
+    tier_open(&b, routed, 0.5f);
+    b.s.m.k.quant_q4 = keep_rows;
+    b.s.m.k.dequant_q4 = give_rows;
+    loci_rng_seed(&rng, SEED + 11);
+    batch_run(&b, &b.s.g);
+    hold_targets(&b);
+    for (int i = 0; i < 2; i++) {
+        const size_t n = (size_t)(b.pass[i]->bank.n * 16 * 32);
+        held_rows[i] = normal_array(n, 0.0, &rng);
+        memcpy(held_rows[i], b.pass[i]->tier.whole, n * sizeof(float));
+    }
+    assert_true(count_packed(&b, 0) > 0 && count_packed(&b, 0) < b.pass[0]->bank.n);
+    assert_true(fabs(b.sums.ageing - held_ageing(&b, held_rows)) < 1e-5 * b.sums.ageing);
+    grad_check check = grad_check_begin(tier_loss, &b, 64);
+    const int n = loci_param_list(&b.s.m.hp, info, 512);
+    for (int i = 0; i < n; i++) {
+        const loci_mat *p = (const loci_mat *)((const char *)&b.s.m.p + info[i].offset);
+        const loci_mat *g = (const loci_mat *)((const char *)&b.s.g + info[i].offset);
+        const grad_array a = mat_array(info[i].name, p, g);
+        const bool near = strncmp(info[i].name, "bank.", 5) == 0; /* the rest is as before */
+        if (near) grad_check_samples(&check, &a, 4, 4e-3, &rng);
+    }
+    const grad_array all = { "all", b.s.base, b.s.grad, b.s.n };
+    grad_check_direction(&check, &all, 1e-4, &rng);
+    grad_check_end(&check);
+    for (int i = 0; i < 2; i++) loci_free_aligned(held_rows[i]);
+    batch_close(&b);
+}
+
+static void test_tier_gradients(void **state)
+{
+    (void)state;
+    tier_gradients(false);
+    tier_gradients(true);
+}
+
+/* What is served is the packed form or the whole one, by the draw of the chunk; a share of 0 changes
+ * nothing at all, of 1 takes every chunk, and other seeds take other chunks. */
+static void test_tiers(void **state)
+{
+    (void)state;
+    batch b;
+    tier_open(&b, true, 0.0f);
+    const loci_chunks *bank = &b.pass[0]->bank;
+    float *whole = malloc(5 * 16 * 32 * sizeof *whole), rows[16 * 32];
+    int taken[3];
+    for (int i = 0; i < 3; i++) {
+        b.q[0].s.tier_share = 0.5f * (float)i;
+        batch_run(&b, NULL);
+        taken[i] = count_packed(&b, 0);
+        if (i == 0) memcpy(whole, bank->content, 5 * 16 * 32 * sizeof *whole);
+        for (int c = 0; c < bank->n; c++) {
+            uint8_t q[16 * LOCI_PACK / 2];
+            uint16_t scale[16 * LOCI_PACK / 32];
+            const size_t at = (size_t)c * 16 * 32, bytes = (size_t)bank->n_tokens[c] * 32 * 4;
+            memcpy(rows, whole + at, sizeof rows);
+            if (loci_tier_packed(&b.q[0].s, c)) {
+                loci_pack_content(&b.s.m, q, scale, whole + at, bank->n_tokens[c]);
+                loci_unpack_content(&b.s.m, rows, q, scale, bank->summary + c * 16,
+                                    bank->n_tokens[c]);
+            }
+            assert_memory_equal(rows, bank->content + at, bytes);
+        }
+    }
+    assert_true(taken[0] == 0 && taken[1] > 0 && taken[1] < 5 && taken[2] == 5);
+    int n = 0, differ = 0;
+    loci_sequence s = { .tier_share = 0.25f }, other = { .tier_seed = 1, .tier_share = 0.25f };
+    for (int c = 0; c < 4000; c++) {
+        n += loci_tier_packed(&s, c);
+        differ += loci_tier_packed(&s, c) != loci_tier_packed(&other, c);
+    }
+    assert_in_range(n, 1000 - 5 * 28, 1000 + 5 * 28); /* five deviations */
+    assert_in_range(differ, 1500 - 5 * 31, 1500 + 5 * 31);
+    free(whole);
+    batch_close(&b);
+}
+
 /* ---- who may see what ------------------------------------------------------------------------- */
 
 typedef struct {
@@ -421,6 +569,7 @@ int main(void)
         cmocka_unit_test(test_causal_routed),   cmocka_unit_test(test_only_through_bank),
         cmocka_unit_test(test_first_query),     cmocka_unit_test(test_refused),
         cmocka_unit_test(test_too_many_chunks), cmocka_unit_test(test_codes),
+        cmocka_unit_test(test_tier_gradients),  cmocka_unit_test(test_tiers),
         cmocka_unit_test(test_code_agreement),
     };
     print_message("seed %d\n", SEED);

@@ -13,7 +13,19 @@ typedef struct {
     const int32_t *ids;
     int doc[4], n_docs;
     uint8_t banked[3];
+    float tier_share; /* of chunks that are served packed */
 } text;
+
+static loci_sequence sequence_of(const text *x)
+{
+    return (loci_sequence){ .T = x->doc[x->n_docs],
+                            .ids = x->ids,
+                            .n_docs = x->n_docs,
+                            .doc = x->doc,
+                            .banked = x->banked,
+                            .tier_seed = 8,
+                            .tier_share = x->tier_share };
+}
 
 /* Training logits of all tokens: fn of tolerance_of. */
 static void pass_logits(void *ctx, float *out)
@@ -21,9 +33,7 @@ static void pass_logits(void *ctx, float *out)
     const text *x = ctx;
     const int T = x->doc[x->n_docs];
     loci_error err = { 0 };
-    const loci_sequence s = {
-        .T = T, .ids = x->ids, .n_docs = x->n_docs, .doc = x->doc, .banked = x->banked
-    };
+    const loci_sequence s = sequence_of(x);
     void *memory = room(loci_pass_bytes(&x->m->hp, T));
     loci_pass *t = loci_pass_init(&x->m->hp, T, memory);
     if (loci_pass_lower(t, x->m, &s, &err) != LOCI_OK) fail_msg("%s", err.text);
@@ -32,10 +42,10 @@ static void pass_logits(void *ctx, float *out)
 }
 
 /* The stream in batches of the sizes in part (0: as many as are left). */
-static void stream_logits(const loci_model *m, const int32_t *ids, int n, int max_batch,
-                          const int *part, const loci_memory *other, float *out)
+static void stream_logits_with(const loci_model *m, const int32_t *ids, int n, int max_batch,
+                               const int *part, int working, const loci_memory *other, float *out)
 {
-    chat c = chat_open(m, max_batch, other);
+    chat c = chat_open_with(m, max_batch, working, other);
     for (int at = 0, i = 0; at < n; i++) {
         const int take = part[i] && part[i] < n - at ? part[i] : n - at;
         chat_extend(&c, m, ids + at, take, out + (size_t)at * (size_t)m->hp.vocab);
@@ -45,6 +55,12 @@ static void stream_logits(const loci_model *m, const int32_t *ids, int n, int ma
     chat_close(&c);
 }
 
+static void stream_logits(const loci_model *m, const int32_t *ids, int n, int max_batch,
+                          const int *part, const loci_memory *other, float *out)
+{
+    stream_logits_with(m, ids, n, max_batch, part, LOCI_WORKING_CHUNKS, other, out);
+}
+
 static void every_length(void **state)
 {
     const loci_hparams hp = stream_hparams();
@@ -52,7 +68,7 @@ static void every_length(void **state)
     int32_t *ids = random_ids(LONGEST, hp.vocab, 5);
     const size_t all = LONGEST * (size_t)hp.vocab;
     float *want = room(all * sizeof *want), *got = room(all * sizeof *got);
-    text x = { r.m, ids, { 0, LONGEST }, 1, { 1 } };
+    text x = { r.m, ids, { 0, LONGEST }, 1, { 1 }, 0 };
     const int whole[] = { 0 };
     const double tolerance = tolerance_of(&r, pass_logits, &x, want, all);
     (void)state;
@@ -75,7 +91,7 @@ static void every_split(void **state)
     int32_t *ids = random_ids(LONGEST, hp.vocab, 5);
     const size_t all = LONGEST * (size_t)hp.vocab;
     float *want = room(all * sizeof *want), *got = room(all * sizeof *got);
-    text x = { r.m, ids, { 0, LONGEST }, 1, { 1 } };
+    text x = { r.m, ids, { 0, LONGEST }, 1, { 1 }, 0 };
     int part[LONGEST + 1];
     loci_rng rng;
     const double tolerance = tolerance_of(&r, pass_logits, &x, want, all);
@@ -110,7 +126,7 @@ static void question_over_bank(const random_model *r, int first, int second, int
     int32_t *ids = random_ids(T, V, 9);
     float *want = room((size_t)(T * V) * sizeof *want),
           *got = room((size_t)(question * V) * sizeof *got);
-    text x = { r->m, ids, { 0, first, first + second, T }, 3, { 1, 1, 1 } };
+    text x = { r->m, ids, { 0, first, first + second, T }, 3, { 1, 1, 1 }, 0 };
     int part[LONGEST + 1];
     for (int i = 0; i <= LONGEST; i++) part[i] = max_batch;
     plain_bank b = plain_bank_open(hp);
@@ -137,7 +153,7 @@ static void questions(void **state)
     const int n = 330, V = hp.vocab;
     int32_t *ids = random_ids(n, V, 9);
     float *out = room((size_t)(n * V) * sizeof *out);
-    text x = { r.m, ids, { 0, 90, 130, n }, 3, { 1, 1, 1 } };
+    text x = { r.m, ids, { 0, 90, 130, n }, 3, { 1, 1, 1 }, 0 };
     const double tolerance = tolerance_of(&r, pass_logits, &x, out, (size_t)(n * V));
     (void)state;
     for (int length = 1; length <= LONGEST; length++)
@@ -149,6 +165,111 @@ static void questions(void **state)
     random_model_close(&r);
 }
 
+/* Content at 4 bits: what a bank serves packed is what training served packed, chunk by chunk; the
+ * stream's own chunks are packed when they leave the working memory. */
+static void packed(void **state)
+{
+    loci_hparams hp = stream_hparams();
+    hp.d_summary = 32;
+    hp.content_bits4 = 1;
+    random_model r = random_model_open(&hp, SEED + 2);
+    enum { T = 330, ASK = 130 };
+    const size_t V = (size_t)hp.vocab;
+    int32_t *ids = random_ids(T, hp.vocab, 9);
+    float *want = room(T * V * sizeof *want), *got = room(T * V * sizeof *got);
+    const int parts[] = { 40, 1, 50, 0 };
+    (void)state;
+    /* A bank of which some chunks are packed, and a question whose own chunks never are. */
+    text x = { r.m, ids, { 0, 150, ASK + 70, T }, 3, { 1, 1, 0 }, 0.5f };
+    double tolerance = tolerance_of(&r, pass_logits, &x, want, T * V);
+    const loci_sequence s = sequence_of(&x);
+    int n_packed = 0;
+    for (int c = 0; c < 4; c++) n_packed += loci_tier_packed(&s, c);
+    assert_in_range(n_packed, 1, 3);
+    plain_bank b = plain_bank_open(&hp);
+    plain_bank_add(&b, r.m, ids, 150, 64);
+    plain_bank_add(&b, r.m, ids + 150, 50, 128);
+    const loci_memory bank = plain_memory(&b);
+    loci_error err = { 0 };
+    for (int pass = 0; pass < 2; pass++) {
+        /* The question is not banked here: a stream without a memory of its own. */
+        void *memory = room(loci_stream_bytes(&hp, ASK));
+        loci_stream *stream = loci_stream_init(&hp, ASK, memory);
+        loci_stream_lower(stream, r.m, ids + 200, ASK);
+        assert_int_equal(loci_stream_upper(stream, r.m, ASK, &bank, got, ASK, NULL, &err), LOCI_OK);
+        if (pass) assert_close("packed bank", 0, 0, want + 200 * V, got, ASK * V, tolerance);
+        if (!pass) /* all whole: something else comes out */
+            assert_true(fabs((double)want[T * V - 1] - got[ASK * V - 1]) > 10 * tolerance);
+        plain_bank_pack(&b, r.m, &s);
+        loci_free_aligned(memory);
+    }
+    plain_bank_close(&b);
+    /* Own chunks: all packed at once; none while the working memory holds them. */
+    for (int working = 0; working < 9; working += 8) {
+        text own = { r.m, ids, { 0, T }, 1, { 1 }, working ? 0.0f : 1.0f };
+        tolerance = tolerance_of(&r, pass_logits, &own, want, T * V);
+        stream_logits_with(r.m, ids, T, T, parts, working, NULL, got);
+        assert_close("packed stream, working", working, 0, want, got, T * V, tolerance);
+    }
+    loci_free_aligned(ids);
+    loci_free_aligned(want);
+    loci_free_aligned(got);
+    random_model_close(&r);
+}
+
+/* With a working memory of two chunks, those before the newest two come packed, and stay valid for
+ * 64 further calls. */
+static void working_memory(void **state)
+{
+    enum { CHUNKS = 6, WORKING = 2 };
+    loci_hparams hp = stream_hparams();
+    hp.d_summary = 32;
+    hp.content_bits4 = 1;
+    random_model r = random_model_open(&hp, SEED + 2);
+    const size_t w = 64 * (size_t)(hp.d_key + hp.d_value);
+    int32_t *ids = random_ids(CHUNKS * 64, hp.vocab, 9);
+    float *kept = room(CHUNKS * w * sizeof *kept);
+    plain_bank whole = plain_bank_open(&hp), packed = plain_bank_open(&hp);
+    const loci_sequence all = { .tier_share = 1.0f };
+    loci_error err = { 0 };
+    (void)state;
+    plain_bank_add(&whole, r.m, ids, CHUNKS * 64, 64);
+    plain_bank_add(&packed, r.m, ids, CHUNKS * 64, 64);
+    plain_bank_pack(&packed, r.m, &all);
+    chat c = chat_open_with(r.m, 64, WORKING, NULL);
+    for (int n = 1; n <= CHUNKS; n++) {
+        const float *h = loci_stream_lower(c.s, r.m, ids + (n - 1) * 64, 64);
+        assert_int_equal(loci_local_bank_append(c.own, r.m, h, 64, &err), LOCI_OK);
+        for (int i = 0; i < n; i++) {
+            const loci_pick p = { .id = INT64_MIN + i };
+            const float *rows, *first, *want = (i < n - WORKING ? &packed : &whole)->content;
+            assert_int_equal(c.memory.content(c.memory.ctx, &p, &first), 64);
+            memcpy(kept, first, w * sizeof *kept);
+            for (int more = 0; more < 64; more++) {
+                const loci_pick other = { .id = INT64_MIN + more % n };
+                assert_int_equal(c.memory.content(c.memory.ctx, &other, &rows), 64);
+            }
+            assert_memory_equal(first, kept, w * sizeof *kept);
+            /* A stream's rows and a span's differ in their last bits: packing may round the other
+             * way for a few. */
+            double off = 0.0, far = 0.0;
+            for (size_t j = 0; j < w; j++) {
+                off += fabs((double)first[j] - want[(size_t)i * w + j]) / (double)w;
+                far += fabs((double)whole.content[(size_t)i * w + j] -
+                            packed.content[(size_t)i * w + j]) /
+                       (double)w;
+            }
+            if (off > 0.01 * far) fail_msg("chunk %d of %d: off by %g of %g", i, n, off, far);
+        }
+    }
+    chat_close(&c);
+    plain_bank_close(&whole);
+    plain_bank_close(&packed);
+    loci_free_aligned(ids);
+    loci_free_aligned(kept);
+    random_model_close(&r);
+}
+
 /* Without a memory, the pass of a document that is not banked is the same. */
 static void no_memory(void **state)
 {
@@ -157,7 +278,7 @@ static void no_memory(void **state)
     int32_t *ids = random_ids(LONGEST, hp.vocab, 5);
     const size_t all = LONGEST * (size_t)hp.vocab;
     float *want = room(all * sizeof *want), *got = room(all * sizeof *got);
-    text x = { r.m, ids, { 0, LONGEST }, 1, { 0 } };
+    text x = { r.m, ids, { 0, LONGEST }, 1, { 0 }, 0 };
     loci_error err = { 0 };
     const double tolerance = tolerance_of(&r, pass_logits, &x, want, all);
     chat c = chat_open(r.m, LONGEST, NULL);
@@ -189,7 +310,7 @@ static void upper_left_out(void **state)
     const size_t V = (size_t)hp.vocab, all = LONGEST * V;
     float *want = room(all * sizeof *want), *got = room(all * sizeof *got);
     float *other = room(all * sizeof *other);
-    text x = { r.m, ids, { 0, LONGEST }, 1, { 1 } };
+    text x = { r.m, ids, { 0, LONGEST }, 1, { 1 }, 0 };
     const double tolerance = tolerance_of(&r, pass_logits, &x, want, all);
     loci_error err = { 0 };
     (void)state;
@@ -321,7 +442,8 @@ int main(void)
         cmocka_unit_test(every_length),   cmocka_unit_test(every_split),
         cmocka_unit_test(questions),      cmocka_unit_test(no_memory),
         cmocka_unit_test(upper_left_out), cmocka_unit_test(what_was_read),
-        cmocka_unit_test(failures),
+        cmocka_unit_test(failures),       cmocka_unit_test(packed),
+        cmocka_unit_test(working_memory),
     };
     print_message("seed %d\n", SEED);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -28,10 +28,20 @@ static void config_of(loci_train_config *c, int family, double separate, double 
 {
     char text[2048];
     snprintf(text, sizeof text,
-             "{" TINY_MODEL ", \"families\": {\"%s\": 1%s}, \"phases\": [{\"name\": \"p\", "
-             "\"tokens\": 1000, \"seq_len\": %d, \"batch\": 2, \"routed\": true, "
-             "\"synthetic\": %g, \"separate\": %g, \"facts_min\": 1, \"facts_max\": 8, "
-             "\"questions_max\": 6}]}",
+             "{" TINY_MODEL_WITH(EVERYTHING) ", \"families\": "
+                                             "{\"%s\": 1%s}, "
+                                             "\"phases\": "
+                                             "[{\"name\": \"p\", "
+                                             "\"tokens\": 1000, "
+                                             "\"seq_len\": %d, "
+                                             "\"batch\": 2, "
+                                             "\"routed\": true, "
+                                             "\"synthetic\": %g, "
+                                             "\"separate\": %g, "
+                                             "\"facts_min\": 1, "
+                                             "\"facts_max\": 8, "
+                                             "\"questions_max\": "
+                                             "6}]}",
              loci_task_name(family < 0 ? LOCI_TASK_NEEDLE : (loci_task_family)family),
              family < 0 ? ", \"multikey\": 1, \"multivalue\": 1, \"kv\": 1, \"copy\": 1, "
                           "\"variable\": 1, \"latest\": 1, \"absent\": 1"
@@ -238,9 +248,15 @@ static void check_counts(fixture *x, uint64_t first, uint64_t end)
     loci_pass *pass = loci_pass_init(&x->c.hp, SEQ, memory);
     for (uint64_t seed = first; seed < end; seed++) {
         const loci_sequence *s = make(x, seed);
-        const loci_loss_options o = {
-            .routed = true, .kl = 1, .kl_every = 3, .kl_phase = 2, .oracle = 1, .absence = 1
-        };
+        const loci_loss_options o = { .routed = true,
+                                      .kl = 1,
+                                      .kl_every = 3,
+                                      .kl_phase = 2,
+                                      .oracle = 1,
+                                      .absence = 1,
+                                      .code_slope = 1,
+                                      .code_every = 5,
+                                      .code_phase = 1 };
         loci_loss_sums sums = { 0 };
         double weight = 0.0;
         int64_t targets = 0;
@@ -252,6 +268,8 @@ static void check_counts(fixture *x, uint64_t first, uint64_t end)
         loci_pass_upper(pass, m, s, NULL, 0, &o, NULL, &sums);
         assert_int_equal(sums.n_query, x->item.n_query);
         assert_int_equal(sums.n_kl, loci_item_kl_rows(&x->item, 3, 2));
+        assert_int_equal(sums.n_hash, loci_item_code_rows(&x->item, 5, 1));
+        assert_int_equal(sums.n_aged, loci_item_packed_rows(&x->item, x->c.hp.chunk));
         assert_int_equal(sums.n_gold, x->item.n_gold);
         assert_int_equal(sums.n_absent, x->item.n_absent);
         assert_int_equal(sums.n_text + sums.n_answer, targets);

@@ -10,18 +10,17 @@ static char dir[TEMP_PATH], config[TEMP_PATH];
 /* Both phases, all losses, Muon and AdamW; four steps a phase. */
 #define CONFIG(seed)                                                                               \
     "{" TINY_MODEL_WITH(                                                                           \
-        ", \"trained_codes\": 1") ", \"train\": {\"seed\": " seed                                  \
-                                  ", \"slots\": 3, \"lr\": 0.003, "                                \
-                                  "\"muon\": 0.02, \"warmup_tokens\": 1000, \"log_every\": 1, "    \
-                                  "\"checkpoint_every\": 100, "                                    \
-                                  "\"tokenizer_bytes\": 100000}, \"phases\": ["                    \
-                                  "{\"name\": \"dense\", \"tokens\": 2000, \"seq_len\": 128, "     \
-                                  "\"batch\": 4, \"routed\": false, "                              \
-                                  "\"pointer_from\": 1, \"decode_from\": 0.5, \"facts_max\": 3},"  \
-                                  "{\"name\": \"routed\", \"tokens\": 4000, \"seq_len\": 256, "    \
-                                  "\"batch\": 4, "                                                 \
-                                  "\"routed\": true, \"facts_max\": 4, \"gate_target\": 0.5, "     \
-                                  "\"synthetic\": 0.8}]}"
+        EVERYTHING) ", \"train\": {\"seed\": " seed ", \"slots\": 3, \"lr\": 0.003, "              \
+                    "\"muon\": 0.02, \"warmup_tokens\": 1000, \"log_every\": 1, "                  \
+                    "\"checkpoint_every\": 100, "                                                  \
+                    "\"tokenizer_bytes\": 100000}, \"phases\": ["                                  \
+                    "{\"name\": \"dense\", \"tokens\": 2000, \"seq_len\": 128, "                   \
+                    "\"batch\": 4, \"routed\": false, "                                            \
+                    "\"pointer_from\": 1, \"decode_from\": 0.5, \"facts_max\": 3},"                \
+                    "{\"name\": \"routed\", \"tokens\": 4000, \"seq_len\": 256, "                  \
+                    "\"batch\": 4, "                                                               \
+                    "\"routed\": true, \"facts_max\": 4, \"gate_target\": 0.5, "                   \
+                    "\"synthetic\": 0.8}]}"
 
 static int make_dir(void **state)
 {

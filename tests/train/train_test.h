@@ -35,6 +35,8 @@
     } while (0)
 
 /* The smallest model that has every part: one group, one layer on each side. */
+/* The parts of the architecture that are off by default. */
+#define EVERYTHING ", \"trained_codes\": 1, \"d_summary\": 16, \"content_bits4\": 1"
 #define TINY_MODEL TINY_MODEL_WITH("")
 #define TINY_MODEL_WITH(more)                                                                      \
     "\"model\": {\"vocab\": 320, \"d_model\": 64, \"n_heads\": 1, \"n_kv_heads\": 1, "             \
