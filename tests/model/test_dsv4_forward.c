@@ -261,6 +261,105 @@ static void test_speculation(void **state)
     tiny_close(t);
 }
 
+/* ---- experts that are fetched --------------------------------------------------------------------- */
+
+/* Holds the experts of the last fetch only; what it held before is overwritten. */
+typedef struct {
+    maker *k;
+    int layer, n, at_once, largest, fail_at, fetches;
+    int32_t ids[8];
+    float *held; /* (at_once, 3, D F) */
+} shelf;
+
+static loci_status shelf_fetch(void *ctx, int layer, const int32_t *ids, int n, loci_error *err)
+{
+    shelf *f = ctx;
+    const loci_dsv4_hparams *hp = f->k->hp;
+    const int size = hp->hidden * hp->expert_width;
+    assert_true(n >= 1 && n <= f->at_once);
+    if (++f->fetches == f->fail_at) return loci_fail(err, LOCI_EIO, "shelf: broken");
+    if (n > f->largest) f->largest = n;
+    f->layer = layer;
+    f->n = n;
+    for (int i = 0; i < n; i++) {
+        assert_true(i == 0 || ids[i] > ids[i - 1]);
+        f->ids[i] = ids[i];
+        for (int w = 0; w < 3; w++) {
+            char name[96];
+            snprintf(name, sizeof name,
+                     layer < hp->n_layers ? "layers.%d.ffn.experts.%d.w%d.weight"
+                                          : "mtp.%d.ffn.experts.%d.w%d.weight",
+                     layer < hp->n_layers ? layer : 0, ids[i], w + 1);
+            memcpy(f->held + (3 * i + w) * size, make_tensor(f->k, name)->x,
+                   (size_t)size * sizeof *f->held);
+        }
+    }
+    return LOCI_OK;
+}
+
+static loci_status shelf_get(void *ctx, int layer, int32_t id, loci_dsv4_expert *out,
+                             loci_error *err)
+{
+    shelf *f = ctx;
+    const int D = f->k->hp->hidden, F = f->k->hp->expert_width;
+    int i = 0;
+    (void)err;
+    assert_int_equal(layer, f->layer);
+    while (i < f->n && f->ids[i] != id) i++;
+    assert_true(i < f->n);
+    const loci_dsv4_mat wide = {
+        f->held + 3 * i * D * F, NULL, (size_t)D * 4, F, D, LOCI_STORED_F32
+    };
+    *out = (loci_dsv4_expert){ wide, wide, wide };
+    out->down.data = f->held + (3 * i + 1) * D * F; /* w1 gate, w2 down, w3 up */
+    out->down.rows = D;
+    out->down.cols = F;
+    out->down.row_bytes = (size_t)F * 4;
+    out->up.data = f->held + (3 * i + 2) * D * F;
+    return LOCI_OK;
+}
+
+static void test_pager(void **state)
+{
+    (void)state;
+    enum { N = 70 };
+    tiny *t = tiny_open(tiny_shape(), 2, false, LOCI_DSV4_MODE_F32);
+    const int V = t->hp.vocab;
+    int32_t ids[N];
+    float *want = malloc(sizeof *want * N * V), *got = malloc(sizeof *got * N * V);
+    random_ids(ids, N, V, 18);
+    loci_dsv4_seq *s = open_seq(&t->m, NULL);
+    extend(s, ids, N, want, N);
+    loci_dsv4_seq_close(s);
+    for (int at_once = 1; at_once <= 8; at_once += 2) {
+        shelf f = { .k = &t->k, .at_once = at_once };
+        f.held = malloc(sizeof *f.held * (size_t)(at_once * 3 * t->hp.hidden * t->hp.expert_width));
+        const loci_dsv4_pager pager = { &f, at_once, shelf_fetch, shelf_get };
+        const loci_dsv4_source source = maker_source(&t->k);
+        loci_dsv4_weights w;
+        loci_dsv4 m;
+        loci_error err = { 0 };
+        assert_int_equal(loci_dsv4_bind(&w, &t->hp, &source, &pager, &err), LOCI_OK);
+        assert_null(w.layer[1].expert);
+        assert_int_equal(loci_dsv4_init(&m, &t->hp, &w, loci_cpu_detect(), LOCI_DSV4_MODE_F32, 64,
+                                        &err),
+                         LOCI_OK);
+        s = open_seq(&m, NULL);
+        extend(s, ids, N, got, N);
+        same_bits(want, got, N * V, "experts at once", at_once);
+        assert_int_equal(f.largest, at_once); /* a batch of 64 chooses all eight */
+        f.fail_at = f.fetches + 3;
+        assert_int_equal(loci_dsv4_extend(s, ids, 2, got, 2, &err), LOCI_EIO);
+        assert_string_equal(err.text, "shelf: broken");
+        loci_dsv4_seq_close(s);
+        loci_dsv4_free(&m);
+        free(f.held);
+    }
+    free(want);
+    free(got);
+    tiny_close(t);
+}
+
 /* ---- binding ---------------------------------------------------------------------------------------- */
 
 static void test_refusals(void **state)
@@ -319,8 +418,8 @@ int main(void)
         cmocka_unit_test(test_equations),   cmocka_unit_test(test_cuts_f32),
         cmocka_unit_test(test_cuts_fast),   cmocka_unit_test(test_cuts_exact),
         cmocka_unit_test(test_rewind),      cmocka_unit_test(test_draft),
-        cmocka_unit_test(test_speculation), cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_speculation), cmocka_unit_test(test_pager),
+        cmocka_unit_test(test_refusals),    cmocka_unit_test(test_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

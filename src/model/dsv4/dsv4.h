@@ -147,10 +147,12 @@ typedef struct {                       /* a plain MTP block beside its layer */
 } loci_dsv4_mtp;
 
 /* Experts that are fetched when a router has chosen them (larger than RAM).  fetch receives the
- * choice of a whole call before any expert of the layer runs, distinct ids in ascending order; the
- * views that get gives stay valid until the next fetch of any layer.  All from one thread. */
+ * choice of a whole batch, at_once of them at a time, before those experts run: distinct ids in
+ * ascending order; the views that get gives stay valid until the next fetch of any layer.  All from
+ * one thread. */
 typedef struct {
     void *ctx;
+    int at_once; /* experts that one fetch may ask for; 0 = any number */
     loci_status (*fetch)(void *ctx, int layer, const int32_t *ids, int n, loci_error *err);
     loci_status (*get)(void *ctx, int layer, int32_t id, loci_dsv4_expert *out, loci_error *err);
 } loci_dsv4_pager;

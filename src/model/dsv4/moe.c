@@ -90,68 +90,74 @@ static void gate_rows(const loci_dsv4 *m, float *gate, const float *up, float we
 
 typedef struct {
     loci_dsv4_seq *s;
-    int slots;
+    int slots, first; /* routed rows; row of tile 0 */
 } gating;
 
 static void gate_tile(void *ctx, int i, int worker)
 {
     const gating *g = ctx;
     const loci_dsv4_scratch *sc = &g->s->sc;
-    const size_t at = (size_t)i * (size_t)g->s->m->hp.expert_width;
     (void)worker;
+    i += g->first;
+    const size_t at = (size_t)i * (size_t)g->s->m->hp.expert_width;
     gate_rows(g->s->m, sc->eg + at, sc->eu + at, i < g->slots ? sc->route_w[sc->order[i]] : 1.0f);
 }
 
-/* Views of the c-th chosen expert; index `chosen` is the shared one. */
-static loci_status expert_views(loci_dsv4_seq *s, int l, int chosen, loci_dsv4_expert *view,
-                                loci_error *err)
+/* A range of the chosen experts that are in memory together; with_shared: the shared one too. */
+typedef struct {
+    int first, n;
+    bool with_shared;
+} share;
+
+static loci_status expert_views(loci_dsv4_seq *s, int l, share c, loci_error *err)
 {
     const loci_dsv4_weights *w = &s->m->w;
+    const int32_t *ids = s->sc.chosen + c.first;
     loci_status st = LOCI_OK;
-    if (w->pager.get) st = w->pager.fetch(w->pager.ctx, l, s->sc.chosen, chosen, err);
-    for (int c = 0; c < chosen && st == LOCI_OK; c++) {
+    if (w->pager.get) st = w->pager.fetch(w->pager.ctx, l, ids, c.n, err);
+    for (int i = 0; i < c.n && st == LOCI_OK; i++) {
         if (w->pager.get)
-            st = w->pager.get(w->pager.ctx, l, s->sc.chosen[c], &view[c], err);
+            st = w->pager.get(w->pager.ctx, l, ids[i], &s->sc.view[i], err);
         else
-            view[c] = w->layer[l].expert[s->sc.chosen[c]];
+            s->sc.view[i] = w->layer[l].expert[ids[i]];
     }
-    view[chosen] = w->layer[l].shared;
+    s->sc.view[c.n] = w->layer[l].shared;
     return st;
-}
-
-/* One product a chosen expert and the shared one: rows start[c] .. of x with `which` matrix. */
-static void add_products(loci_dsv4_seq *s, dsv4_product *list, int *n, const float *x, int cols,
-                         float *y, const loci_dsv4_mat *first, int chosen, int T)
-{
-    for (int c = 0; c <= chosen; c++) {
-        const loci_dsv4_mat *w = first + (size_t)c * (sizeof(loci_dsv4_expert) / sizeof *first);
-        const int at = s->sc.start[c], rows = c < chosen ? s->sc.start[c + 1] - at : T;
-        dsv4_product p = dsv4_activate(s, w, x + (size_t)at * (size_t)cols, cols, rows);
-        p.y = y + (size_t)at * (size_t)w->rows;
-        p.ldy = w->rows;
-        p.round = true;
-        list[(*n)++] = p;
-    }
 }
 
 _Static_assert(sizeof(loci_dsv4_expert) == 3 * sizeof(loci_dsv4_mat), "three matrices in a row");
 
-static void run_experts(loci_dsv4_seq *s, loci_dsv4_expert *view, dsv4_product *list, int chosen,
-                        int T)
+/* One product an expert of the share: its rows of x with matrix `which` (0 gate, 1 up, 2 down). */
+static void add_products(loci_dsv4_seq *s, int *n, share c, const float *x, float *y, int which,
+                         int T)
 {
-    const loci_dsv4_hparams *hp = &s->m->hp;
-    gating g = { s, T * hp->n_active };
+    const int slots = T * s->m->hp.n_active;
+    s->sc.xq_used = s->sc.sx_used = 0; /* gate and up: the same inputs, the same codes */
+    for (int i = 0; i < c.n + c.with_shared; i++) {
+        const loci_dsv4_mat *w = &s->sc.view[i].gate + which;
+        const int at = i < c.n ? s->sc.start[c.first + i] : slots;
+        const int rows = i < c.n ? s->sc.start[c.first + i + 1] - at : T;
+        dsv4_product p = dsv4_activate(s, w, x + (size_t)at * (size_t)w->cols, w->cols, rows);
+        p.y = y + (size_t)at * (size_t)w->rows;
+        p.ldy = w->rows;
+        p.round = true;
+        s->sc.list[(*n)++] = p;
+    }
+}
+
+static void run_experts(loci_dsv4_seq *s, share c, int T)
+{
+    const int slots = T * s->m->hp.n_active;
+    gating g = { s, slots, s->sc.start[c.first] };
+    const int end = c.with_shared ? slots + T : s->sc.start[c.first + c.n];
     int n = 0;
-    s->sc.xq_used = s->sc.sx_used = 0;
-    add_products(s, list, &n, s->sc.ex, hp->hidden, s->sc.eg, &view->gate, chosen, T);
-    s->sc.xq_used = s->sc.sx_used = 0; /* the same inputs give the same codes in the same place */
-    add_products(s, list, &n, s->sc.ex, hp->hidden, s->sc.eu, &view->up, chosen, T);
-    dsv4_products(s, list, n);
-    loci_pool_run(s->pool, g.slots + T, gate_tile, &g);
+    add_products(s, &n, c, s->sc.ex, s->sc.eg, 0, T);
+    add_products(s, &n, c, s->sc.ex, s->sc.eu, 1, T);
+    dsv4_products(s, s->sc.list, n);
+    loci_pool_run(s->pool, end - g.first, gate_tile, &g);
     n = 0;
-    s->sc.xq_used = s->sc.sx_used = 0;
-    add_products(s, list, &n, s->sc.eg, hp->expert_width, s->sc.ey, &view->down, chosen, T);
-    dsv4_products(s, list, n);
+    add_products(s, &n, c, s->sc.eg, s->sc.ey, 2, T);
+    dsv4_products(s, s->sc.list, n);
 }
 
 static void sum_rows(loci_dsv4_seq *s, float *y, int T)
@@ -180,13 +186,19 @@ loci_status dsv4_moe(loci_dsv4_seq *s, int l, const float *h, float *y, const in
     const int slots = T * s->m->hp.n_active;
     route(s, l, h, ids, T);
     const int chosen = group_by_expert(s, T);
-    const loci_status st = expert_views(s, l, chosen, s->sc.view, err);
-    if (st != LOCI_OK) return st;
+    const int at_once =
+        s->m->w.pager.get && s->m->w.pager.at_once > 0 ? s->m->w.pager.at_once : chosen;
     for (int i = 0; i < slots + T; i++) {
         const int t = i < slots ? s->sc.order[i] / s->m->hp.n_active : i - slots;
         memcpy(s->sc.ex + (size_t)i * D, h + (size_t)t * D, D * sizeof *h);
     }
-    run_experts(s, s->sc.view, s->sc.list, chosen, T);
+    for (share c = { 0 }; c.first < chosen; c.first += c.n) {
+        c.n = chosen - c.first < at_once ? chosen - c.first : at_once;
+        c.with_shared = c.first + c.n == chosen;
+        const loci_status st = expert_views(s, l, c, err);
+        if (st != LOCI_OK) return st;
+        run_experts(s, c, T);
+    }
     sum_rows(s, y, T);
     return LOCI_OK;
 }
