@@ -24,6 +24,7 @@ typedef struct { /* one question */
     loci_reads reads;
     loci_credits credits;
     int k;
+    bool recall; /* passages alone: what a gate would say does not matter */
     double consulted, pairs;
 } asking;
 
@@ -100,6 +101,7 @@ static loci_status asking_open(asking *a, loci_bank *const *banks, int n_banks,
     a->reads.weight = calloc(picks, sizeof *a->reads.weight);
     a->reads.pick = calloc(picks, sizeof *a->reads.pick);
     a->reads.n_picks = calloc(rows, sizeof *a->reads.n_picks);
+    a->reads.closed_too = a->recall;
     if (!a->stream_memory || !a->own_memory || !a->logits || !a->reads.gate || !a->reads.weight ||
         !a->reads.pick || !a->reads.n_picks)
         return loci_fail(err, LOCI_ENOMEM, "no memory for a question of %d tokens", a->n_prompt);
@@ -215,7 +217,7 @@ static loci_status perform(loci_engine *e, loci_bank *const *banks, int n_banks,
                            bool generate, loci_answer *out, loci_error *err)
 {
     const loci_ask_options defaults = loci_ask_options_default();
-    asking a = { .e = e, .opt = opt ? opt : &defaults };
+    asking a = { .e = e, .opt = opt ? opt : &defaults, .recall = !generate };
     memset(out, 0, sizeof *out);
     loci_status st = loci_engine_need_reads(e, err);
     if (st == LOCI_OK) st = check_options(a.opt, bytes, err);

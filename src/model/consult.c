@@ -7,8 +7,8 @@
  *   h <- mix(h, g, o)
  *
  * Where the chunks come from and in which form they lie is the memory's affair.  This is the routed
- * mode of read.c without chunks of other sequences in the denominator.  The gate only weighs: a row
- * with a closed gate reads all the same. */
+ * mode of read.c without chunks of other sequences in the denominator.  A soft gate only weighs: a
+ * row reads all the same.  With hard_gate, a row whose gate is closed does not even search. */
 #include "model/model_impl.h"
 
 #include <assert.h>
@@ -73,6 +73,23 @@ static loci_status read_row(const loci_model *m, const loci_read_params *p, loci
     return LOCI_OK;
 }
 
+/* Rows [first, end) have read nothing. */
+static void report_none(const loci_hparams *hp, int group, int first, int end, loci_reads *reads)
+{
+    const size_t K = (size_t)hp->top_k;
+    for (int t = first; t < end; t++) {
+        const size_t at = (size_t)t * (size_t)hp->n_groups + (size_t)group;
+        reads->n_picks[at] = 0;
+        memset(reads->weight + at * K, 0, K * sizeof *reads->weight);
+    }
+}
+
+/* Does row t search?  A gate of 0, a soft one that underflows too, would weigh nothing. */
+static bool wanted(const loci_consult *c, int t, const loci_reads *reads)
+{
+    return c->gate[t] > 0.0f || (reads && reads->closed_too);
+}
+
 /* Search, weigh and read for the n rows of c. */
 static loci_status read_rows(const loci_model *m, int group, loci_consult *c, int64_t first, int n,
                              const loci_memory *memory, loci_reads *reads, loci_error *err)
@@ -87,6 +104,10 @@ static loci_status read_rows(const loci_model *m, int group, loci_consult *c, in
     for (int t = 0; t < n; t++) {
         loci_pick pick[LOCI_MAX_PICKS];
         float w[LOCI_MAX_PICKS] = { 0 };
+        if (!wanted(c, t, reads)) {
+            if (reads) report_none(hp, group, t, t + 1, reads);
+            continue;
+        }
         const int64_t own_end = first + t - hp->window + hp->chunk;
         const int found = memory->search(memory->ctx, c->u + (size_t)t * (size_t)hp->d_landmark,
                                          tau, K, own_end, pick);
@@ -94,8 +115,9 @@ static loci_status read_rows(const loci_model *m, int group, loci_consult *c, in
         assert(found <= K);
         sort_by_time(pick, found);
         weigh(w, pick, found, null);
+        const int n_read = c->gate[t] > 0.0f ? found : 0;
         const loci_status st = read_row(m, p, c, c->o + (size_t)t * wide_o,
-                                        c->q + (size_t)t * wide_q, pick, w, found, memory, err);
+                                        c->q + (size_t)t * wide_q, pick, w, n_read, memory, err);
         if (st != LOCI_OK) return st;
         if (!reads) continue;
         const size_t at = (size_t)t * (size_t)hp->n_groups + (size_t)group;
@@ -104,17 +126,6 @@ static loci_status read_rows(const loci_model *m, int group, loci_consult *c, in
         memcpy(reads->weight + at * (size_t)K, w, (size_t)K * sizeof *w);
     }
     return LOCI_OK;
-}
-
-/* Rows that read nothing. */
-static void report_none(const loci_hparams *hp, int group, int n, loci_reads *reads)
-{
-    const size_t K = (size_t)hp->top_k;
-    for (int t = 0; t < n; t++) {
-        const size_t at = (size_t)t * (size_t)hp->n_groups + (size_t)group;
-        reads->n_picks[at] = 0;
-        memset(reads->weight + at * K, 0, K * sizeof *reads->weight);
-    }
 }
 
 loci_status loci_consult_forward(const loci_model *m, int group, loci_consult *c, float *h,
@@ -126,7 +137,10 @@ loci_status loci_consult_forward(const loci_model *m, int group, loci_consult *c
     const int D = hp->d_model;
     m->k.rmsnorm(c->xn, D, NULL, h, D, n, D, hp->norm_eps);
     loci_router_gate(m, p, c->gate, c->xn, n);
-    if (memory) {
+    loci_router_harden(hp, c->gate, c->gate, n);
+    bool any = false;
+    for (int t = 0; memory && t < n; t++) any = any || wanted(c, t, reads);
+    if (any) {
         const size_t wide = (size_t)(hp->read_heads * hp->d_value);
         loci_router_query(m, p, c->u, NULL, c->hidden, c->act, c->xn, n);
         loci_read_heads(m, p, c->q, NULL, c->xn, n);
@@ -134,10 +148,10 @@ loci_status loci_consult_forward(const loci_model *m, int group, loci_consult *c
         const loci_status st = read_rows(m, group, c, first, n, memory, reads, err);
         if (st != LOCI_OK) return st;
     } else if (reads) {
-        report_none(hp, group, n, reads);
+        report_none(hp, group, 0, n, reads);
     }
     for (int t = 0; reads && t < n; t++)
         reads->gate[(size_t)t * (size_t)hp->n_groups + (size_t)group] = c->gate[t];
-    loci_mix_forward(m, p, &c->mix, h, c->o, c->gate, memory ? 0 : n, n);
+    loci_mix_forward(m, p, &c->mix, h, c->o, c->gate, any ? 0 : n, n);
     return LOCI_OK;
 }

@@ -46,7 +46,8 @@ typedef struct {
     /* Switches: what later versions can do otherwise.  From here to the end of the struct a field at
      * its default is left out of config.json and of the fingerprint, so that what was written before
      * the switch came stays what it is. */
-    int tied; /* 1: the head is the embedding; 0: a matrix of its own */
+    int tied;      /* 1: the head is the embedding; 0: a matrix of its own */
+    int hard_gate; /* 1: a gate is 1 where g > gate_open, else 0 and nothing is searched */
 } loci_hparams;
 
 extern const loci_setting loci_hparams_table[];
@@ -363,6 +364,8 @@ typedef struct {
     float *weight;    /* (n, G, K) w_c, 0 where unused */
     loci_pick *pick;  /* (n, G, K) */
     int32_t *n_picks; /* (n, G) */
+    bool closed_too;  /* set by the caller: search for rows whose hard gate is closed as well; they
+                         report picks, but read nothing */
 } loci_reads;
 
 typedef struct loci_stream loci_stream; /* one token stream: window rings of all layers, position */

@@ -90,6 +90,9 @@ float loci_router_tau(const loci_read_params *p); /* min(exp(log_tau), 40) */
 /* gate (n) = sigmoid(gate_w . xn + gate_b) */
 void loci_router_gate(const loci_model *m, const loci_read_params *p, float *gate, const float *xn,
                       int n);
+/* What a soft gate weighs with (n): itself, or 1[soft > gate_open] with hard_gate.  The gradient
+ * passes straight through the step: d gate / d soft = 1.  May be in place. */
+void loci_router_harden(const loci_hparams *hp, float *gate, const float *soft, int n);
 /* Read queries q (n, HB*64), each head rms-normed; inv (n, HB) or NULL.  Score scale against keys:
  * loci_read_scale(hp) = 2 / sqrt(d_key). */
 void loci_read_heads(const loci_model *m, const loci_read_params *p, float *q, float *inv,
@@ -171,7 +174,8 @@ static inline bool loci_kl_row(const loci_loss_options *o, int t)
 typedef struct {
     float *xn, *inv;                /* (T, D) (T)                                    */
     float *hidden, *u, *inv_u;      /* (T, router_hidden) (T, d_landmark) (T)        */
-    float *q, *inv_q, *gate, *o;    /* (T, HB*dk) (T, HB) (T) (T, HB*dv)             */
+    float *q, *inv_q, *o;           /* (T, HB*dk) (T, HB) (T, HB*dv)                 */
+    float *soft, *gate;             /* (T): sigmoid, and what weighs (router.c)      */
     float *lse, *total;             /* (C, T, HB) per chunk; (T, HB) over all chunks */
     float *score, *target, *dscore; /* (T, C): s, the heads' mass, d loss / d s      */
     uint8_t *arg;                   /* (T, C): the landmark that gave the maximum    */

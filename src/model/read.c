@@ -30,6 +30,7 @@ void loci_read_plan(loci_read_tape *t, loci_arena *a, const loci_hparams *hp, in
     t->inv_u = loci_arena_take(a, n, f);
     t->q = loci_arena_take(a, n * HB * (size_t)hp->d_key, f);
     t->inv_q = loci_arena_take(a, n * HB, f);
+    t->soft = loci_arena_take(a, n, f);
     t->gate = loci_arena_take(a, n, f);
     t->o = loci_arena_take(a, n * HB * (size_t)hp->d_value, f);
     t->lse = loci_arena_take(a, C * n * HB, f);
@@ -396,7 +397,7 @@ static void gate_report(const loci_model *m, const loci_read_tape *t, const loci
     for (int r = t->first; r < job->s->T; r++) {
         if (job->bank->n_eligible[r] == 0) continue;
         sums->gate += (double)t->gate[r];
-        sums->consulted += t->gate[r] > m->hp.gate_open;
+        sums->consulted += t->soft[r] > m->hp.gate_open;
         sums->n_consult_pairs++;
         sums->n_query += job->group == 0;
     }
@@ -418,7 +419,8 @@ void loci_read_forward(const loci_model *m, const loci_read_params *p, loci_read
         m->k.rmsnorm(xn, D, t->inv + f, h + f * (size_t)D, D, n, D, m->hp.norm_eps);
         loci_read_heads(m, p, t->q + f * (size_t)(HB * m->hp.d_key), t->inv_q + f * (size_t)HB, xn,
                         n);
-        loci_router_gate(m, p, t->gate + f, xn, n);
+        loci_router_gate(m, p, t->soft + f, xn, n);
+        loci_router_harden(&m->hp, t->gate + f, t->soft + f, n);
         loci_router_forward(m, p, t, job, x.part);
         if (every_row)
             mass_of_all(m, t, job);
@@ -447,7 +449,7 @@ static void gate_backward(const loci_model *m, const loci_read_params *p, loci_r
     const size_t D = (size_t)m->hp.d_model;
     const float load = o->gate * o->query_scale * o->grad_scale;
     for (int r = t->first; r < job->s->T; r++) {
-        const float open = t->gate[r], cost = job->bank->n_eligible[r] ? load : 0.0f;
+        const float open = t->soft[r], cost = job->bank->n_eligible[r] ? load : 0.0f;
         const float dz = (x->dgate[r] + cost) * open * (1.0f - open);
         m->k.axpy(x->dxn + (size_t)r * D, p->gate_w.data, dz, D);
         m->k.axpy(g->gate_w.data, t->xn + (size_t)r * D, dz, D);

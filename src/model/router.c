@@ -49,6 +49,12 @@ void loci_router_gate(const loci_model *m, const loci_read_params *p, float *gat
     }
 }
 
+void loci_router_harden(const loci_hparams *hp, float *gate, const float *soft, int n)
+{
+    for (int t = 0; t < n; t++)
+        gate[t] = !hp->hard_gate ? soft[t] : soft[t] > hp->gate_open ? 1.0f : 0.0f;
+}
+
 /* ---- scratch ----------------------------------------------------------------------------- */
 
 typedef struct {

@@ -71,6 +71,7 @@ static const loci_setting phase_table[] = {
     P(questions_max, INT, 1, 4096, false, "most questions an item"),
     P(near_duplicate, FLOAT, 0, 1, false, "share of keys one word away from another"),
     P(gate_target, FLOAT, 0, 1, false, "consult rate aimed at; 1: no gate loss"),
+    P(hard_gate, BOOL, 0, 1, false, "gates are 0 or 1, with a straight-through gradient"),
 };
 #undef P
 
@@ -168,6 +169,10 @@ static loci_status check_phase(const loci_phase *p, const char *label, loci_erro
     if ((int64_t)p->seq_len * p->batch > (int64_t)1 << 26)
         return loci_fail(err, LOCI_EFORMAT, "%s: phase %s: seq_len x batch = %lld, at most %lld",
                          label, p->name, (long long)p->seq_len * p->batch, (long long)1 << 26);
+    if (p->hard_gate && !p->routed)
+        return loci_fail(err, LOCI_EFORMAT,
+                         "%s: phase %s: hard_gate: expected a routed phase, found a dense one",
+                         label, p->name);
     if (p->batch % p->accumulate != 0)
         return loci_fail(err, LOCI_EFORMAT,
                          "%s: phase %s: accumulate: expected a divisor of batch = %d, found %d",
@@ -203,6 +208,13 @@ static loci_status read_phases(json_t *array, const char *label, loci_train_conf
     }
     c->n_phases = (int)n;
     return LOCI_OK;
+}
+
+loci_hparams loci_phase_hparams(const loci_train_config *c, const loci_phase *phase)
+{
+    loci_hparams hp = c->hp;
+    if (phase->hard_gate) hp.hard_gate = 1;
+    return hp;
 }
 
 /* FNV-1a over the parsed fields. The struct was cleared first, so its padding is zero. */

@@ -35,6 +35,7 @@ typedef struct {
     int questions_max;
     float near_duplicate; /* share of needle keys that differ from another in one word   */
     float gate_target;    /* consult rate aimed at; 1 = gate loss off                     */
+    bool hard_gate;       /* gates are 0 or 1, their gradient passes straight through     */
 } loci_phase;
 
 typedef struct {
@@ -63,6 +64,9 @@ loci_status loci_train_config_load(loci_train_config *c, const char *path, loci_
 /* The same from memory (fuzzing). */
 loci_status loci_train_config_parse(loci_train_config *c, const char *text, const char *label,
                                     loci_error *err);
+
+/* The model's shape as this phase trains it. */
+loci_hparams loci_phase_hparams(const loci_train_config *c, const loci_phase *phase);
 
 /* ---- corpus.c --------------------------------------------------------------------------- */
 typedef struct {

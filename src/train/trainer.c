@@ -256,8 +256,10 @@ static void set_losses(loci_trainer *t)
     if (c->hp.trained_codes) set_code_losses(t);
 }
 
-static void place_tapes(loci_trainer *t)
+/* A phase begins: its tapes, and the model as it trains it, which is how checkpoints are saved. */
+static void begin_phase(loci_trainer *t)
 {
+    t->model->hp = loci_phase_hparams(&t->config, t->phase);
     const size_t bytes = loci_pass_bytes(&t->config.hp, t->phase->seq_len);
     for (int i = 0; i < t->micro; i++)
         t->pass[i] = loci_pass_init(&t->config.hp, t->phase->seq_len,
@@ -329,7 +331,7 @@ loci_status loci_trainer_gradients(loci_trainer *t, loci_loss_sums *sums, int64_
     const loci_train_config *c = &t->config;
     t->phase = &c->phase[t->state.phase];
     t->micro = t->phase->batch / t->phase->accumulate;
-    if (t->phase_ready != t->phase) place_tapes(t);
+    if (t->phase_ready != t->phase) begin_phase(t);
     loci_pool_run(t->pool, c->slots, tile_make, t);
     loci_status st = slots_status(t, err);
     if (st != LOCI_OK) return st;

@@ -145,9 +145,8 @@ static void bank_open(read_case *c, loci_rng *rng)
     }
 }
 
-static void read_open(read_case *c, bool routed, int kl_every)
+static void read_open_with(read_case *c, loci_hparams hp, bool routed, int kl_every)
 {
-    const loci_hparams hp = small_hparams();
     loci_arena a = { 0 };
     loci_rng rng;
     memset(c, 0, sizeof *c);
@@ -195,6 +194,11 @@ static void read_open(read_case *c, bool routed, int kl_every)
     for (int i = 0; i < PIECES; i++)
         draw_landmarks(c, (float *)c->neg[i].landmark, c->neg[i].n, &rng);
     draw_biases(c, &rng);
+}
+
+static void read_open(read_case *c, bool routed, int kl_every)
+{
+    read_open_with(c, small_hparams(), routed, kl_every);
 }
 
 static void read_close(read_case *c)
@@ -297,6 +301,82 @@ static void test_routed(void **state)
 {
     (void)state;
     read_gradients(true, 1);
+}
+
+/* d loss / d gate[t], the gate moved by hand: all that hangs on it is the mix and the load term. */
+static double gate_difference(read_case *c, int t)
+{
+    double side[2];
+    float *gate = &c->tape.gate[t], keep = *gate;
+    for (int i = 0; i < 2; i++) {
+        *gate = keep + (i ? 0.01f : -0.01f);
+        memcpy(c->y, c->h, T * 64 * sizeof *c->y);
+        loci_mix_forward(&c->s.m, &c->s.m.p.read[0], &c->tape.mix, c->y, c->tape.o, c->tape.gate,
+                         c->tape.first, T);
+        side[i] = c->s.m.k.dot(c->r, c->y, T * 64);
+    }
+    *gate = keep;
+    const double load = c->n_eligible[t] ? c->opt.gate * c->opt.query_scale : 0.0;
+    return (side[1] - side[0]) / 0.02 + load;
+}
+
+/* Hard gates: every parameter but the gate's own by differences, which do not move a step; the
+ * gate's by the definition of straight through, dz = d loss / d gate g (1 - g). */
+static void test_hard_gate(void **state)
+{
+    (void)state;
+    read_case c;
+    loci_rng rng;
+    loci_loss_sums sums = { 0 };
+    loci_hparams hp = small_hparams();
+    hp.hard_gate = 1;
+    read_open_with(&c, hp, true, 1);
+    loci_rng_seed(&rng, SEED + 3);
+    const loci_read_job job = job_of(&c, &sums);
+    memcpy(c.y, c.h, T * 64 * sizeof *c.y);
+    loci_read_forward(&c.s.m, &c.s.m.p.read[0], &c.tape, c.y, &job, c.scratch);
+    int open = 0;
+    for (int t = 6; t < T; t++) {
+        assert_true(c.tape.gate[t] == (c.tape.soft[t] > 0.5f ? 1.0f : 0.0f));
+        open += c.tape.gate[t] == 1.0f;
+        for (int i = 0; i < c.n_eligible[t]; i++)
+            c.target[t * CHUNKS + i] = c.tape.target[t * c.tape.capacity + i];
+    }
+    assert_in_range(open, 5, T - 6 - 5); /* some of both */
+    assert_true(sums.gate == open && sums.consulted == open);
+    memcpy(c.dh, c.r, T * 64 * sizeof *c.dh);
+    loci_read_backward(&c.s.m, &c.s.m.p.read[0], &c.s.g.read[0], &c.tape, c.dh, &job, c.scratch);
+
+    const loci_read_params *p = &c.s.m.p.read[0], *g = &c.s.g.read[0];
+    double dw[64] = { 0 }, db = 0.0, size = 0.0;
+    for (int t = c.tape.first; t < T; t++) {
+        const double soft = c.tape.soft[t], dz = gate_difference(&c, t) * soft * (1.0 - soft);
+        db += dz;
+        for (int i = 0; i < 64; i++) dw[i] += dz * c.tape.xn[t * 64 + i];
+        size += fabs(dz);
+    }
+    /* Central differences at 0.01 of a function that is smooth there: 1e-3 of what is summed. */
+    assert_true(fabs(db - *(const float *)g->gate_b.data) <= 1e-3 * size);
+    for (int i = 0; i < 64; i++)
+        assert_true(fabs(dw[i] - ((const float *)g->gate_w.data)[i]) <= 3e-3 * size);
+    assert_true(fabs(db) > 0.01 * size);
+
+    const grad_array arrays[] = {
+        { "content", c.bank.content, c.bank.dcontent, CHUNKS * 16 * 32 },
+        mat_array("router2", &p->router2, &g->router2),
+        mat_array("null_score", &p->null_score, &g->null_score),
+        mat_array("q", &p->q, &g->q),
+        mat_array("o", &p->o, &g->o),
+        mat_array("down", &p->down, &g->down),
+        mat_array("rank", &p->rank, &g->rank),
+    };
+    grad_check check = grad_check_begin(read_loss, &c, 16);
+    for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) {
+        grad_check_samples(&check, &arrays[i], 8, STEP, &rng);
+        grad_check_direction(&check, &arrays[i], STEP / 8, &rng);
+    }
+    grad_check_end(&check);
+    read_close(&c);
 }
 
 /* KL on a part of the rows: rows 1, 4, 7, ... with their own mass, the others without a word. */
@@ -484,7 +564,7 @@ int main(void)
         cmocka_unit_test(test_dense),         cmocka_unit_test(test_routed),
         cmocka_unit_test(test_routed_choice), cmocka_unit_test(test_tau_limit),
         cmocka_unit_test(test_negatives),     cmocka_unit_test(test_kl_rows),
-        cmocka_unit_test(test_kl_rows_mass),
+        cmocka_unit_test(test_kl_rows_mass),  cmocka_unit_test(test_hard_gate),
     };
     print_message("seed %d\n", SEED);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -350,7 +350,8 @@ static void what_was_read(void **state)
     const loci_memory bank = plain_memory(&b);
     chat c = chat_open(r.m, n, &bank);
     loci_reads reads = { room((size_t)(n * G) * 4), room((size_t)(n * G * K) * 4),
-                         room((size_t)(n * G * K) * sizeof(loci_pick)), room((size_t)(n * G) * 4) };
+                         room((size_t)(n * G * K) * sizeof(loci_pick)), room((size_t)(n * G) * 4),
+                         false };
     int own = 0, other = 0;
     (void)state;
     loci_local_bank_append(c.own, r.m, loci_stream_lower(c.s, r.m, ids, n), n, &err);

@@ -113,6 +113,71 @@ static void dense_tensors(void **state)
             fail_msg("%s", list[i].name);
 }
 
+static void hard_gate_stream(void **state)
+{
+    (void)state;
+    loci_hparams hp = stream_hparams();
+    hp.hard_gate = 1;
+    stream_equals_pass(&hp);
+}
+
+typedef struct {
+    loci_memory of;
+    int searches;
+} counted;
+
+static int counted_search(void *ctx, const float *u, float tau, int k, int64_t own_end,
+                          loci_pick *picks)
+{
+    counted *c = ctx;
+    c->searches++;
+    return c->of.search(c->of.ctx, u, tau, k, own_end, picks);
+}
+
+static int counted_content(void *ctx, const loci_pick *pick, const float **rows)
+{
+    counted *c = ctx;
+    return c->of.content(c->of.ctx, pick, rows);
+}
+
+/* A closed gate does not search, unless its picks are asked for; either way it reads nothing. */
+static void hard_gate_searches(void **state)
+{
+    (void)state;
+    enum { N = 60, G = 2, K = 2 };
+    loci_hparams hp = stream_hparams();
+    hp.hard_gate = 1;
+    random_model r = random_model_open(&hp, SEED);
+    int32_t *ids = random_ids(TEXT, hp.vocab, 5), n_picks[N * G];
+    plain_bank b = plain_bank_open(&hp);
+    plain_bank_add(&b, r.m, ids, TEXT, 64);
+    void *memory = room(loci_stream_bytes(&hp, N));
+    float gate[N * G], weight[N * G * K], logits[2][48];
+    loci_pick pick[N * G * K];
+    for (int all = 0; all < 2; all++) {
+        counted c = { plain_memory(&b), 0 };
+        const loci_memory m = { &c, counted_search, counted_content };
+        loci_reads reads = { gate, weight, pick, n_picks, all };
+        loci_stream *s = loci_stream_init(&hp, N, memory);
+        int open = 0;
+        loci_stream_lower(s, r.m, ids, N);
+        assert_int_equal(loci_stream_upper(s, r.m, N, &m, logits[all], 1, &reads, NULL), LOCI_OK);
+        for (int i = 0; i < N * G; i++) {
+            assert_true(gate[i] == 0.0f || gate[i] == 1.0f);
+            assert_int_equal(n_picks[i], all || gate[i] == 1.0f ? K : 0);
+            if (n_picks[i] == 0) assert_true(weight[i * K] == 0.0f && weight[i * K + 1] == 0.0f);
+            open += gate[i] == 1.0f;
+        }
+        assert_in_range(open, 10, N * G - 10);
+        assert_int_equal(c.searches, all ? N * G : open);
+    }
+    assert_memory_equal(logits[0], logits[1], sizeof logits[0]);
+    loci_free_aligned(memory);
+    loci_free_aligned(ids);
+    plain_bank_close(&b);
+    random_model_close(&r);
+}
+
 /* ---- checkpoints ----------------------------------------------------------------------------------- */
 
 static char dir[64];
@@ -170,11 +235,12 @@ static bool config_names(const char *key)
 static const struct {
     const char *key;
     bool ingest;
-} switches[] = { { "tied", false } };
+} switches[] = { { "tied", false }, { "hard_gate", false } };
 
 static void throw_switch(loci_hparams *hp, const char *key)
 {
     if (strcmp(key, "tied") == 0) hp->tied = 0;
+    if (strcmp(key, "hard_gate") == 0) hp->hard_gate = 1;
 }
 
 /* The same numbers in all tensors that both shapes have, by name. */
@@ -246,6 +312,8 @@ int main(void)
         cmocka_unit_test(dense_gradients),
         cmocka_unit_test(untied_stream),
         cmocka_unit_test(dense_stream),
+        cmocka_unit_test(hard_gate_stream),
+        cmocka_unit_test(hard_gate_searches),
         cmocka_unit_test(dense_tensors),
         cmocka_unit_test_setup_teardown(checkpoints, make_dir, drop_dir),
         cmocka_unit_test_setup_teardown(head_refused, make_dir, drop_dir),

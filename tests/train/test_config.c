@@ -163,6 +163,9 @@ static void test_refused_ranges(void **state)
     refuse("{\"phases\": [{\"name\": \"a\", \"tokens\": 10, \"seq_len\": 64, \"batch\": 6, "
            "\"routed\": true, \"accumulate\": 4}]}",
            "accumulate");
+    refuse("{\"phases\": [{\"name\": \"a\", \"tokens\": 10, \"seq_len\": 64, \"batch\": 6, "
+           "\"routed\": false, \"hard_gate\": true}]}",
+           "hard_gate");
     refuse("{\"phases\": [{\"name\": \"a name of far more than thirty-one bytes\", "
            "\"tokens\": 10, \"seq_len\": 64, \"batch\": 2, \"routed\": true}]}",
            "name");

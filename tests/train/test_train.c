@@ -142,6 +142,27 @@ static void test_cancel(void **state)
     go(run_in(&r, "cancelled")); /* and it goes on */
 }
 
+/* A phase with hard gates leaves a model that uses them so, one before it does not. */
+static void test_hard_gate(void **state)
+{
+    (void)state;
+    run r;
+    char other[TEMP_PATH], path[TEMP_PATH];
+    write_text(dir, "hard.json",
+               "{" TINY_MODEL ", \"train\": {\"slots\": 2}, \"phases\": [{\"name\": \"soft\", "
+               "\"tokens\": 256, \"seq_len\": 128, \"batch\": 2, \"routed\": true}, {\"name\": "
+               "\"hard\", \"tokens\": 256, \"seq_len\": 128, \"batch\": 2, \"routed\": true, "
+               "\"hard_gate\": true, \"gate_target\": 0.5}]}");
+    for (int hard = 0; hard < 2; hard++) {
+        loci_hparams hp;
+        run_in(&r, "hard")->o.config = path_in(other, dir, "hard.json");
+        r.o.stop_after_steps = !hard;
+        go(&r);
+        MUST(loci_hparams_load(&hp, path_in(path, r.o.out, "config.json"), err));
+        assert_int_equal(hp.hard_gate, hard);
+    }
+}
+
 static void test_another_config(void **state)
 {
     (void)state;
@@ -226,6 +247,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         IN_DIR(test_resume),         IN_DIR(test_threads), IN_DIR(test_cancel),
         IN_DIR(test_another_config), IN_DIR(test_init),    IN_DIR(test_tokenizer),
+        IN_DIR(test_hard_gate),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
