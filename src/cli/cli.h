@@ -18,6 +18,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include "loci/bank.h"
+#include "loci/chat.h"
 #include "loci/loci.h"
 
 enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
@@ -162,6 +163,28 @@ loci_status open_engine(loci_engine **e, const engine_args *a, loci_error *err);
 loci_status open_banks(loci_bank **bank, const arg_list *dirs, loci_engine *e, loci_error *err);
 void close_banks(loci_bank **bank, int n);
 
+/* ---- chat.c ------------------------------------------------------------------------------- */
+/* What every subcommand that takes a conversation takes. */
+typedef struct {
+    const char *mode, *texts;
+    bool keep_reasoning, content_tokens;
+} chat_args;
+/* clang-format off */
+#define CHAT_ARGS(c)                                                                            \
+    { "think", ARG_STR, &(c).mode, 0, 0, "MODE",                                                \
+      "chat: no reasoning (default); low, high, max: with it" },                                \
+    { "chat-texts", ARG_STR, &(c).texts, 0, 0, "PATH",                                          \
+      "the release's texts, as its module .py or .json (default: in the model's folder)" },     \
+    { "keep-reasoning", ARG_FLAG, &(c).keep_reasoning, 0, 0, NULL,                              \
+      "of turns before the last question" },                                                    \
+    { "content-tokens", ARG_FLAG, &(c).content_tokens, 0, 0, NULL,                              \
+      "content that spells a token, such as <think>, becomes it" }
+/* clang-format on */
+/* The prompt of a conversation in `file` ("-": standard input); texts are looked for in the
+ * model's folder.  *out is the caller's: loci_chat_prompt_free, also on failure. */
+loci_status chat_prompt(const chat_args *a, const char *file, const char *folder,
+                        const loci_tokenizer *t, loci_chat_prompt *out, loci_error *err);
+
 /* ---- subcommands: argv[0] is the subcommand's name ---------------------------------------- */
 int cmd_ingest(int argc, char **argv);
 int cmd_ask(int argc, char **argv);
@@ -173,6 +196,8 @@ int cmd_model(int argc, char **argv);
 int cmd_quantize(int argc, char **argv);
 int cmd_train(int argc, char **argv);
 int cmd_tokenizer(int argc, char **argv);
+int tokenizer_prompt(int argc, char **argv); /* cmd_chat.c */
+int tokenizer_reply(int argc, char **argv);
 int cmd_tasks(int argc, char **argv);
 int cmd_eval(int argc, char **argv);  /* eval/ */
 int cmd_bench(int argc, char **argv); /* bench/ */

@@ -192,6 +192,8 @@ int cmd_tokenizer(int argc, char **argv)
         { "train", tokenizer_train, "train a tokenizer on text" },
         { "encode", tokenizer_encode, "text to ids" },
         { "decode", tokenizer_decode, "ids to text" },
+        { "prompt", tokenizer_prompt, "conversation to prompt" },
+        { "reply", tokenizer_reply, "what a chat model wrote to a message" },
     };
     return run_group("tokenizer", list, COUNT(list), argc, argv);
 }

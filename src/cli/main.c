@@ -14,7 +14,7 @@ static const command commands[] = {
     { "model", cmd_model, "model info: what a checkpoint is and needs" },
     { "quantize", cmd_quantize, "convert a checkpoint to int8, bf16 or f32" },
     { "train", cmd_train, "train a model from a config and text" },
-    { "tokenizer", cmd_tokenizer, "tokenizer train | encode | decode" },
+    { "tokenizer", cmd_tokenizer, "tokenizer train | encode | decode | prompt | reply" },
     { "tasks", cmd_tasks, "tasks make: synthetic long-range tasks" },
     { "eval", cmd_eval, "eval needles | demo: measured answers through the real path" },
     { "bench", cmd_bench, "bench kernels: speed of every listed kernel" },
