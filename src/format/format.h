@@ -68,6 +68,8 @@ void loci_st_set_close(loci_st_set *s); /* NULL is fine */
 /* NULL if absent; borrowed until close.  file (or NULL) receives the path of its file. */
 const loci_tensor_view *loci_st_set_find(const loci_st_set *s, const char *name, const char **file);
 int64_t loci_st_set_bytes(const loci_st_set *s); /* of all files */
+/* Which file a byte of a tensor lies in, and where: for those who read rather than touch. */
+const char *loci_st_set_place(const loci_st_set *s, const void *data, int64_t *offset);
 
 /* Write name, dtype, dim, data, bytes of each view; meta is key, value, key, value,
  * ..., NULL or NULL.  Atomic replace. */
@@ -156,7 +158,9 @@ bool loci_gguf_real_at(const loci_gguf *f, const char *key, int64_t i, double *o
  * naming file and key when absent or not of strings; LOCI_ENOMEM. */
 loci_status loci_gguf_texts(const loci_gguf *f, const char *key, loci_text_span **out, int64_t *n,
                             loci_error *err);
-const char *loci_gguf_label(const loci_gguf *f);
+const char *loci_gguf_label(const loci_gguf *f); /* its path */
+/* Where in the file a byte of a tensor lies. */
+int64_t loci_gguf_place(const loci_gguf *f, const void *data);
 
 /* ---- .npy (npy.c): version 1.0, C order, little-endian ------------------------ */
 loci_status loci_npy_write_f32(const char *path, const float *data, const int64_t *dim, int n_dims,

@@ -17,4 +17,7 @@ enum {
  * False when a dimension is negative or the product does not fit. */
 bool loci_tensor_bytes(loci_dtype t, const int64_t *dim, int n_dims, size_t *bytes);
 
+/* Whether data lies in the file, and at which byte of it. */
+bool loci_st_contains(const loci_st *f, const void *data, size_t *at);
+
 #endif

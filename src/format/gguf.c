@@ -330,6 +330,7 @@ loci_status loci_gguf_open_memory(loci_gguf **out, const void *data, size_t size
     loci_gguf *f = calloc(1, sizeof *f);
     if (!f) return loci_fail(err, LOCI_ENOMEM, "%s: no memory", label);
     f->size = size;
+    f->bytes = data;
     f->label = strdup(label);
     cursor c = { data, (const unsigned char *)data + size, data, label, err };
     loci_status st = f->label ? LOCI_OK : loci_fail(err, LOCI_ENOMEM, "%s: no memory", label);
@@ -373,6 +374,11 @@ void loci_gguf_close(loci_gguf *f)
 size_t loci_gguf_file_size(const loci_gguf *f)
 {
     return f->size;
+}
+
+int64_t loci_gguf_place(const loci_gguf *f, const void *data)
+{
+    return (const unsigned char *)data - f->bytes;
 }
 
 const char *loci_gguf_label(const loci_gguf *f)

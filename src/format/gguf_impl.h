@@ -34,6 +34,7 @@ typedef struct {
 struct loci_gguf {
     loci_map map; /* size 0 when the bytes are the caller's */
     size_t size;
+    const unsigned char *bytes;
     char *label;
     int n_pairs, n_tensors;
     loci_gguf_pair *pair;             /* (n_pairs) by key */

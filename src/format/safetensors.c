@@ -24,6 +24,7 @@
 struct loci_st {
     loci_map map; /* size 0 when the bytes are the caller's */
     size_t size;  /* of the whole file */
+    const unsigned char *bytes;
     json_t *header;
     const json_t *meta; /* inside header, NULL if absent */
     int n;
@@ -266,6 +267,7 @@ loci_status loci_st_open_memory(loci_st **out, const void *data, size_t size, co
     loci_st *f = calloc(1, sizeof *f);
     if (!f) return loci_fail(err, LOCI_ENOMEM, "%s: no memory", label);
     f->size = size;
+    f->bytes = data;
     const loci_status st = read_file(f, data, size, label, err);
     if (st == LOCI_OK)
         *out = f;
@@ -301,6 +303,14 @@ void loci_st_close(loci_st *f)
 size_t loci_st_file_size(const loci_st *f)
 {
     return f->size;
+}
+
+bool loci_st_contains(const loci_st *f, const void *data, size_t *at)
+{
+    const uintptr_t p = (uintptr_t)data, begin = (uintptr_t)f->bytes;
+    if (p < begin || p - begin >= f->size) return false;
+    *at = p - begin;
+    return true;
 }
 
 int loci_st_count(const loci_st *f)

@@ -227,3 +227,15 @@ int64_t loci_st_set_bytes(const loci_st_set *s)
 {
     return s->bytes;
 }
+
+const char *loci_st_set_place(const loci_st_set *s, const void *data, int64_t *offset)
+{
+    for (int i = 0; i < s->n; i++) {
+        size_t at;
+        if (!loci_st_contains(s->file[i], data, &at)) continue;
+        *offset = (int64_t)at;
+        return s->path[i];
+    }
+    *offset = 0;
+    return NULL;
+}
