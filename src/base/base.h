@@ -149,6 +149,9 @@ loci_status loci_file_write(loci_file *f, const char *path, const void *buf, siz
                             int64_t offset, loci_error *err);
 loci_status loci_file_sync(loci_file *f, const char *path, loci_error *err);
 loci_status loci_file_size(loci_file *f, const char *path, int64_t *size, loci_error *err);
+/* Say that n bytes from offset on are about to be read: the system may begin.  A hint: it cannot
+ * fail and changes no result; nothing on another vfs than the system's. */
+void loci_file_will_read(loci_file *f, int64_t offset, int64_t n);
 /* Sync the folder that holds `path` (a rename or unlink lives there). */
 loci_status loci_file_sync_parent(const loci_vfs *vfs, const char *path, loci_error *err);
 /* Replace path by len bytes: old content or all of the new, also across power loss. 0600. */

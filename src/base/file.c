@@ -175,6 +175,11 @@ loci_status loci_file_sync(loci_file *f, const char *path, loci_error *err)
     return r < 0 ? loci_io_fail(err, r, "sync", path) : LOCI_OK;
 }
 
+void loci_file_will_read(loci_file *f, int64_t offset, int64_t n)
+{
+    if (f->vfs == loci_vfs_system()) (void)posix_fadvise(f->fd, offset, n, POSIX_FADV_WILLNEED);
+}
+
 loci_status loci_file_size(loci_file *f, const char *path, int64_t *size, loci_error *err)
 {
     const int64_t r = f->vfs->size(f->vfs->ctx, f->fd);

@@ -1,10 +1,11 @@
-/* files.h - checkpoints of the family on disk: their shape, their tensors by released name, and
- * what they cost.
+/* files.h - checkpoints of the family on disk: their shape, their tensors by released name, what
+ * they cost, and experts that are read when a router has chosen them.
  *
  *   files.c       a folder of safetensors or a GGUF file, opened as one thing
  *   bind_safetensors.c, bind_gguf.c   released names to stored matrices of either
  *   config_gguf.c   the shape from GGUF metadata
- *   cost.c        parameters, and bytes of weights and context, from a shape alone */
+ *   cost.c        parameters, and bytes of weights and context, from a shape alone
+ *   pager.c       experts under a memory budget */
 #ifndef LOCI_MODEL_DSV4_FILES_H
 #define LOCI_MODEL_DSV4_FILES_H
 
@@ -74,5 +75,30 @@ typedef struct {
 
 /* From the shape alone.  Errors: those of loci_dsv4_layout_plan; LOCI_EVERSION V4.1. */
 loci_status loci_dsv4_cost_of(loci_dsv4_cost *out, const loci_dsv4_hparams *hp, loci_error *err);
+
+/* ---- experts under a memory budget (pager.c) ------------------------------------------------- */
+
+typedef struct loci_dsv4_paging loci_dsv4_paging;
+
+typedef struct {
+    int64_t slots;      /* experts that the budget holds */
+    int64_t slot_bytes; /* memory of one */
+    int64_t experts;    /* in the files */
+    int64_t hits, misses;
+    int64_t bytes_read; /* from the files: divide by tokens for bytes a token */
+} loci_dsv4_paging_stats;
+
+/* Keep at most budget_bytes of routed experts in memory, the least recently chosen making room; all
+ * of that memory is taken now.  f is borrowed until close.  vfs NULL: the system's.
+ * Errors: LOCI_EINVAL the budget does not hold the experts of one token (says how much does);
+ * LOCI_EFORMAT an expert of another shape; LOCI_EIO, LOCI_ENOMEM. */
+loci_status loci_dsv4_paging_open(loci_dsv4_paging **out, const loci_dsv4_files *f,
+                                  uint64_t budget_bytes, const loci_vfs *vfs, loci_error *err);
+void loci_dsv4_paging_close(loci_dsv4_paging *p); /* NULL is fine */
+/* What the forward pass calls; lives as long as p.  At most stats.slots experts in one fetch, else
+ * LOCI_EINVAL and nothing read.  LOCI_EIO: a file could not be read; what was in memory before and
+ * is not among the ids asked for may be gone, the pager itself stays in order. */
+loci_dsv4_pager loci_dsv4_paging_pager(loci_dsv4_paging *p);
+loci_dsv4_paging_stats loci_dsv4_paging_read(const loci_dsv4_paging *p);
 
 #endif
