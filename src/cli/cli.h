@@ -185,6 +185,10 @@ typedef struct {
 loci_status chat_prompt(const chat_args *a, const char *file, const char *folder,
                         const loci_tokenizer *t, loci_chat_prompt *out, loci_error *err);
 
+/* ---- deepseek.c --------------------------------------------------------------------------- */
+/* `model info` of a model of the DeepSeek-V4 family; an exit code. */
+int deepseek_info(const char *path, bool json);
+
 /* ---- subcommands: argv[0] is the subcommand's name ---------------------------------------- */
 int cmd_ingest(int argc, char **argv);
 int cmd_ask(int argc, char **argv);

@@ -1,6 +1,7 @@
 /* cmd_model.c - `loci model info` and `loci quantize`: what a checkpoint is and needs, and its
  * weights in another type. */
 #include "cli.h"
+#include "loci/deepseek.h"
 #include <string.h>
 #include <sys/stat.h>
 
@@ -74,9 +75,10 @@ static int model_info(int argc, char **argv)
         { "json", ARG_FLAG, &json, 0, 0, NULL, "one JSON object" },
     };
     arg_spec spec = {
-        .usage = "model info [options] [DIR]",
+        .usage = "model info [options] [DIR|FILE]",
         .about = "What a checkpoint is, and the disk and memory that banks of a given length "
-                 "need with it. Without DIR: the shipped model.",
+                 "need with it. Without DIR: the shipped model. Of a DeepSeek-V4 model (a folder, "
+                 "its config.json alone, or a GGUF file): parameters, and what contexts need.",
         .args = args,
         .n_args = COUNT(args),
         .max_rest = 1,
@@ -86,6 +88,7 @@ static int model_info(int argc, char **argv)
     if (model && spec.rest.n > 0)
         return usage_error("--model and DIR: give one; usage: loci %s", spec.usage);
     const char *dir = model_dir(spec.rest.n > 0 ? spec.rest.item[0] : model);
+    if (loci_deepseek_is(dir)) return deepseek_info(dir, json);
     loci_error err = { 0 };
     loci_model_info info;
     if (loci_model_describe(dir, &info, &err) != LOCI_OK) return fail(&err);
