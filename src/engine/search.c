@@ -427,5 +427,5 @@ static int content(void *ctx, const loci_pick *pick, const float **rows)
 
 loci_memory loci_searcher_memory(loci_searcher *s)
 {
-    return (loci_memory){ s, search, content };
+    return (loci_memory){ .ctx = s, .search = search, .content = content };
 }

@@ -4,7 +4,7 @@
  *   picks = memory's top K of s(t,c) = tau max_m <u, l_cm> + beta_c
  *   w_c = exp s_c / (exp s_null + sum_picks exp s)
  *   o_h = sum_i w_i (softmax_j(q_h k_j / 4) v_j + rank_i)     picks i from the oldest on
- *   h <- mix(h, g, o)
+ *   h <- mix(h + gist, g, o)                                 gist.c
  *
  * Where the chunks come from and in which form they lie is the memory's affair.  This is the routed
  * mode of read.c without chunks of other sequences in the denominator.  A soft gate only weighs: a
@@ -27,6 +27,7 @@ void loci_consult_plan(loci_consult *c, loci_arena *a, const loci_hparams *hp, i
     c->o = loci_arena_take(a, rows * HB * (size_t)hp->d_value, f);
     c->lse = loci_arena_take(a, HB, f);
     c->w = loci_arena_take(a, HB, f);
+    loci_gist_reader_plan(&c->gist, a, hp, n);
     loci_mix_plan(&c->mix, a, hp, n);
 }
 
@@ -128,6 +129,24 @@ static loci_status read_rows(const loci_model *m, int group, loci_consult *c, in
     return LOCI_OK;
 }
 
+/* h (n, D) += what the documents are about, where the memory says so. */
+static loci_status add_gist(const loci_model *m, int group, loci_consult *c, float *h,
+                            int64_t first, int n, const loci_memory *memory, loci_error *err)
+{
+    const loci_hparams *hp = &m->hp;
+    const loci_read_params *p = &m->p.read[group];
+    const float tau = loci_router_tau(p);
+    loci_gist_queries(m, p, c->gist.q, NULL, c->xn, n);
+    for (int t = 0; t < n; t++) {
+        const int st =
+            loci_gist_read(m, p, &c->gist, t, memory, c->u + (size_t)t * (size_t)hp->d_landmark,
+                           tau, first + t - hp->window + hp->chunk);
+        if (st < 0) return loci_fail(err, (loci_status)st, "summaries at token %d", t);
+    }
+    loci_linear_add(&m->k, h, c->mix.xn, c->gist.o, &p->gist_o, n);
+    return LOCI_OK;
+}
+
 loci_status loci_consult_forward(const loci_model *m, int group, loci_consult *c, float *h,
                                  int64_t first, int n, const loci_memory *memory, loci_reads *reads,
                                  loci_error *err)
@@ -145,7 +164,9 @@ loci_status loci_consult_forward(const loci_model *m, int group, loci_consult *c
         loci_router_query(m, p, c->u, NULL, c->hidden, c->act, c->xn, n);
         loci_read_heads(m, p, c->q, NULL, c->xn, n);
         memset(c->o, 0, (size_t)n * wide * sizeof *c->o);
-        const loci_status st = read_rows(m, group, c, first, n, memory, reads, err);
+        loci_status st = read_rows(m, group, c, first, n, memory, reads, err);
+        if (st == LOCI_OK && hp->d_summary && memory->gist)
+            st = add_gist(m, group, c, h, first, n, memory, err);
         if (st != LOCI_OK) return st;
     } else if (reads) {
         report_none(hp, group, 0, n, reads);

@@ -21,14 +21,15 @@ enum { KEEP = 65 }; /* unpacked chunks that stay valid: loci_memory promises 64 
 struct loci_local_bank {
     loci_hparams hp;
     int max_chunks, n_chunks;
-    int open;                         /* rows of the chunk that is not closed yet           */
-    float *rows;                      /* (S, D) of h_lo                                     */
-    float *landmark, *bias, *summary; /* (max, M*128) (max) (max, d_summary)                */
-    int working;                      /* chunks kept whole: chunk c in slot c % working     */
-    float *content;                   /* (working, S*(dk + dv))                             */
-    uint8_t *packed;                  /* (max, S*32): chunks that have left the working ... */
-    uint16_t *scale;                  /* ... memory; (max, S*2) halves                      */
-    float *unpacked;                  /* (KEEP, S*(dk + dv)), used in turn                  */
+    int open;               /* rows of the chunk that is not closed yet           */
+    float *rows;            /* (S, D) of h_lo                                     */
+    float *landmark, *bias; /* (max, M*128) (max)                                 */
+    float *summary;         /* pyramid over max chunks: gist.c                    */
+    int working;            /* chunks kept whole: chunk c in slot c % working     */
+    float *content;         /* (working, S*(dk + dv))                             */
+    uint8_t *packed;        /* (max, S*32): chunks that have left the working ... */
+    uint16_t *scale;        /* ... memory; (max, S*2) halves                      */
+    float *unpacked;        /* (KEEP, S*(dk + dv)), used in turn                  */
     int turn;
     const loci_model *m; /* of the last append */
     loci_encoder_tape *encoder;
@@ -50,7 +51,7 @@ static void plan(loci_local_bank *b, loci_arena *a, const loci_hparams *hp, int 
     b->content = loci_arena_take(a, (size_t)b->working * record, f);
     b->landmark = loci_arena_take(a, n * (size_t)(hp->n_landmarks * hp->d_landmark), f);
     b->bias = loci_arena_take(a, n, f);
-    b->summary = loci_arena_take(a, n * (size_t)hp->d_summary, f);
+    b->summary = loci_arena_take(a, (size_t)loci_gist_rows(most) * (size_t)hp->d_summary, f);
     b->packed = loci_arena_take(a, packs ? n * S * LOCI_PACK / 2 : 0, 1);
     b->scale = loci_arena_take(a, packs ? n * S * LOCI_PACK / 32 : 0, sizeof *b->scale);
     b->unpacked = loci_arena_take(a, packs ? (KEEP + 1) * record : 0, f);
@@ -136,6 +137,7 @@ static void close_chunk(loci_local_bank *b, const loci_model *m)
                          b->landmark + (size_t)c * row, b->bias + c,
                          b->summary + (size_t)(c * b->hp.d_summary));
     if (b->working == 0) pack(b, m, c);
+    if (b->hp.d_summary) loci_gist_close(&m->k, b->summary, b->max_chunks, b->hp.d_summary, c);
     b->open = 0;
 }
 
@@ -178,11 +180,16 @@ static int merge(loci_pick *out, int k, const loci_pick *a, int na, const loci_p
     return n;
 }
 
+static int eligible_of(const loci_local_bank *b, int64_t own_end)
+{
+    const int64_t ends = own_end > 0 ? own_end / b->hp.chunk : 0;
+    return ends < b->n_chunks ? (int)ends : b->n_chunks;
+}
+
 static int search(void *ctx, const float *u, float tau, int k, int64_t own_end, loci_pick *picks)
 {
     const loci_local_bank *b = ctx;
-    const int64_t ends = own_end > 0 ? own_end / b->hp.chunk : 0;
-    const int eligible = ends < b->n_chunks ? (int)ends : b->n_chunks;
+    const int eligible = eligible_of(b, own_end);
     loci_scored best[LOCI_MAX_PICKS];
     loci_pick own[LOCI_MAX_PICKS], others[LOCI_MAX_PICKS];
     assert(k <= LOCI_MAX_PICKS);
@@ -215,10 +222,26 @@ static int content(void *ctx, const loci_pick *pick, const float **rows)
     return b->hp.chunk;
 }
 
+/* The others' documents, then the own stream's. */
+static int gist(void *ctx, const float *u, float tau, int64_t own_end, loci_gist_take *take,
+                void *to)
+{
+    const loci_local_bank *b = ctx;
+    loci_gist_run run[LOCI_GIST_LEVELS];
+    if (b->other && b->other->gist) {
+        const int st = b->other->gist(b->other->ctx, u, tau, own_end, take, to);
+        if (st != LOCI_OK) return st;
+    }
+    const int runs = loci_gist_frontier(run, b->max_chunks, eligible_of(b, own_end));
+    for (int i = 0; i < runs; i++)
+        take(to, b->summary + (size_t)run[i].row * (size_t)b->hp.d_summary, run[i].level, run[i].n);
+    return LOCI_OK;
+}
+
 loci_memory loci_local_bank_memory(loci_local_bank *b, const loci_kernels *k,
                                    const loci_memory *other)
 {
     b->k = k;
     b->other = other;
-    return (loci_memory){ b, search, content };
+    return (loci_memory){ b, search, content, gist };
 }

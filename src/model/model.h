@@ -25,7 +25,10 @@ enum {
     LOCI_MAX_READ_HEADS = 64,
     LOCI_DECODE_STRIDE = 8, /* pointer.c: every 8th row of a bank is decoded a step */
     LOCI_MAX_SUMMARY = 256,
-    LOCI_PACK = 64 /* numbers of a packed content row: tier.c */
+    LOCI_GIST_LEVELS = 6, /* gist.c: a node of the last covers 16^5 chunks */
+    LOCI_GIST_HEADS = 4,  /* of 64 */
+    LOCI_GIST_DOCS = 64,  /* documents whose gist one query may attend to */
+    LOCI_PACK = 64        /* numbers of a packed content row: tier.c */
 };
 
 typedef struct {
@@ -40,7 +43,7 @@ typedef struct {
     int router_hidden, read_mlp, top_k;   /* 256, 256 or 640, 16 */
     float rope_base, norm_eps, gate_open; /* 1e4, 1e-6, consulted iff g > gate_open (0.5) */
     int trained_codes;                    /* 1: search codes by learned maps, see loci_codes */
-    int d_summary;                        /* width of a chunk's summary, 0: none */
+    int d_summary;                        /* width of a chunk's summary, 0: none; gist.c */
     int content_bits4;                    /* 1: content may be packed (tier.c); needs summaries */
     int postings;                         /* a place kept: 0 */
     /* Switches: what later versions can do otherwise.  From here to the end of the struct a field at
@@ -93,6 +96,9 @@ typedef struct {
     loci_mat q, o;                /* (8*64, D) (D, 8*64) */
     loci_mat gate_up, down;       /* (2*R, D) (D, R) */
     loci_mat rank; /* (K, d_value) f32, zero at start: rank in time of the picked chunks */
+    loci_mat gist_q, gist_kv; /* (4*64, D) (2*64, d_summary)          with d_summary */
+    loci_mat gist_level;      /* (6, d_summary) f32, zero at start    with d_summary */
+    loci_mat gist_o;          /* (D, 4*64), zero at start             with d_summary */
 } loci_read_params;
 
 typedef struct {
@@ -346,6 +352,8 @@ typedef struct {
     int64_t time; /* order in time among all chunks: the rank embedding uses it */
     float score;  /* s(t,c), bias included */
 } loci_pick;
+/* Takes n nodes of one level (n, d_summary): means of 16^level chunks' summaries each. */
+typedef void loci_gist_take(void *to, const float *node, int level, int n);
 typedef struct {
     void *ctx;
     /* Best first, ties by lower id; returns how many (<= k), or a negative loci_status.  own_end:
@@ -355,7 +363,22 @@ typedef struct {
     /* Content of one pick: rows (n_tokens, dk+dv) f32; borrowed until `keep` further calls (>= 64).
      * Returns n_tokens (1..64), or a negative loci_status. */
     int (*content)(void *ctx, const loci_pick *pick, const float **rows);
+    /* Hands over the frontiers of the documents (gist.c) that are worth a query's attention, own_end
+     * as in search; LOCI_OK or a negative loci_status.  NULL: there are none. */
+    int (*gist)(void *ctx, const float *u, float tau, int64_t own_end, loci_gist_take *take,
+                void *to);
 } loci_memory;
+
+/* gist.c: the pyramid over the summaries of a document's n chunks, in loci_gist_rows(n) rows of ds:
+ * first the summaries, then level after level. */
+int loci_gist_rows(int n);
+/* Chunk `chunk` of at most n is there: every node that it completes.  Call it in order of chunks. */
+void loci_gist_close(const loci_kernels *k, float *node, int n, int ds, int chunk);
+typedef struct {
+    int row, n, level; /* rows [row, row + n) of the pyramid */
+} loci_gist_run;
+/* The frontier of the first `part` chunks, coarse nodes first; returns how many runs. */
+int loci_gist_frontier(loci_gist_run run[LOCI_GIST_LEVELS], int n, int part);
 
 /* What was read, for evidence: (n, groups) gates and (n, groups, K) picks with weights w, in
  * rising order of time.  n is the tokens of the call, K = top_k. */

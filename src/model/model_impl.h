@@ -152,6 +152,56 @@ void loci_ageing_loss(const loci_model *m, const loci_tier_tape *t, const loci_c
 void loci_tier_backward(const loci_model *m, loci_encoder_params *g, const loci_tier_tape *t,
                         const loci_chunks *b);
 
+/* The pyramids of a bank and what each group makes of them (gist.c); nothing without d_summary.
+ * R rows of nodes, documents in order: row0[d] the first row, chunk0[d] the first chunk of d. */
+typedef struct {
+    float *y, *kv, *inv_k;      /* (R, ds) (R, 128) (R)               */
+    float *q, *inv_q, *o, *lse; /* (T, 4*64) (T, 4) (T, 4*64) (T, 4)  */
+} loci_gist_group;
+typedef struct {
+    int n_docs, n_rows;
+    int32_t *chunk0, *row0;  /* (n_docs + 1) (n_docs) */
+    uint8_t *level;          /* (R) */
+    float *xn, *inv, *dnode; /* (R, ds) (R) (R, ds): rms(node), its factor, gradient of the node */
+    loci_gist_group group[LOCI_MAX_GROUPS];
+} loci_gist_tape;
+void loci_gist_plan(loci_gist_tape *t, loci_arena *a, const loci_hparams *hp, int T, int capacity);
+size_t loci_gist_scratch(const loci_hparams *hp, int capacity); /* floats */
+/* Pyramids from b->summary; dnode is cleared. */
+void loci_gist_build(const loci_model *m, loci_gist_tape *t, const loci_chunks *b,
+                     const loci_sequence *s);
+/* h (T, D) += what rows from `first` on see; xn (T, D) = rms(h) as it was. */
+void loci_gist_forward(const loci_model *m, const loci_read_params *p, loci_gist_tape *t, int group,
+                       const loci_chunks *b, float *h, const float *xn, int first, int T,
+                       int capacity, float *scratch);
+/* dh (T, D): gradient of the sum, stays; dxn +=, t->dnode +=. */
+void loci_gist_backward(const loci_model *m, const loci_read_params *p, loci_read_params *grad,
+                        loci_gist_tape *t, int group, const loci_chunks *b, const float *dh,
+                        float *dxn, const float *xn, int first, int T, int capacity,
+                        float *scratch);
+/* b->dsummary += from t->dnode, which is used up. */
+void loci_gist_build_backward(const loci_model *m, loci_gist_tape *t, const loci_chunks *b);
+/* The parts: keys and values kv (n, 128) of nodes from xn (n, ds); y (n, ds) is kept for the
+ * backward pass; q (n, 4*64).  Factors of the norms may be NULL. */
+void loci_gist_keys(const loci_model *m, const loci_read_params *p, float *kv, float *inv_k,
+                    float *y, const float *xn, const uint8_t *level, int n);
+void loci_gist_queries(const loci_model *m, const loci_read_params *p, float *q, float *inv,
+                       const float *xn, int n);
+/* Rows of a stream: o (n, 4*64) of q (n, 4*64), over the nodes that the memory gives. */
+typedef struct {
+    float *q, *o;
+    float *xn, *y, *kv, *part; /* a block of nodes */
+    uint8_t *level;
+    int n; /* nodes in it */
+    const loci_model *m;
+    const loci_read_params *p;
+    const float *row_q; /* the row that reads */
+    float *row_o, lse[LOCI_GIST_HEADS];
+} loci_gist_reader;
+void loci_gist_reader_plan(loci_gist_reader *x, loci_arena *a, const loci_hparams *hp, int n);
+int loci_gist_read(const loci_model *m, const loci_read_params *p, loci_gist_reader *x, int row,
+                   const loci_memory *memory, const float *u, float tau, int64_t own_end);
+
 /* What one call of a Read block is told. */
 typedef struct {
     const loci_sequence *s;
@@ -161,6 +211,7 @@ typedef struct {
     bool routed;
     const loci_loss_options *opt; /* NULL: forward only, no losses */
     loci_loss_sums *sums;         /* with opt */
+    loci_gist_tape *gist;
 } loci_read_job;
 
 /* Is the heads' mass of row t (which has an eligible chunk) compared with the router? */
@@ -257,6 +308,7 @@ struct loci_pass {
     loci_encoder_tape *encoder;
     loci_chunks bank;
     loci_tier_tape tier;
+    loci_gist_tape gist;
     loci_read_tape read[LOCI_MAX_GROUPS];
     float *dk, *dv; /* (T, G*64) */
     float *scratch; /* the largest that any block asks for */
@@ -299,6 +351,7 @@ typedef struct {
     float *xn, *u, *hidden, *act; /* (n, D) (n, d_landmark) (n, router_hidden) twice */
     float *q, *gate, *o;          /* (n, HB*dk) (n) (n, HB*dv)                       */
     float *lse, *w;               /* (HB)                                            */
+    loci_gist_reader gist;
     loci_mix_tape mix;
 } loci_consult;
 void loci_consult_plan(loci_consult *c, loci_arena *a, const loci_hparams *hp, int n);

@@ -82,6 +82,7 @@ static void plan(loci_pass *t, loci_arena *a, const loci_hparams *hp, int T)
     t->encoder = t->capacity ? loci_encoder_plan_with(a, hp, T, t->capacity, t->scratch) : NULL;
     bank_plan(&t->bank, a, hp, T, t->capacity);
     loci_tier_plan(&t->tier, a, hp, t->capacity);
+    loci_gist_plan(&t->gist, a, hp, T, t->capacity);
     float *mix_act = loci_arena_take(a, loci_mix_act(hp, T), f);
     for (int g = 0; g < hp->n_groups; g++)
         loci_read_plan(&t->read[g], a, hp, T, t->capacity, mix_act);
@@ -234,6 +235,7 @@ loci_status loci_pass_lower(loci_pass *t, const loci_model *m, const loci_sequen
         c += (n + hp->chunk - 1) / hp->chunk;
     }
     loci_tier_forward(m, &t->tier, b, s);
+    loci_gist_build(m, &t->gist, b, s);
     clear_bank_gradient(t);
     return LOCI_OK;
 }
@@ -275,7 +277,7 @@ void loci_pass_upper(loci_pass *t, const loci_model *m, const loci_sequence *s,
                      loci_params *grads, loci_loss_sums *sums)
 {
     const loci_hparams *hp = &t->hp;
-    loci_read_job job = { s, &t->bank, neg, n_neg, 0, opt->routed, opt, sums };
+    loci_read_job job = { s, &t->bank, neg, n_neg, 0, opt->routed, opt, sums, &t->gist };
     upper_forward(t, m, &job);
     loci_head_loss(m, t->h, s, opt, grads ? t->dh_lo : NULL,
                    grads ? loci_head_grad(m, grads) : NULL, t->best, sums, t->scratch);
@@ -305,6 +307,7 @@ void loci_pass_lower_backward(loci_pass *t, const loci_model *m, const loci_sequ
     const loci_chunks *b = &t->bank;
     const float *content = hp->content_bits4 ? t->tier.whole : b->content;
     loci_tier_backward(m, &grads->enc, &t->tier, b);
+    if (hp->d_summary) loci_gist_build_backward(m, &t->gist, b);
     for (int d = 0, c = 0; d < s->n_docs; d++) {
         const int n = s->doc[d + 1] - s->doc[d];
         const bank_at at = at_chunk(hp, c);
@@ -328,7 +331,7 @@ void loci_pass_lower_backward(loci_pass *t, const loci_model *m, const loci_sequ
 void loci_pass_logits(loci_pass *t, const loci_model *m, const loci_sequence *s, bool routed,
                       float *out)
 {
-    loci_read_job job = { s, &t->bank, NULL, 0, 0, routed, NULL, NULL };
+    loci_read_job job = { s, &t->bank, NULL, 0, 0, routed, NULL, NULL, &t->gist };
     upper_forward(t, m, &job);
     /* dh_lo is free here: it belongs to the backward pass. */
     loci_head_logits(m, t->h, t->dh_lo, out, s->T);

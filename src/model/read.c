@@ -4,7 +4,7 @@
  *   lse(t,h,c) = log sum_j exp(q_h k_j / 4), j in c;  a(t,h,c) = softmax_j(...) v_j
  *   dense    o_h = sum_c exp(lse(t,h,c) - lse(t,h)) a(t,h,c)      plain attention over all keys
  *   routed   o_h = sum_i w_i (a(t,h,c_i) + rank_i)                 the K picked, oldest first
- *   h <- mix(h, g, o) (mix.c)
+ *   h <- mix(h + gist (gist.c), g, o) (mix.c)
  *
  * The heads' mean mass, target(t,c) = mean_h exp(lse(t,h,c) - lse(t,h)), is what the router
  * learns from; it is not differentiated.  Attention to a chunk is one kernel call over all rows
@@ -75,9 +75,10 @@ static void scratch_carve(read_scratch *s, loci_arena *a, const loci_hparams *hp
     const size_t dk = (size_t)hp->d_key, dv = (size_t)hp->d_value, f = sizeof(float);
     const size_t rows = GATHER * HB, router = loci_router_scratch(hp, T, capacity);
     const size_t mix = loci_mix_scratch(hp, T), pointer = loci_pointer_scratch(hp);
-    const size_t raw = n * HB * dk, parts[] = { router, mix, pointer, raw };
+    const size_t raw = n * HB * dk, gist = loci_gist_scratch(hp, capacity);
+    const size_t parts[] = { router, mix, pointer, raw, gist };
     size_t part = 0;
-    for (int i = 0; i < 4; i++) part = parts[i] > part ? parts[i] : part;
+    for (int i = 0; i < 5; i++) part = parts[i] > part ? parts[i] : part;
     s->w = loci_arena_take(a, n * HB, f);
     s->dw = loci_arena_take(a, n * HB, f);
     s->delta = loci_arena_take(a, n * HB, f);
@@ -437,6 +438,9 @@ void loci_read_forward(const loci_model *m, const loci_read_params *p, loci_read
             gate_report(m, t, job);
         }
     }
+    if (job->gist)
+        loci_gist_forward(m, p, job->gist, job->group, job->bank, h, t->xn, t->first, T,
+                          t->capacity, x.part);
     loci_mix_forward(m, p, &t->mix, h, t->o, t->gate, t->first, T);
 }
 
@@ -480,6 +484,9 @@ void loci_read_backward(const loci_model *m, const loci_read_params *p, loci_rea
     loci_linear_bwd(&m->k, x.dxn + f * (size_t)D, D, 0.0f, &g->q, x.raw + q0, wide,
                     t->xn + f * (size_t)D, D, &p->q, n);
     gate_backward(m, p, g, t, job, &x);
+    if (job->gist)
+        loci_gist_backward(m, p, g, job->gist, job->group, job->bank, dh, x.dxn, t->xn, t->first, T,
+                           t->capacity, x.part);
     loci_router_backward(m, p, g, t, job, job->routed ? x.dpick : NULL, x.dxn, x.part);
     m->k.rmsnorm_bwd(dh + f * (size_t)D, D, x.dxn + f * (size_t)D, D, t->xn + f * (size_t)D, D,
                      t->inv + f, n, D);

@@ -151,6 +151,7 @@ enum { PLAIN_MAX = 32 };
 typedef struct {
     loci_hparams hp;
     int n, n_tokens[PLAIN_MAX];
+    int n_docs, doc[PLAIN_MAX]; /* first chunk of each document */
     float *content, *landmark, *bias, *summary;
     loci_status search_fails, content_fails; /* LOCI_OK: they do not */
 } plain_bank;
@@ -180,6 +181,7 @@ static inline void plain_bank_add(plain_bank *b, const loci_model *m, const int3
     const loci_hparams *hp = &m->hp;
     void *memory = room(loci_ingest_bytes(hp, span));
     loci_ingest *s = loci_ingest_init(hp, span, memory);
+    b->doc[b->n_docs++] = b->n;
     for (int at = 0; at < n; at += span) {
         const int left = at < loci_ingest_left(hp) ? at : loci_ingest_left(hp);
         const int part = n - at < span ? n - at : span;
@@ -245,9 +247,33 @@ static inline int plain_content(void *ctx, const loci_pick *pick, const float **
     return b->n_tokens[c];
 }
 
+/* Document by document: nodes from the definition, level by level from the top. */
+static inline int plain_gist(void *ctx, const float *u, float tau, int64_t own_end,
+                             loci_gist_take *take, void *to)
+{
+    const plain_bank *b = ctx;
+    const int ds = b->hp.d_summary;
+    (void)u, (void)tau, (void)own_end;
+    for (int d = 0; d < b->n_docs; d++) {
+        int at = b->doc[d];
+        const int end = d + 1 < b->n_docs ? b->doc[d + 1] : b->n;
+        for (int level = 5; level >= 0; level--)
+            for (int size = 1 << (4 * level); end - at >= size; at += size) {
+                float node[LOCI_MAX_SUMMARY];
+                for (int i = 0; i < ds; i++) {
+                    double sum = 0.0;
+                    for (int c = at; c < at + size; c++) sum += b->summary[c * ds + i];
+                    node[i] = (float)(sum / size);
+                }
+                take(to, node, level, 1);
+            }
+    }
+    return b->content_fails == LOCI_OK ? LOCI_OK : (int)b->content_fails;
+}
+
 static inline loci_memory plain_memory(plain_bank *b)
 {
-    return (loci_memory){ b, plain_search, plain_content };
+    return (loci_memory){ b, plain_search, plain_content, b->hp.d_summary ? plain_gist : NULL };
 }
 
 /* ---- a stream with its own memory -------------------------------------------------------------- */
@@ -259,22 +285,22 @@ typedef struct {
     void *stream_memory, *own_memory;
 } chat;
 
-/* `working` chunks of its own text are kept whole. */
-static inline chat chat_open_with(const loci_model *m, int max_batch, int working,
+/* Room for `chunks` of its own text, of which the newest `working` are kept whole. */
+static inline chat chat_open_with(const loci_model *m, int max_batch, int chunks, int working,
                                   const loci_memory *other)
 {
     chat c = { 0 };
     c.stream_memory = room(loci_stream_bytes(&m->hp, max_batch));
-    c.own_memory = room(loci_local_bank_bytes_with(&m->hp, 8, working));
+    c.own_memory = room(loci_local_bank_bytes_with(&m->hp, chunks, working));
     c.s = loci_stream_init(&m->hp, max_batch, c.stream_memory);
-    c.own = loci_local_bank_init_with(&m->hp, 8, working, c.own_memory);
+    c.own = loci_local_bank_init_with(&m->hp, chunks, working, c.own_memory);
     c.memory = loci_local_bank_memory(c.own, &m->k, other);
     return c;
 }
 
 static inline chat chat_open(const loci_model *m, int max_batch, const loci_memory *other)
 {
-    return chat_open_with(m, max_batch, LOCI_WORKING_CHUNKS, other);
+    return chat_open_with(m, max_batch, 8, LOCI_WORKING_CHUNKS, other);
 }
 
 static inline void chat_close(chat *c)

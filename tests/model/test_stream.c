@@ -45,7 +45,7 @@ static void pass_logits(void *ctx, float *out)
 static void stream_logits_with(const loci_model *m, const int32_t *ids, int n, int max_batch,
                                const int *part, int working, const loci_memory *other, float *out)
 {
-    chat c = chat_open_with(m, max_batch, working, other);
+    chat c = chat_open_with(m, max_batch, n / 64 + 1, working, other);
     for (int at = 0, i = 0; at < n; i++) {
         const int take = part[i] && part[i] < n - at ? part[i] : n - at;
         chat_extend(&c, m, ids + at, take, out + (size_t)at * (size_t)m->hp.vocab);
@@ -217,6 +217,49 @@ static void packed(void **state)
     random_model_close(&r);
 }
 
+/* The gist of a stream's own text and of documents, with nodes above the first level: what a session
+ * attends to is what training attended to. */
+static void gists(void **state)
+{
+    enum { FIRST = 1100, SECOND = 70, ASK = 1240 };
+    loci_hparams hp = stream_hparams();
+    hp.d_summary = 48;
+    random_model r = random_model_open(&hp, SEED + 3);
+    const size_t V = (size_t)hp.vocab, T = FIRST + SECOND + ASK;
+    int32_t *ids = random_ids((int)T, hp.vocab, 9);
+    float *want = room(T * V * sizeof *want), *got = room(ASK * V * sizeof *got);
+    float *without = room(T * V * sizeof *without);
+    const int parts[] = { 40, 1, 50, 64, 65, 129, 1, 63, 200, 130, 1, 1, 0 };
+    text x = { r.m, ids, { 0, FIRST, FIRST + SECOND, (int)T }, 3, { 1, 1, 1 }, 0 };
+    (void)state;
+    const double tolerance = tolerance_of(&r, pass_logits, &x, want, T * V);
+    plain_bank b = plain_bank_open(&hp);
+    plain_bank_add(&b, r.m, ids, FIRST, 128);
+    plain_bank_add(&b, r.m, ids + FIRST, SECOND, 128);
+    const loci_memory bank = plain_memory(&b);
+    const float *logits = want + (FIRST + SECOND) * V;
+    stream_logits(r.m, ids + FIRST + SECOND, ASK, ASK, parts, &bank, got);
+    assert_close("gist", 0, 0, logits, got, ASK * V, tolerance);
+    /* Without what the documents' nodes say, other logits come out. */
+    const loci_memory mute = { &b, plain_search, plain_content, NULL };
+    stream_logits(r.m, ids + FIRST + SECOND, ASK, ASK, parts, &mute, without);
+    double most = 0.0;
+    for (size_t i = 0; i < ASK * V; i++) most = fmax(most, fabs((double)logits[i] - without[i]));
+    assert_true(most > 100 * tolerance);
+    b.content_fails = LOCI_EIO;
+    loci_error err = { 0 };
+    chat c = chat_open(r.m, 8, &bank);
+    loci_stream_lower(c.s, r.m, ids, 5);
+    assert_int_equal(loci_stream_upper(c.s, r.m, 5, &c.memory, got, 1, NULL, &err), LOCI_EIO);
+    chat_close(&c);
+    plain_bank_close(&b);
+    loci_free_aligned(ids);
+    loci_free_aligned(want);
+    loci_free_aligned(got);
+    loci_free_aligned(without);
+    random_model_close(&r);
+}
+
 /* With a working memory of two chunks, those before the newest two come packed, and stay valid for
  * 64 further calls. */
 static void working_memory(void **state)
@@ -236,7 +279,7 @@ static void working_memory(void **state)
     plain_bank_add(&whole, r.m, ids, CHUNKS * 64, 64);
     plain_bank_add(&packed, r.m, ids, CHUNKS * 64, 64);
     plain_bank_pack(&packed, r.m, &all);
-    chat c = chat_open_with(r.m, 64, WORKING, NULL);
+    chat c = chat_open_with(r.m, 64, CHUNKS, WORKING, NULL);
     for (int n = 1; n <= CHUNKS; n++) {
         const float *h = loci_stream_lower(c.s, r.m, ids + (n - 1) * 64, 64);
         assert_int_equal(loci_local_bank_append(c.own, r.m, h, 64, &err), LOCI_OK);
@@ -444,7 +487,7 @@ int main(void)
         cmocka_unit_test(questions),      cmocka_unit_test(no_memory),
         cmocka_unit_test(upper_left_out), cmocka_unit_test(what_was_read),
         cmocka_unit_test(failures),       cmocka_unit_test(packed),
-        cmocka_unit_test(working_memory),
+        cmocka_unit_test(working_memory), cmocka_unit_test(gists),
     };
     print_message("seed %d\n", SEED);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -156,7 +156,7 @@ static void hard_gate_searches(void **state)
     loci_pick pick[N * G * K];
     for (int all = 0; all < 2; all++) {
         counted c = { plain_memory(&b), 0 };
-        const loci_memory m = { &c, counted_search, counted_content };
+        const loci_memory m = { &c, counted_search, counted_content, NULL };
         loci_reads reads = { gate, weight, pick, n_picks, all };
         loci_stream *s = loci_stream_init(&hp, N, memory);
         int open = 0;
