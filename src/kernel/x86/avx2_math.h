@@ -109,13 +109,8 @@ INLINE vf v_from_e4m3(const uint8_t *p, ptrdiff_t n)
     uint8_t few[8] = { 0 };
     if (n < 8) memcpy(few, p, (size_t)n);
     const __m128i b =
-        _mm_cvtepu8_epi16(_mm_loadl_epi64((const __m128i *)(const void *)(n < 8 ? few : p)));
-    const __m128i size = _mm_and_si128(b, _mm_set1_epi16(0x7f));
-    const __m128i sign = _mm_slli_epi16(_mm_sub_epi16(b, size), 8);
-    const __m128i nan =
-        _mm_and_si128(_mm_cmpeq_epi16(size, _mm_set1_epi16(0x7f)), _mm_set1_epi16(0x7c00));
-    const __m128i h = _mm_or_si128(_mm_or_si128(_mm_slli_epi16(size, 7), sign), nan);
-    return _mm256_mul_ps(_mm256_cvtph_ps(h), _mm256_set1_ps(256.0f));
+        _mm_cvtepi8_epi16(_mm_loadl_epi64((const __m128i *)(const void *)(n < 8 ? few : p)));
+    return _mm256_cvtph_ps(_mm_and_si128(_mm_slli_epi16(b, 7), _mm_set1_epi16((short)0xbf80)));
 }
 
 INLINE vf v_widen_i8(__m128i q, const int v)

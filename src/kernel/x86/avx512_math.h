@@ -87,16 +87,14 @@ INLINE vf v_from_f16(const uint8_t *p, ptrdiff_t n) /* p of any alignment */
     return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(v_lanes(n), p));
 }
 
-/* An E4M3 code is an f16 one without the top of its exponent: shifted up, it is 2^8 too small. */
+/* An E4M3 code is an f16 one without the top of its exponent: shifted up (its sign has been spread
+ * over a second byte), it is 2^-8 of the value.  NaN comes out as +-1.875 and is the caller's. */
 INLINE vf v_from_e4m3(const uint8_t *p, ptrdiff_t n)
 {
-    const __m256i b = _mm256_cvtepu8_epi16(_mm_maskz_loadu_epi8(v_lanes(n), p));
-    const __m256i size = _mm256_and_si256(b, _mm256_set1_epi16(0x7f));
-    const __m256i sign = _mm256_slli_epi16(_mm256_sub_epi16(b, size), 8);
-    const __mmask16 nan = _mm256_cmpeq_epi16_mask(size, _mm256_set1_epi16(0x7f));
-    const __m256i h = _mm256_or_si256(_mm256_slli_epi16(size, 7), sign);
-    const __m256i f = _mm256_mask_mov_epi16(h, nan, _mm256_set1_epi16(0x7fff));
-    return _mm512_mul_ps(_mm512_cvtph_ps(f), _mm512_set1_ps(256.0f));
+    const __m128i code = n < 16 ? _mm_maskz_loadu_epi8(v_lanes(n), p)
+                                : _mm_loadu_si128((const __m128i *)(const void *)p);
+    const __m256i up = _mm256_slli_epi16(_mm256_cvtepi8_epi16(code), 7);
+    return _mm512_cvtph_ps(_mm256_and_si256(up, _mm256_set1_epi16((short)0xbf80)));
 }
 
 INLINE vf v_widen_i8(__m128i q, const int v) /* bytes VL v .. of 16 */

@@ -11,6 +11,8 @@
 #include "kernel/kernel.h"
 #include "kernel/number.h"
 
+#define E4M3_UNIT 256.0f /* v_from_e4m3 */
+
 enum { DEEP = LOCI_SCALE_TILE, W_ROWS = 4, X_ROWS = 32, M_TILE = VL == 16 ? 4 : 2 };
 
 /* ---- decoding ----------------------------------------------------------------------------- */
@@ -111,6 +113,33 @@ INLINE void decode_q2_k(float *dst, const uint8_t *p, int half)
     }
 }
 
+/* Any NaN among n codes: 0x7f or 0xff. */
+INLINE bool has_nan_e4m3(const uint8_t *p, int n)
+{
+    const __m256i sign = _mm256_set1_epi8((char)0x80), ones = _mm256_set1_epi8(-1);
+    __m256i seen = _mm256_setzero_si256();
+    int i = 0;
+    for (; i + 32 <= n; i += 32) {
+        const __m256i b = _mm256_loadu_si256((const __m256i *)(const void *)(p + i));
+        seen = _mm256_or_si256(seen, _mm256_cmpeq_epi8(_mm256_or_si256(b, sign), ones));
+    }
+    bool any = !_mm256_testz_si256(seen, seen);
+    for (; i < n; i++) any |= (p[i] & 0x7f) == 0x7f;
+    return any;
+}
+
+/* 2^-8 of the values: E4M3_UNIT is in the factors. */
+INLINE void decode_e4m3(float *dst, const uint8_t *p, int n)
+{
+    if (n == DEEP)
+        UNROLL for (int i = 0; i < DEEP; i += VL) v_store(dst + i, v_from_e4m3(p + i, VL));
+    else
+        for (int i = 0; i < n; i += VL) v_store(dst + i, v_from_e4m3(p + i, n - i));
+    if (has_nan_e4m3(p, n))
+        for (int i = 0; i < n; i++)
+            if ((p[i] & 0x7f) == 0x7f) dst[i] = NAN;
+}
+
 /* dst[0..n) = columns c0 .. c0+n of row r, zero up to the next vector; c0 is a multiple of 128. */
 INLINE void decode(const loci_stored_type type, float *dst, const loci_stored *w, int r, int c0,
                    int n)
@@ -122,6 +151,7 @@ INLINE void decode(const loci_stored_type type, float *dst, const loci_stored *w
         decode_e2m1(dst, row + c / 2,
                     w->scale ? w->scale + ((size_t)r * (size_t)w->cols + c) / 32 : NULL, n);
         break;
+    case LOCI_STORED_E4M3: decode_e4m3(dst, row + c, n); break;
     case LOCI_STORED_MXFP4: decode_mxfp4(dst, row + c / 32 * 17, n); break;
     case LOCI_STORED_Q8_0: decode_q8_0(dst, row + c / 32 * 34, n); break;
     case LOCI_STORED_Q4_K: decode_q4_k(dst, row + c / 256 * 144, c0 / DEEP % 2); break;
@@ -129,9 +159,7 @@ INLINE void decode(const loci_stored_type type, float *dst, const loci_stored *w
     default:
         for (int i = 0; i < n; i += VL) {
             vf v;
-            if (type == LOCI_STORED_E4M3)
-                v = v_from_e4m3(row + c + i, n - i);
-            else if (type == LOCI_STORED_F16)
+            if (type == LOCI_STORED_F16)
                 v = v_from_f16(row + 2 * (c + (size_t)i), n - i);
             else if (type == LOCI_STORED_BF16)
                 v = v_from_bf16((const uint16_t *)(const void *)row + c + i, n - i);
@@ -174,10 +202,11 @@ INLINE void factors(const loci_stored_type type, float factor[][W_ROWS], const f
 {
     const size_t tiles = (size_t)(w->cols + DEEP - 1) / DEEP;
     float of_w[W_ROWS];
-    for (int r = 0; r < W_ROWS; r++)
-        of_w[r] = type == LOCI_STORED_E4M3 && w->scale
-                      ? loci_e8m0_to_f32(w->scale[(size_t)(row[r] / DEEP) * tiles + (size_t)b])
-                      : 1.0f;
+    for (int r = 0; r < W_ROWS; r++) {
+        of_w[r] = type == LOCI_STORED_E4M3 ? E4M3_UNIT : 1.0f;
+        if (type == LOCI_STORED_E4M3 && w->scale)
+            of_w[r] *= loci_e8m0_to_f32(w->scale[(size_t)(row[r] / DEEP) * tiles + (size_t)b]);
+    }
     for (int i = 0; i < m; i++)
         for (int r = 0; r < W_ROWS; r++)
             factor[i][r] = sx ? of_w[r] * sx[(size_t)i * ldsx + (size_t)b] : of_w[r];
