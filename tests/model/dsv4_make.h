@@ -66,6 +66,14 @@ static inline void add_scales(checkpoint *c, int rows, int cols)
         ((uint8_t *)s->data)[i] = (uint8_t)(120 + loci_rng_below(&c->rng, 4));
 }
 
+/* Gains near 1 and small biases, so that what a token is decides which experts it takes. */
+static inline float make_value(checkpoint *c, const char *name)
+{
+    const float v = (float)loci_rng_normal(&c->rng);
+    if (strstr(name, "norm.weight")) return 1.0f + 0.1f * v;
+    return strstr(name, "ffn.gate.bias") ? 0.01f * v : 0.1f * v;
+}
+
 static inline void make_tensor(void *ctx, const char *name, int rows, int cols, dsv4_role role)
 {
     checkpoint *c = ctx;
@@ -78,12 +86,11 @@ static inline void make_tensor(void *ctx, const char *name, int rows, int cols, 
             ((int64_t *)m->data)[i] = (int64_t)(i * 7 % 3); /* >= 3 experts */
     } else if (c->plain || role == DSV4_F32) {
         m = add_made(c, name, rows, cols, LOCI_F32, 4 * n);
-        for (size_t i = 0; i < n; i++)
-            ((float *)m->data)[i] = (float)loci_rng_normal(&c->rng) * 0.1f;
+        for (size_t i = 0; i < n; i++) ((float *)m->data)[i] = make_value(c, name);
     } else if (role == DSV4_BF16) {
         m = add_made(c, name, rows, cols, LOCI_BF16, 2 * n);
         for (size_t i = 0; i < n; i++)
-            ((uint16_t *)m->data)[i] = loci_f32_to_bf16((float)loci_rng_normal(&c->rng) * 0.1f);
+            ((uint16_t *)m->data)[i] = loci_f32_to_bf16(make_value(c, name));
     } else {
         m = add_made(c, name, rows, cols, fp4 ? LOCI_I8 : LOCI_F8_E4M3, fp4 ? n / 2 : n);
         if (fp4) m->dim[1] = cols / 2;

@@ -1,5 +1,6 @@
 /* Goal: under any budget the pager gives the bytes that the files hold, reads what is missing and no
- * more, never takes more memory than it was given, and survives a disk that fails.
+ * more, never takes more memory than it was given, and survives a disk that fails; a model that
+ * reads its experts through it gives the same logits, bit for bit.
  * Method: tiny checkpoints as safetensors (FP4 with scales) and GGUF; long random runs of choices,
  * each answer compared with the mapped file, and hits and bytes with a plain model of the least
  * recently used; a vfs that fails at every read. */
@@ -302,12 +303,83 @@ static void test_failing_disk(void **state)
     loci_dsv4_files_close(f);
 }
 
+/* ---- a whole model ------------------------------------------------------------------------------- */
+
+enum { IDS = 90 };
+
+/* Logits of every one of IDS positions, read in pieces of 37, then one by one; paging NULL: experts
+ * where they are mapped. */
+static float *run_model(const loci_dsv4_files *f, loci_dsv4_paging *paging, loci_dsv4_mode mode)
+{
+    const loci_dsv4_hparams *hp = loci_dsv4_files_shape(f);
+    loci_dsv4_weights *w = malloc(sizeof *w);
+    loci_dsv4 *m = malloc(sizeof *m);
+    loci_dsv4_seq *s;
+    loci_error err = { 0 };
+    int32_t ids[IDS];
+    float *logits = calloc((size_t)IDS * (size_t)hp->vocab, sizeof *logits);
+    loci_dsv4_pager pager = { 0 };
+    if (paging) pager = loci_dsv4_paging_pager(paging);
+    for (int i = 0; i < IDS; i++) ids[i] = i * i % hp->vocab;
+    if (loci_dsv4_bind(w, hp, loci_dsv4_files_source(f), paging ? &pager : NULL, &err) != LOCI_OK ||
+        loci_dsv4_init(m, hp, w, loci_cpu_detect(), mode, 0, &err) != LOCI_OK ||
+        loci_dsv4_seq_open(&s, m, NULL, &err) != LOCI_OK)
+        fail_msg("%s", err.text);
+    for (int at = 0; at < IDS;) {
+        const int n = at < 74 ? 37 : 1;
+        if (loci_dsv4_extend(s, ids + at, n, logits + (size_t)at * (size_t)hp->vocab, n, &err) !=
+            LOCI_OK)
+            fail_msg("%s", err.text);
+        at += n;
+    }
+    loci_dsv4_seq_close(s);
+    loci_dsv4_free(m);
+    free(m);
+    free(w);
+    return logits;
+}
+
+static void test_same_logits(void **state)
+{
+    static const loci_dsv4_mode modes[] = { LOCI_DSV4_MODE_F32, LOCI_DSV4_MODE_FAST,
+                                            LOCI_DSV4_MODE_EXACT };
+    (void)state;
+    for (int form = 0; form < 2; form++) {
+        loci_dsv4_files *f = open_form(form);
+        const size_t expert = form ? 3 * 96 * 64 * 4 : 3 * (96 * 64 / 2 + 96 * 64 / 32);
+        const size_t bytes = (size_t)IDS * (size_t)loci_dsv4_files_shape(f)->vocab * sizeof(float);
+        for (int k = 0; k < 3; k++) {
+            float *want = run_model(f, NULL, modes[k]);
+            double size = 0;
+            for (size_t i = 0; i < bytes / sizeof(float); i++) size += fabs((double)want[i]);
+            assert_true(isfinite(size) && size > 0);
+            for (size_t slots = ACTIVE; slots <= LAYERS * EXPERTS; slots = slots * 3 + 1) {
+                loci_dsv4_paging *p; /* from a twelfth of the experts to nearly all */
+                assert_int_equal(loci_dsv4_paging_open(&p, f, slots * expert, NULL, NULL), LOCI_OK);
+                float *got = run_model(f, p, modes[k]);
+                const loci_dsv4_paging_stats s = loci_dsv4_paging_read(p);
+                if (memcmp(got, want, bytes) != 0)
+                    fail_msg("form %d mode %d: %zu slots give other logits", form, k, slots);
+                assert_true(s.misses > s.slots / 2 && s.bytes_read == s.misses * (int64_t)expert);
+                print_message("form %d, mode %d, %2lld of %lld experts: %.0f bytes read a token\n",
+                              form, k, (long long)s.slots, (long long)s.experts,
+                              (double)s.bytes_read / IDS);
+                free(got);
+                loci_dsv4_paging_close(p);
+            }
+            free(want);
+        }
+        loci_dsv4_files_close(f);
+    }
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_any_budget),
         cmocka_unit_test(test_refuses),
         cmocka_unit_test(test_failing_disk),
+        cmocka_unit_test(test_same_logits),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

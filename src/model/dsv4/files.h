@@ -95,9 +95,9 @@ typedef struct {
 loci_status loci_dsv4_paging_open(loci_dsv4_paging **out, const loci_dsv4_files *f,
                                   uint64_t budget_bytes, const loci_vfs *vfs, loci_error *err);
 void loci_dsv4_paging_close(loci_dsv4_paging *p); /* NULL is fine */
-/* What the forward pass calls; lives as long as p.  At most stats.slots experts in one fetch, else
- * LOCI_EINVAL and nothing read.  LOCI_EIO: a file could not be read; what was in memory before and
- * is not among the ids asked for may be gone, the pager itself stays in order. */
+/* What the forward pass calls; lives as long as p.  It asks for at most stats.slots experts in one
+ * fetch; more are LOCI_EINVAL and nothing is read.  LOCI_EIO: a file could not be read; what was in
+ * memory before and is not among the ids asked for may be gone, the pager itself stays in order. */
 loci_dsv4_pager loci_dsv4_paging_pager(loci_dsv4_paging *p);
 loci_dsv4_paging_stats loci_dsv4_paging_read(const loci_dsv4_paging *p);
 

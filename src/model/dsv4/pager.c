@@ -344,7 +344,7 @@ void loci_dsv4_paging_close(loci_dsv4_paging *p)
 
 loci_dsv4_pager loci_dsv4_paging_pager(loci_dsv4_paging *p)
 {
-    return (loci_dsv4_pager){ .ctx = p, .fetch = fetch, .get = get };
+    return (loci_dsv4_pager){ .ctx = p, .at_once = p->n_slots, .fetch = fetch, .get = get };
 }
 
 loci_dsv4_paging_stats loci_dsv4_paging_read(const loci_dsv4_paging *p)
