@@ -104,9 +104,13 @@ static int bench_kernels(int argc, char **argv)
                : usage_error("--family %s: no such family (loci version lists them)", a.family);
 }
 
+int bench_gpu(int argc, char **argv); /* gpu.c */
+
 int cmd_bench(int argc, char **argv)
 {
-    static const command list[] = { { "kernels", bench_kernels,
-                                      "every listed kernel at fixed sizes" } };
+    static const command list[] = {
+        { "kernels", bench_kernels, "every listed kernel at fixed sizes" },
+        { "gpu", bench_gpu, "every op of training on one GPU" },
+    };
     return run_group("bench", list, COUNT(list), argc, argv);
 }

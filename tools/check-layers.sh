@@ -13,12 +13,13 @@ while read -r dir allowed; do
 done <<'RULES'
 base
 kernel base
+cuda base
 format base
 text base
 task base
-model base kernel format
-train base kernel format model
-engine base kernel format model
+model base kernel cuda format
+train base kernel cuda format model
+engine base kernel cuda format model
 cli
 RULES
 for dir in eval bench; do

@@ -28,11 +28,16 @@ install_packages() {
     $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
 }
 
-# build PRESET [cmake option...]
+# build PRESET [cmake option...] [--target NAME...]
 build() {
     preset=$1
     shift
+    options=""
+    while [ $# -gt 0 ] && [ "$1" != --target ]; do
+        options="$options $1"
+        shift
+    done
     say "Building (preset $preset)"
-    cmake --preset "$preset" "$@" >/dev/null
-    cmake --build --preset "$preset"
+    cmake --preset "$preset" $options >/dev/null
+    cmake --build --preset "$preset" "$@"
 }

@@ -48,6 +48,8 @@ static void wrong_usage(void **state)
     FAILS(2, "give one", "model", "info", "--model", "a", "b");
     FAILS(2, "give one", "eval", "needles", "--json", "--csv");
     FAILS(2, "give one", "bench", "kernels", "--json", "--csv");
+    FAILS(2, "give one", "bench", "gpu", "--json", "--csv");
+    FAILS(1, "CUDA device 63", "bench", "gpu", "--device", "63"); /* no GPU, or not so many */
     FAILS(2, "expected train or test", "tasks", "make", "--out", "x", "--split", "dev");
     FAILS(2, "expected train or test", "eval", "needles", "--names", "dev");
     FAILS(2, "avx9", "version", "--cpu", "avx9");
@@ -153,6 +155,7 @@ static void help_names_every_option(void **state)
           "tokens needles items questions family names wordings near-duplicate spread "
           "seed text k max-tokens work json csv model threads cpu quiet" },
         { "bench kernels", "family cpu seconds json csv" },
+        { "bench gpu", "op device json csv" },
         { "version", "cpu json" },
     };
     for (size_t i = 0; i < sizeof manual / sizeof *manual; i++) {
