@@ -1,0 +1,410 @@
+/* test_gpu_pass.c - the pass of a batch on the GPU against the pass on the CPU.
+ *
+ * Goal: losses, counts and the gradient of every tensor agree, in the dense and the routed mode, with
+ * and without negatives, with short documents, several banks, absent facts and copied tokens.
+ * Method: random parameters (no zero tensors, so that every path carries something), random
+ * sequences, all losses on.  The GPU rounds activations to bf16, and a rounding can also change which
+ * landmark or chunk is the best, so how far a gradient may be off depends on the model.  That is
+ * measured on the CPU: weights are moved at random by 2^-8 of their size, as often as SAMPLES, and the
+ * root mean square of what this does to each tensor's gradient, times FACTOR, is what the GPU may differ
+ * by.  The parameters are rounded to bf16 first, so that both sides have the same weights. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "base/base.h"
+#include "model/gpu/gpu_model.h"
+#include "model/model_impl.h"
+
+#define SEED UINT64_C(20261126)
+
+enum { SAMPLES = 4 };
+/* One rounding a weight stands for the dozen or so that activations take on their way through a block. */
+static const double FACTOR = 3.0;
+
+enum { N_SEQ = 3, LEN = 700 };
+
+typedef struct {
+    loci_sequence s;
+    int32_t ids[LEN], target[LEN], gold[LEN], source[LEN], doc[16];
+    float weight[LEN];
+    uint8_t answer[LEN], banked[16];
+} sequence;
+
+static loci_gpu *gpu;
+
+static int open_gpu(void **state)
+{
+    loci_error err = { 0 };
+    (void)state;
+    if (loci_gpu_open(&gpu, 0, &err) != LOCI_OK) print_message("skipped: %s\n", err.text);
+    return 0;
+}
+
+static int close_gpu(void **state)
+{
+    (void)state;
+    loci_gpu_close(gpu);
+    return 0;
+}
+
+static loci_hparams small_shape(void)
+{
+    loci_hparams hp;
+    loci_hparams_default(&hp);
+    hp.vocab = 512;
+    hp.d_model = 128;
+    hp.n_heads = 4;
+    hp.n_kv_heads = 2;
+    hp.n_lower = 1;
+    hp.n_upper = 2;
+    hp.n_groups = 2;
+    hp.window = 96;
+    hp.ffn = 136;
+    hp.enc_dim = 128;
+    hp.enc_mlp = 72;
+    hp.router_hidden = 64;
+    hp.read_mlp = 88;
+    hp.top_k = 3;
+    return hp;
+}
+
+/* Documents of awkward lengths, the last two never banked; questions about random chunks. */
+static void make_sequence(sequence *q, const loci_hparams *hp, loci_rng *rng, int which)
+{
+    static const int lengths[N_SEQ][5] = { { 300, 65, 40, 30, 21 },
+                                           { 1, 130, 64, 9, 50 },
+                                           { 449, 63, 2, 77, 1 } };
+    int t = 0, chunks = 0;
+    memset(q, 0, sizeof *q);
+    for (int d = 0; d < 5; d++) {
+        q->doc[d] = t;
+        q->banked[d] = d < 3;
+        chunks += d < 3 ? (lengths[which][d] + 63) / 64 : 0;
+        t += lengths[which][d];
+    }
+    q->doc[5] = t;
+    for (int i = 0; i < t; i++) {
+        q->ids[i] = (int32_t)(16 + loci_rng_below(rng, (uint32_t)hp->vocab - 16));
+        q->target[i] =
+            loci_rng_below(rng, 9) == 0 ? -1 : (int32_t)loci_rng_below(rng, (uint32_t)hp->vocab);
+        q->weight[i] = q->target[i] < 0 ? 0.0f : 1.0f + (float)loci_rng_below(rng, 3);
+        q->gold[i] = q->source[i] = -1;
+        if (i >= q->doc[3] && q->target[i] >= 0) {
+            q->answer[i] = 1;
+            q->gold[i] =
+                loci_rng_below(rng, 4) == 0 ? -2 : (int32_t)loci_rng_below(rng, (uint32_t)chunks);
+            if (q->gold[i] >= 0) q->source[i] = q->gold[i] * 64;
+        }
+    }
+    q->s = (loci_sequence){ .T = t,
+                            .ids = q->ids,
+                            .target = q->target,
+                            .weight = q->weight,
+                            .answer = q->answer,
+                            .gold = q->gold,
+                            .source = q->source,
+                            .n_docs = 5,
+                            .doc = q->doc,
+                            .banked = q->banked };
+}
+
+static float to_bf16(float x)
+{
+    return loci_bf16_to_f32(loci_f32_to_bf16(x));
+}
+
+static void make_params(float *base, const loci_hparams *hp)
+{
+    loci_rng rng;
+    loci_rng_seed(&rng, SEED);
+    loci_params_init(base, hp, 5);
+    const size_t n = loci_param_floats(hp);
+    for (size_t i = 0; i < n; i++)
+        base[i] = to_bf16(base[i] + 0.03f * (float)loci_rng_normal(&rng));
+}
+
+static loci_loss_options all_losses(bool routed)
+{
+    return (loci_loss_options){ .routed = routed,
+                                .kl = 0.3f,
+                                .oracle = 0.7f,
+                                .absence = 0.4f,
+                                .gate = 0.2f,
+                                .z = 1e-3f,
+                                .pointer = 0.5f,
+                                .decode = 0.3f,
+                                .decode_scale = 1.0f / 150,
+                                .decode_phase = 3,
+                                .ce_scale = 1.0f / 1200,
+                                .query_scale = 1.0f / 600,
+                                .kl_every = 2,
+                                .kl_phase = 1,
+                                .kl_scale = 1.0f / 300,
+                                .gold_scale = 1.0f / 150,
+                                .absent_scale = 1.0f / 50,
+                                .grad_scale = 1.0f };
+}
+
+/* The batch on the CPU, in the order of trainer.c. */
+static void run_cpu(const loci_hparams *hp, float *base, float *grad, const sequence *q,
+                    const loci_loss_options *opt, bool negatives, loci_loss_sums *sums)
+{
+    loci_model *m;
+    loci_params g;
+    loci_error err = { 0 };
+    loci_pass *pass[N_SEQ];
+    assert_int_equal(loci_model_wrap(&m, hp, base, 0, &err), LOCI_OK);
+    loci_params_bind(&g, hp, grad);
+    for (int i = 0; i < N_SEQ; i++) {
+        pass[i] = loci_pass_init(hp, LEN, loci_alloc_aligned(loci_pass_bytes(hp, LEN)));
+        assert_int_equal(loci_pass_lower(pass[i], m, &q[i].s, &err), LOCI_OK);
+    }
+    for (int i = 0; i < N_SEQ; i++) {
+        loci_negatives neg[N_SEQ];
+        int n = 0;
+        for (int j = 0; j < N_SEQ; j++) {
+            if (j == i) continue;
+            neg[n].n = loci_pass_bank(pass[j], &neg[n].landmark, &neg[n].bias);
+            neg[n].dlandmark = loci_pass_bank_grad(pass[j], &neg[n].dbias);
+            n++;
+        }
+        loci_pass_upper(pass[i], m, &q[i].s, neg, negatives ? n : 0, opt, &g, sums);
+    }
+    for (int i = 0; i < N_SEQ; i++) {
+        loci_pass_lower_backward(pass[i], m, &q[i].s, &g);
+        loci_free_aligned(pass[i]);
+    }
+    loci_model_close(m);
+}
+
+static void run_gpu(const loci_hparams *hp, const float *base, float *grad, const sequence *q,
+                    const loci_loss_options *opt, bool negatives, loci_loss_sums *sums)
+{
+    loci_gpu_weights w;
+    loci_gpu_pass *pass;
+    loci_gpu_layout b;
+    loci_error err = { 0 };
+    const loci_sequence *s[N_SEQ];
+    for (int i = 0; i < N_SEQ; i++) s[i] = &q[i].s;
+    memset(&b, 0, sizeof b);
+    loci_status st = loci_gpu_weights_init(&w, gpu, hp, true, &err);
+    if (st == LOCI_OK) st = loci_gpu_pass_open(&pass, gpu, &w, &err);
+    if (st != LOCI_OK) fail_msg("%s", err.text);
+    loci_gpu_weights_upload(&w, gpu, base);
+    st = loci_gpu_layout_fill(&b, gpu, hp, s, N_SEQ, opt, &err);
+    if (st == LOCI_OK) st = loci_gpu_pass_run(pass, &b, s, N_SEQ, opt, negatives, true, sums, &err);
+    if (st != LOCI_OK) fail_msg("%s", err.text);
+    loci_gpu_download(gpu, grad, w.grad, w.n * sizeof *grad);
+    loci_gpu_layout_free(&b, gpu);
+    loci_gpu_pass_close(pass);
+    loci_gpu_weights_free(&w, gpu);
+}
+
+static int wrong;
+
+static void compare_number(const char *name, double cpu, double got, double limit)
+{
+    const bool ok = fabs(cpu - got) <= limit * (fabs(cpu) + 1e-3);
+    print_message("  %-12s cpu %12.5f gpu %12.5f%s\n", name, cpu, got, ok ? "" : "   WRONG");
+    wrong += !ok;
+}
+
+static void compare_sums(const loci_loss_sums *c, const loci_loss_sums *g)
+{
+    compare_number("ce_text", c->ce_text, g->ce_text, 2e-3);
+    compare_number("ce_answer", c->ce_answer, g->ce_answer, 2e-3);
+    compare_number("kl", c->kl, g->kl, 3e-2);
+    compare_number("oracle", c->oracle, g->oracle, 1e-2);
+    compare_number("absence", c->absence, g->absence, 1e-2);
+    compare_number("pointer", c->pointer, g->pointer, 1e-2);
+    compare_number("decode", c->decode, g->decode, 5e-3);
+    compare_number("gate", c->gate, g->gate, 5e-3);
+    compare_number("consulted", c->consulted, g->consulted, 2e-2);
+    compare_number("recall", c->recall, g->recall, 8e-2);
+    assert_int_equal(c->n_text, g->n_text);
+    assert_int_equal(c->n_answer, g->n_answer);
+    assert_int_equal(c->n_query, g->n_query);
+    assert_int_equal(c->n_gold, g->n_gold);
+    assert_int_equal(c->n_absent, g->n_absent);
+    assert_int_equal(c->n_kl, g->n_kl);
+    assert_int_equal(c->n_consult_pairs, g->n_consult_pairs);
+    assert_int_equal(c->n_exact, g->n_exact);
+    assert_int_equal(c->n_decode, g->n_decode);
+}
+
+static const float *matrix_of(const loci_params *p, const loci_param_info *info, size_t *n)
+{
+    const loci_mat *m = (const loci_mat *)(const void *)((const char *)p + info->offset);
+    *n = (size_t)m->rows * (size_t)m->cols;
+    return m->data;
+}
+
+/* ||a - b||, and ||a|| in *norm. */
+static double distance(const float *a, const float *b, size_t n, double *norm)
+{
+    double diff = 0.0, sum = 0.0;
+    for (size_t k = 0; k < n; k++) {
+        diff += ((double)a[k] - b[k]) * ((double)a[k] - b[k]);
+        sum += (double)a[k] * a[k];
+    }
+    *norm = sqrt(sum);
+    return sqrt(diff);
+}
+
+enum { MAX_TENSORS = 512 };
+
+/* limit[i]: what rounding may do to tensor i's gradient. */
+static void measure_limits(double *limit, const loci_hparams *hp, const float *base, float *cpu,
+                           const sequence *q, const loci_loss_options *opt, bool negatives)
+{
+    loci_param_info info[MAX_TENSORS];
+    const int n_info = loci_param_list(hp, info, MAX_TENSORS);
+    const size_t n = loci_param_floats(hp);
+    float *moved = loci_alloc_aligned(n * sizeof *moved),
+          *grad = loci_alloc_aligned(n * sizeof *grad);
+    loci_rng rng;
+    loci_rng_seed(&rng, SEED + 77);
+    memset(limit, 0, MAX_TENSORS * sizeof *limit);
+    for (int k = 0; k < SAMPLES; k++) {
+        loci_loss_sums sums = { 0 };
+        loci_params a, b;
+        for (size_t i = 0; i < n; i++)
+            moved[i] = base[i] * (1.0f + 0x1p-8f * (float)loci_rng_normal(&rng));
+        memset(grad, 0, n * sizeof *grad);
+        run_cpu(hp, moved, grad, q, opt, negatives, &sums);
+        loci_params_bind(&a, hp, cpu);
+        loci_params_bind(&b, hp, grad);
+        for (int i = 0; i < n_info; i++) {
+            size_t len;
+            double norm;
+            const float *x = matrix_of(&a, &info[i], &len), *y = matrix_of(&b, &info[i], &len);
+            const double d = distance(x, y, len, &norm);
+            limit[i] += d * d / SAMPLES;
+        }
+    }
+    for (int i = 0; i < n_info; i++) limit[i] = FACTOR * sqrt(limit[i]);
+    loci_free_aligned(moved);
+    loci_free_aligned(grad);
+}
+
+static void compare_gradients(const loci_hparams *hp, float *cpu, float *got, const double *limit)
+{
+    loci_param_info info[MAX_TENSORS];
+    const int n = loci_param_list(hp, info, MAX_TENSORS);
+    loci_params a, b;
+    double sum = 0.0, all = 0.0;
+    loci_params_bind(&a, hp, cpu);
+    loci_params_bind(&b, hp, got);
+    for (int i = 0; i < n; i++) {
+        size_t len;
+        double norm;
+        const float *x = matrix_of(&a, &info[i], &len), *y = matrix_of(&b, &info[i], &len);
+        const double off = distance(x, y, len, &norm);
+        const bool ok = off <= limit[i] + 1e-6;
+        if (!ok || off > 0.5 * limit[i])
+            print_message("  %-24s norm %.3e off by %.3e, limit %.3e%s\n", info[i].name, norm, off,
+                          limit[i], ok ? "" : "   WRONG");
+        wrong += !ok;
+        sum += limit[i] * limit[i];
+        all += norm * norm;
+    }
+    print_message("  limits are %.1f %% of all gradients\n", 100.0 * sqrt(sum / all));
+    assert_true(sum < 0.2 * 0.2 * all); /* else the comparison says nothing */
+}
+
+static void check(const loci_hparams *hp, bool routed, bool negatives)
+{
+    if (!gpu) skip();
+    const size_t n = loci_param_floats(hp);
+    float *base = loci_alloc_aligned(n * sizeof *base);
+    float *cpu = loci_alloc_aligned(n * sizeof *cpu), *got = loci_alloc_aligned(n * sizeof *got);
+    sequence *q = malloc(N_SEQ * sizeof *q);
+    loci_loss_sums a = { 0 }, b = { 0 };
+    const loci_loss_options opt = all_losses(routed);
+    loci_rng rng;
+    loci_rng_seed(&rng, SEED + routed);
+    make_params(base, hp);
+    for (int i = 0; i < N_SEQ; i++) {
+        make_sequence(&q[i], hp, &rng, i);
+        if (hp->n_groups == 0) q[i].s.gold = q[i].s.source = NULL; /* no bank to find them in */
+    }
+    memset(cpu, 0, n * sizeof *cpu);
+    wrong = 0;
+    run_cpu(hp, base, cpu, q, &opt, negatives, &a);
+    run_gpu(hp, base, got, q, &opt, negatives, &b);
+    double limit[MAX_TENSORS];
+    measure_limits(limit, hp, base, cpu, q, &opt, negatives);
+    compare_sums(&a, &b);
+    compare_gradients(hp, cpu, got, limit);
+    assert_int_equal(wrong, 0);
+    /* The same batch again: the same bits. */
+    float *again = loci_alloc_aligned(n * sizeof *again);
+    run_gpu(hp, base, again, q, &opt, negatives, &b);
+    assert_memory_equal(got, again, n * sizeof *got);
+    loci_free_aligned(again);
+    loci_free_aligned(base);
+    loci_free_aligned(cpu);
+    loci_free_aligned(got);
+    free(q);
+}
+
+static void test_dense(void **state)
+{
+    (void)state;
+    const loci_hparams hp = small_shape();
+    check(&hp, false, true);
+}
+
+static void test_routed(void **state)
+{
+    (void)state;
+    const loci_hparams hp = small_shape();
+    check(&hp, true, true);
+}
+
+static void test_routed_alone(void **state)
+{
+    (void)state;
+    const loci_hparams hp = small_shape();
+    check(&hp, true, false);
+}
+
+static void test_hard_gate(void **state)
+{
+    (void)state;
+    loci_hparams hp = small_shape();
+    hp.hard_gate = 1;
+    check(&hp, true, true);
+}
+
+static void test_no_groups(void **state)
+{
+    (void)state;
+    loci_hparams hp = small_shape();
+    hp.n_groups = 0;
+    check(&hp, false, false);
+}
+
+static void test_untied(void **state)
+{
+    (void)state;
+    loci_hparams hp = small_shape();
+    hp.tied = 0;
+    hp.top_k = 16;
+    check(&hp, true, true);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_dense),        cmocka_unit_test(test_routed),
+        cmocka_unit_test(test_routed_alone), cmocka_unit_test(test_hard_gate),
+        cmocka_unit_test(test_no_groups),    cmocka_unit_test(test_untied),
+    };
+    return cmocka_run_group_tests(tests, open_gpu, close_gpu);
+}
