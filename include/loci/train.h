@@ -46,6 +46,7 @@ typedef struct {
                                   random.  Not used when resuming                           */
     int threads;               /* 0 = all cores; does not change the numbers                  */
     const char *cpu;           /* as loci_engine_options                                      */
+    const char *device;        /* "cpu" (NULL), "cuda" or "cuda:N": where the arithmetic is done  */
     bool resume;               /* go on from out/train_state.safetensors if it exists         */
     int64_t stop_after_steps;  /* 0 = to the end of the config; else stop there with a checkpoint */
     double stop_after_seconds; /* 0 = no limit                                                */
@@ -54,11 +55,20 @@ typedef struct {
 } loci_train_options;
 LOCI_API loci_train_options loci_train_options_default(void);
 
+enum { LOCI_TRAIN_PARTS = 24 };
+
 typedef struct {
     int64_t steps, tokens;
     int64_t parameters;
     double seconds; /* of this call */
     loci_train_progress last;
+    /* On a GPU: where the last step's time went, in milliseconds.  "host" is time in which the device
+     * waited for the next items.  Names are static. */
+    struct {
+        const char *name;
+        double ms;
+    } part[LOCI_TRAIN_PARTS];
+    int n_parts; /* 0 on the CPU */
 } loci_train_report;
 
 /* Train.  Returns at the end of the config, at a stop asked for, or on an error; what was

@@ -83,6 +83,9 @@ static void report(const loci_train_report *r, const char *out, bool json)
         put_int(o, "parameters", r->parameters);
         put_real(o, "seconds", r->seconds);
         json_object_set_new(o, "last", step_json(&r->last));
+        json_t *parts = json_object();
+        for (int i = 0; i < r->n_parts; i++) put_real(parts, r->part[i].name, r->part[i].ms);
+        json_object_set_new(o, "last_step_ms", parts);
         print_json(o);
         return;
     }
@@ -90,6 +93,9 @@ static void report(const loci_train_report *r, const char *out, bool json)
     printf(": %.1f M parameters, %lld steps, %lld tokens, %.0f s%s\n", 1e-6 * (double)r->parameters,
            (long long)r->steps, (long long)r->tokens, r->seconds,
            stopped ? "; stopped, the same command goes on" : "");
+    for (int i = 0; i < r->n_parts; i++)
+        printf("%s%s %.2f ms", i ? ", " : "last step: ", r->part[i].name, r->part[i].ms);
+    if (r->n_parts > 0) printf("\n");
 }
 
 int cmd_train(int argc, char **argv)
@@ -111,6 +117,8 @@ int cmd_train(int argc, char **argv)
           "0 = all cores (default); does not change the numbers" },
         { "cpu", ARG_STR, &opt.cpu, 0, 0, "NAME",
           "native (default), avx512, avx2, ref: lower the kernels" },
+        { "device", ARG_STR, &opt.device, 0, 0, "NAME",
+          "cpu (default), cuda, cuda:N: where the arithmetic is done" },
         { "init", ARG_STR, &opt.init, 0, 0, "DIR",
           "start from the f32 checkpoint in DIR (same shape)" },
         { "no-resume", ARG_FLAG, &no_resume, 0, 0, NULL,

@@ -13,10 +13,9 @@
 
 enum { TILE = 16384 }; /* floats: 64 KB of each slot, so that 16 slots stay in L2 */
 
-loci_status loci_optim_init(loci_optim *o, const loci_train_config *c, loci_error *err)
+loci_status loci_optim_init(loci_optim *o, const loci_train_config *c, int slots, loci_error *err)
 {
     const loci_hparams *hp = &c->hp;
-    const int slots = c->slots;
     memset(o, 0, sizeof *o);
     o->hp = *hp;
     o->slots = slots;
@@ -31,7 +30,7 @@ loci_status loci_optim_init(loci_optim *o, const loci_train_config *c, loci_erro
     o->decay = loci_alloc_aligned(o->n / 16 + 1);
     o->muon = loci_alloc_aligned(o->n / 16 + 1);
     o->square = loci_alloc_aligned((o->n / TILE + 1) * sizeof(double));
-    o->slot = loci_alloc_aligned(bytes);
+    o->slot = loci_alloc_aligned(bytes ? bytes : 1);
     o->info = calloc((size_t)o->n_info, sizeof *o->info);
     if (!o->param || !o->m || !o->v || !o->decay || !o->muon || !o->square || !o->slot ||
         !o->info) {
@@ -40,7 +39,7 @@ loci_status loci_optim_init(loci_optim *o, const loci_train_config *c, loci_erro
                          o->n * sizeof(float));
     }
     loci_param_list(hp, o->info, o->n_info);
-    if (c->muon > 0.0f) {
+    if (c->muon > 0.0f && slots > 0) {
         o->muon_scratch = loci_alloc_aligned(loci_muon_scratch(o->info, o->n_info) * sizeof(float));
         if (!o->muon_scratch) {
             loci_optim_free(o);

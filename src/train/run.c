@@ -2,6 +2,7 @@
  *
  * The loop itself decides nothing about numbers: those are trainer.c's and the config's. */
 #include "train/trainer.h"
+#include "cuda/gpu.h"
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -141,6 +142,13 @@ static bool run_over(const loci_trainer *t, const loci_train_options *opt, int64
     return opt->stop_after_seconds > 0 && loci_seconds() - begin >= opt->stop_after_seconds;
 }
 
+static loci_status save(loci_trainer *t, const char *out, loci_error *err)
+{
+    const loci_status st = t->on_gpu ? loci_gpu_trainer_fetch(t, err) : LOCI_OK;
+    if (st != LOCI_OK) return st;
+    return loci_checkpoint_save(out, &t->config, &t->optim, t->model, &t->state, err);
+}
+
 static loci_status loop(loci_trainer *t, const loci_train_options *opt, loci_train_report *out,
                         loci_error *err)
 {
@@ -170,11 +178,12 @@ static loci_status loop(loci_trainer *t, const loci_train_options *opt, loci_tra
                 cancelled = opt->progress(opt->progress_ctx, &out->last);
         }
         if (st == LOCI_OK && (last || cancelled || t->state.step % c->checkpoint_every == 0))
-            st = loci_checkpoint_save(opt->out, c, &t->optim, t->model, &t->state, err);
+            st = save(t, opt->out, err);
     }
     out->steps = t->state.step;
     out->tokens = t->state.tokens;
     out->seconds = loci_seconds() - begin;
+    if (t->on_gpu) loci_gpu_trainer_times(t, out);
     if (st == LOCI_OK && cancelled)
         st = loci_fail(err, LOCI_ECANCEL,
                        "stopped after step %lld; the checkpoint in %s goes on from there",
@@ -222,15 +231,21 @@ static loci_status set_up(loci_trainer *t, const loci_train_options *opt, loci_e
     if (st == LOCI_OK) st = load_data(&t->corpus, opt->data, opt->n_data, err);
     if (st == LOCI_OK) st = get_tokenizer(t, opt, err);
     if (st == LOCI_OK) st = loci_pool_open(&t->pool, opt->threads, err);
-    if (st == LOCI_OK) st = loci_optim_init(&t->optim, &t->config, err);
+    int device = -1;
+    if (st == LOCI_OK) st = loci_device_parse(opt->device, &device, err);
+    t->on_gpu = device >= 0;
+    if (st == LOCI_OK)
+        st = loci_optim_init(&t->optim, &t->config, t->on_gpu ? 0 : t->config.slots, err);
     if (st == LOCI_OK) st = loci_trainer_alloc(t, err);
     if (st != LOCI_OK) return st;
     loci_params_init(t->optim.param, &t->config.hp, (uint64_t)t->config.seed);
     if (opt->init && (st = init_from(t, opt->init, err)) != LOCI_OK) return st;
     st = loci_model_wrap(&t->model, &t->config.hp, t->optim.param, flags, err);
-    if (st != LOCI_OK || !opt->resume) return st;
-    st = loci_checkpoint_load(opt->out, &t->config, &t->optim, &t->state, err);
-    return st == LOCI_ENOTFOUND ? LOCI_OK : st;
+    if (st == LOCI_OK && opt->resume) {
+        st = loci_checkpoint_load(opt->out, &t->config, &t->optim, &t->state, err);
+        if (st == LOCI_ENOTFOUND) st = LOCI_OK;
+    }
+    return st == LOCI_OK && t->on_gpu ? loci_gpu_trainer_open(t, device, err) : st;
 }
 
 loci_status loci_train(const loci_train_options *opt, loci_train_report *out, loci_error *err)

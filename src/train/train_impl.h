@@ -123,7 +123,8 @@ typedef struct {
     int n_info;
     int slots;
 } loci_optim;
-loci_status loci_optim_init(loci_optim *o, const loci_train_config *c, loci_error *err);
+/* slots: gradient buffers, 0 when the gradients are elsewhere (a GPU). */
+loci_status loci_optim_init(loci_optim *o, const loci_train_config *c, int slots, loci_error *err);
 void loci_optim_free(loci_optim *o);
 /* Share of the peak: linear over warmup_tokens, then a cosine over all tokens to lr_min / lr. */
 double loci_schedule(const loci_train_config *c, int64_t tokens);

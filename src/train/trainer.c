@@ -28,11 +28,11 @@ loci_status loci_trainer_alloc(loci_trainer *t, loci_error *err)
         if (p->batch > t->max_batch) t->max_batch = p->batch;
         if (micro > t->max_micro) t->max_micro = micro;
         if (p->seq_len > t->max_seq) t->max_seq = p->seq_len;
-        const int most = c->negatives ? micro * loci_item_chunks_max(p->seq_len) : 0;
+        const int most = c->negatives && !t->on_gpu ? micro * loci_item_chunks_max(p->seq_len) : 0;
         if (most > chunks) chunks = most;
         /* Tapes are sized for the most tokens that a micro-batch of any phase holds. */
         const size_t bytes = (size_t)micro * loci_pass_bytes(&c->hp, p->seq_len);
-        if (bytes > t->tape_bytes) t->tape_bytes = bytes;
+        if (bytes > t->tape_bytes && !t->on_gpu) t->tape_bytes = bytes;
     }
     const size_t row = (size_t)c->hp.n_landmarks * (size_t)c->hp.d_landmark;
     t->neg_floats = (size_t)chunks * (row + 1);
@@ -49,7 +49,8 @@ loci_status loci_trainer_alloc(loci_trainer *t, loci_error *err)
     for (int i = 0; i < t->max_batch && st == LOCI_OK; i++)
         st = loci_item_init(&t->item[i], t->max_seq, err);
     for (int s = 0; s < c->slots && st == LOCI_OK; s++) {
-        loci_params_bind(&t->slot[s].grads, &c->hp, t->optim.slot + (size_t)s * t->optim.n);
+        if (!t->on_gpu)
+            loci_params_bind(&t->slot[s].grads, &c->hp, t->optim.slot + (size_t)s * t->optim.n);
         t->slot[s].negatives = calloc((size_t)t->max_micro + 1, sizeof *t->slot[s].negatives);
         if (!t->slot[s].negatives) return loci_fail(err, LOCI_ENOMEM, "no memory for negatives");
         st = loci_item_maker_open(&t->slot[s].maker, t->tok, t->max_seq, err);
@@ -59,6 +60,7 @@ loci_status loci_trainer_alloc(loci_trainer *t, loci_error *err)
 
 void loci_trainer_free(loci_trainer *t)
 {
+    loci_gpu_trainer_close(t);
     for (int i = 0; t->item && i < t->max_batch; i++) loci_item_free(&t->item[i]);
     for (int s = 0; t->slot && s < t->config.slots; s++) {
         loci_item_maker_close(t->slot[s].maker);
@@ -78,19 +80,41 @@ void loci_trainer_free(loci_trainer *t)
 }
 
 /* ---- one step -------------------------------------------------------------------------------- */
+typedef struct {
+    loci_trainer *t;
+    loci_item *item;
+    const loci_phase *phase;
+    int64_t step;
+} make_job;
+
 static void tile_make(void *ctx, int s, int worker)
 {
     (void)worker;
-    loci_trainer *t = ctx;
+    const make_job *j = ctx;
+    loci_trainer *t = j->t;
     loci_trainer_slot *slot = &t->slot[s];
-    memset(&slot->sums, 0, sizeof slot->sums);
-    for (int i = s; i < t->phase->batch && slot->status == LOCI_OK; i += t->config.slots) {
+    for (int i = s; i < j->phase->batch && slot->status == LOCI_OK; i += t->config.slots) {
         const uint64_t seed =
-            loci_rng_mix(loci_rng_mix((uint64_t)t->config.seed, (uint64_t)t->state.step),
-                         (uint64_t)i);
-        slot->status = loci_item_make(&t->item[i], slot->maker, &t->config, t->phase, &t->corpus,
+            loci_rng_mix(loci_rng_mix((uint64_t)t->config.seed, (uint64_t)j->step), (uint64_t)i);
+        slot->status = loci_item_make(&j->item[i], slot->maker, &t->config, j->phase, &t->corpus,
                                       seed, &slot->error);
     }
+}
+
+static loci_status slots_status(const loci_trainer *t, loci_error *err)
+{
+    for (int s = 0; s < t->config.slots; s++)
+        if (t->slot[s].status != LOCI_OK)
+            return loci_fail(err, t->slot[s].status, "%s", t->slot[s].error.text);
+    return LOCI_OK;
+}
+
+loci_status loci_trainer_make(loci_trainer *t, loci_item *item, const loci_phase *phase,
+                              int64_t step, loci_error *err)
+{
+    make_job j = { t, item, phase, step };
+    loci_pool_run(t->pool, t->config.slots, tile_make, &j);
+    return slots_status(t, err);
 }
 
 /* Sequence i of the micro-batch. */
@@ -175,12 +199,11 @@ static float ramp(float from, float to, double at)
 }
 
 /* Rows of all banks whose value is decoded in this step: see pointer.c. */
-static int64_t decode_rows(const loci_trainer *t)
+static int64_t decode_rows(const loci_item *item, int batch, int phase)
 {
-    const int phase = (int)(t->state.step % LOCI_DECODE_STRIDE);
     int64_t rows = 0;
-    for (int i = 0; i < t->phase->batch; i++) {
-        const loci_sequence *s = &t->item[i].seq;
+    for (int i = 0; i < batch; i++) {
+        const loci_sequence *s = &item[i].seq;
         for (int d = 0; d < s->n_docs; d++)
             if (s->banked[d])
                 rows += (s->doc[d + 1] - s->doc[d] + LOCI_DECODE_STRIDE - 1 - phase) /
@@ -191,69 +214,67 @@ static int64_t decode_rows(const loci_trainer *t)
 
 /* What the losses of trained codes are divided by.  The slope of tanh grows over the whole run, so
  * that it ends near the sign that search takes. */
-static void set_code_losses(loci_trainer *t)
+static void set_code_losses(const loci_train_config *c, const loci_item *item, const loci_phase *p,
+                            const loci_train_state *state, loci_loss_options *o)
 {
-    const loci_train_config *c = &t->config;
-    const double at = (double)t->state.tokens / (double)c->total_tokens;
+    const double at = (double)state->tokens / (double)c->total_tokens;
     int64_t rows = 0, banks = 0;
-    t->loss.hash = c->hash;
-    t->loss.code_slope = ramp(1.0f, 8.0f, at < 1.0 ? at : 1.0);
-    t->loss.code_every = c->hash_every;
-    t->loss.code_phase = (int)(t->state.step % c->hash_every);
-    for (int i = 0; i < t->phase->batch; i++) {
-        const loci_sequence *s = &t->item[i].seq;
-        rows += loci_item_code_rows(&t->item[i], c->hash_every, t->loss.code_phase);
+    o->hash = c->hash;
+    o->code_slope = ramp(1.0f, 8.0f, at < 1.0 ? at : 1.0);
+    o->code_every = c->hash_every;
+    o->code_phase = (int)(state->step % c->hash_every);
+    for (int i = 0; i < p->batch; i++) {
+        const loci_sequence *s = &item[i].seq;
+        rows += loci_item_code_rows(&item[i], c->hash_every, o->code_phase);
         banks += memchr(s->banked, 1, (size_t)s->n_docs) != NULL;
     }
-    t->loss.code_scale = inverse((double)rows);
-    t->loss.code_bank_scale = inverse((double)banks);
+    o->code_scale = inverse((double)rows);
+    o->code_bank_scale = inverse((double)banks);
 }
 
 /* Weights of the losses for this step: what to divide by is known once all items are made.
  * The gate's share is the derivative of
  *   l (mean g - pi) + rho/2 max(0, mean g - pi)^2     (model.md section 4)
  * at the mean of the step before. */
-static void set_losses(loci_trainer *t)
+void loci_trainer_losses(const loci_train_config *c, const loci_item *item, const loci_phase *p,
+                         const loci_train_state *state, loci_loss_options *o)
 {
-    const loci_train_config *c = &t->config;
-    const loci_phase *p = t->phase;
     double weight = 0.0;
     int64_t query = 0, gold = 0, absent = 0, kl = 0, aged = 0;
-    memset(&t->loss, 0, sizeof t->loss);
-    t->loss.kl_every = p->kl_every;
-    t->loss.kl_phase = p->kl_every > 0 ? (int)(t->state.step % p->kl_every) : 0;
+    memset(o, 0, sizeof *o);
+    o->kl_every = p->kl_every;
+    o->kl_phase = p->kl_every > 0 ? (int)(state->step % p->kl_every) : 0;
     for (int i = 0; i < p->batch; i++) {
-        weight += t->item[i].weight_sum;
-        query += t->item[i].n_query;
-        gold += t->item[i].n_gold;
-        absent += t->item[i].n_absent;
-        kl += loci_item_kl_rows(&t->item[i], t->loss.kl_every, t->loss.kl_phase);
-        aged += loci_item_packed_rows(&t->item[i], c->hp.chunk);
+        weight += item[i].weight_sum;
+        query += item[i].n_query;
+        gold += item[i].n_gold;
+        absent += item[i].n_absent;
+        kl += loci_item_kl_rows(&item[i], o->kl_every, o->kl_phase);
+        aged += loci_item_packed_rows(&item[i], c->hp.chunk);
     }
-    const double at = (double)t->state.phase_tokens / (double)p->tokens;
-    const double over = t->state.gate_mean - (double)p->gate_target;
-    t->loss.routed = p->routed;
-    t->loss.kl = c->kl;
-    t->loss.oracle = ramp(p->oracle_from, p->oracle_to, at);
-    t->loss.pointer = ramp(p->pointer_from, p->pointer_to, at);
-    t->loss.decode = ramp(p->decode_from, p->decode_to, at);
-    t->loss.decode_phase = (int)(t->state.step % LOCI_DECODE_STRIDE);
-    t->loss.decode_scale = inverse((double)decode_rows(t));
-    t->loss.absence = c->absence;
-    t->loss.z = c->z;
-    t->loss.gate =
-        p->gate_target < 1.0f
-            ? (float)(t->state.gate_multiplier + (double)c->gate_rho * (over > 0 ? over : 0))
-            : 0.0f;
-    t->loss.ce_scale = inverse(weight);
-    t->loss.query_scale = inverse((double)query);
-    t->loss.kl_scale = inverse((double)kl);
-    t->loss.gold_scale = inverse((double)gold);
-    t->loss.absent_scale = inverse((double)absent);
-    t->loss.grad_scale = 1.0f;
-    t->loss.ageing = c->ageing;
-    t->loss.ageing_scale = inverse((double)aged);
-    if (c->hp.trained_codes) set_code_losses(t);
+    const double at = (double)state->phase_tokens / (double)p->tokens;
+    const double over = state->gate_mean - (double)p->gate_target;
+    o->routed = p->routed;
+    o->kl = c->kl;
+    o->oracle = ramp(p->oracle_from, p->oracle_to, at);
+    o->pointer = ramp(p->pointer_from, p->pointer_to, at);
+    o->decode = ramp(p->decode_from, p->decode_to, at);
+    o->decode_phase = (int)(state->step % LOCI_DECODE_STRIDE);
+    o->decode_scale = inverse((double)decode_rows(item, p->batch, o->decode_phase));
+    o->absence = c->absence;
+    o->z = c->z;
+    o->gate = p->gate_target < 1.0f
+                  ? (float)(state->gate_multiplier + (double)c->gate_rho * (over > 0 ? over : 0))
+                  : 0.0f;
+    o->ce_scale = inverse(weight);
+    o->query_scale = inverse((double)query);
+    o->kl_scale = inverse((double)kl);
+    o->gold_scale = inverse((double)gold);
+    o->absent_scale = inverse((double)absent);
+    o->grad_scale = 1.0f;
+    o->ageing = c->ageing;
+    o->ageing_scale = inverse((double)aged);
+    if (c->hp.trained_codes) set_code_losses(c, item, p, state, o);
 }
 
 /* A phase begins: its tapes, and the model as it trains it, which is how checkpoints are saved. */
@@ -299,14 +320,6 @@ static void add_sums(loci_loss_sums *a, const loci_loss_sums *b)
     a->n_consult_pairs += b->n_consult_pairs;
 }
 
-static loci_status slots_status(const loci_trainer *t, loci_error *err)
-{
-    for (int s = 0; s < t->config.slots; s++)
-        if (t->slot[s].status != LOCI_OK)
-            return loci_fail(err, t->slot[s].status, "%s", t->slot[s].error.text);
-    return LOCI_OK;
-}
-
 /* Items [at, at + micro) forward and back, into the slots. */
 static loci_status run_micro_batch(loci_trainer *t, loci_error *err)
 {
@@ -332,10 +345,10 @@ loci_status loci_trainer_gradients(loci_trainer *t, loci_loss_sums *sums, int64_
     t->phase = &c->phase[t->state.phase];
     t->micro = t->phase->batch / t->phase->accumulate;
     if (t->phase_ready != t->phase) begin_phase(t);
-    loci_pool_run(t->pool, c->slots, tile_make, t);
-    loci_status st = slots_status(t, err);
+    loci_status st = loci_trainer_make(t, t->item, t->phase, t->state.step, err);
     if (st != LOCI_OK) return st;
-    set_losses(t);
+    loci_trainer_losses(c, t->item, t->phase, &t->state, &t->loss);
+    for (int s = 0; s < c->slots; s++) memset(&t->slot[s].sums, 0, sizeof t->slot[s].sums);
     for (t->at = 0; t->at < t->phase->batch && st == LOCI_OK; t->at += t->micro)
         st = run_micro_batch(t, err);
     for (int i = 0; i < t->phase->batch; i++) *tokens += t->item[i].seq.T;
@@ -354,25 +367,36 @@ static void step_gate(loci_trainer *t, const loci_loss_sums *step)
     s->gate_multiplier = target < 1.0 && l > 0.0 ? l : 0.0;
 }
 
+void loci_train_state_next(loci_train_state *s, const loci_train_config *c, int64_t tokens)
+{
+    s->step++;
+    s->tokens += tokens;
+    s->phase_tokens += tokens;
+    if (s->phase_tokens >= c->phase[s->phase].tokens) {
+        s->phase++;
+        s->phase_tokens = 0;
+    }
+}
+
 loci_status loci_trainer_step(loci_trainer *t, loci_loss_sums *sums, double *norm, double *lr,
                               loci_error *err)
 {
     const loci_train_config *c = &t->config;
+    const double schedule = loci_schedule(c, t->state.tokens);
     loci_loss_sums step = { 0 };
     int64_t tokens = 0;
-    const loci_status st = loci_trainer_gradients(t, &step, &tokens, err);
+    *lr = (double)c->lr * schedule;
+    loci_status st;
+    if (t->on_gpu) {
+        st = loci_gpu_trainer_step(t, &step, &tokens, schedule, norm, err);
+    } else {
+        st = loci_trainer_gradients(t, &step, &tokens, err);
+        if (st == LOCI_OK)
+            *norm = loci_optim_step(&t->optim, t->pool, &t->model->k, c, schedule, t->state.step);
+    }
     if (st != LOCI_OK) return st;
     add_sums(sums, &step);
-    const double schedule = loci_schedule(c, t->state.tokens);
-    *lr = (double)c->lr * schedule;
-    *norm = loci_optim_step(&t->optim, t->pool, &t->model->k, c, schedule, t->state.step);
     step_gate(t, &step);
-    t->state.step++;
-    t->state.tokens += tokens;
-    t->state.phase_tokens += tokens;
-    if (t->state.phase_tokens >= t->phase->tokens) {
-        t->state.phase++;
-        t->state.phase_tokens = 0;
-    }
+    loci_train_state_next(&t->state, c, tokens);
     return LOCI_OK;
 }

@@ -21,6 +21,8 @@ typedef struct {
     loci_optim optim;
     loci_model *model; /* over optim.param */
     loci_train_state state;
+    bool on_gpu;
+    struct loci_gpu_trainer *gpu; /* gpu/train_gpu.c; NULL on the CPU */
     /* one step */
     const loci_phase *phase, *phase_ready; /* current; the one that the tapes are laid out for */
     loci_loss_options loss;
@@ -38,6 +40,14 @@ typedef struct {
 /* Allocate for the config's largest phase; t->config, tok and optim are set. */
 loci_status loci_trainer_alloc(loci_trainer *t, loci_error *err);
 void loci_trainer_free(loci_trainer *t);
+/* The items of step `step` of a phase, on all threads. */
+loci_status loci_trainer_make(loci_trainer *t, loci_item *item, const loci_phase *phase,
+                              int64_t step, loci_error *err);
+/* Weights and scales of the losses of those items. */
+void loci_trainer_losses(const loci_train_config *c, const loci_item *item, const loci_phase *p,
+                         const loci_train_state *state, loci_loss_options *o);
+/* The state after a step of so many tokens. */
+void loci_train_state_next(loci_train_state *s, const loci_train_config *c, int64_t tokens);
 /* The gradients of one step's batch, in the slots (zero before), of the parameters as they are: adds
  * to *sums and to *tokens.  The counters of t->state are left alone. */
 loci_status loci_trainer_gradients(loci_trainer *t, loci_loss_sums *sums, int64_t *tokens,
@@ -45,5 +55,19 @@ loci_status loci_trainer_gradients(loci_trainer *t, loci_loss_sums *sums, int64_
 /* One step: adds to *sums; gives the gradient norm before clipping and the learning rate. */
 loci_status loci_trainer_step(loci_trainer *t, loci_loss_sums *sums, double *norm, double *lr,
                               loci_error *err);
+
+/* ---- training on a GPU (gpu/train_gpu.c; train_gpu_none.c in a build without CUDA) ------------ */
+
+/* After loci_trainer_alloc and whatever loads parameters and moments: copies them to the device.
+ * Errors: as loci_gpu_open; LOCI_EINVAL a shape or setting that the GPU pass does not have. */
+loci_status loci_gpu_trainer_open(loci_trainer *t, int device, loci_error *err);
+void loci_gpu_trainer_close(loci_trainer *t); /* without one: nothing */
+/* The step of t->state: gradients and optimiser.  Adds to *step and *tokens; t->state is left alone. */
+loci_status loci_gpu_trainer_step(loci_trainer *t, loci_loss_sums *step, int64_t *tokens,
+                                  double schedule, double *norm, loci_error *err);
+/* Where the last step's time went: see loci_train_report. */
+void loci_gpu_trainer_times(loci_trainer *t, loci_train_report *out);
+/* Parameters and moments back into t->optim, for a checkpoint. */
+loci_status loci_gpu_trainer_fetch(loci_trainer *t, loci_error *err);
 
 #endif

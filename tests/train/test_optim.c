@@ -143,7 +143,7 @@ static void check_steps(double muon)
     loci_kernels k;
     loci_rng rng;
     config_of(&c, muon);
-    MUST(loci_optim_init(&o, &c, err));
+    MUST(loci_optim_init(&o, &c, c.slots, err));
     MUST(loci_pool_open(&pool, 2, err));
     loci_kernels_init(&k, loci_cpu_detect());
     loci_rng_seed(&rng, 11);
@@ -197,7 +197,7 @@ static void test_not_finite(void **state)
     loci_optim o;
     loci_kernels k;
     config_of(&c, 0.05);
-    MUST(loci_optim_init(&o, &c, err));
+    MUST(loci_optim_init(&o, &c, c.slots, err));
     loci_kernels_init(&k, loci_cpu_detect());
     loci_params_init(o.param, &c.hp, 4);
     float *before = malloc(o.n * sizeof *before);

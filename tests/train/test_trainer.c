@@ -31,7 +31,7 @@ static loci_trainer *trainer_open(const char *train, const char *phase)
     MUST(loci_train_config_parse(&t->config, config_text(text, train, phase), "test", err));
     t->tok = tiny_tokenizer(320);
     MUST(loci_pool_open(&t->pool, 1, err));
-    MUST(loci_optim_init(&t->optim, &t->config, err));
+    MUST(loci_optim_init(&t->optim, &t->config, t->config.slots, err));
     MUST(loci_trainer_alloc(t, err));
     loci_params_init(t->optim.param, &t->config.hp, 1);
     MUST(loci_model_wrap(&t->model, &t->config.hp, t->optim.param, loci_cpu_detect(), err));
