@@ -150,7 +150,7 @@ static loci_status run(asking *a, int from, int n, loci_error *err)
 
 static loci_status prefill(asking *a, loci_error *err)
 {
-    loci_status st = LOCI_OK;
+    loci_status st = loci_searcher_note(a->searcher, a->ids, a->n_prompt, err);
     for (int at = 0; at < a->n_prompt && st == LOCI_OK; at += LOCI_ASK_BATCH) {
         const int left = a->n_prompt - at;
         st = run(a, at, left < LOCI_ASK_BATCH ? left : LOCI_ASK_BATCH, err);
@@ -187,7 +187,10 @@ static loci_status decode(asking *a, loci_answer *out, loci_error *err)
         a->ids[a->n++] = id;
         out->completion_tokens++;
         if (i + 1 == a->opt->max_tokens) break;
-        if ((st = run(a, a->n - 1, 1, err)) != LOCI_OK) return st;
+        /* What the answer names may lead on. */
+        st = loci_searcher_note(a->searcher, &id, 1, err);
+        if (st == LOCI_OK) st = run(a, a->n - 1, 1, err);
+        if (st != LOCI_OK) return st;
     }
     return LOCI_OK;
 }

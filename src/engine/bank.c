@@ -26,6 +26,7 @@ static void snapshot_free(loci_bank *b, const loci_bank *other)
     free(b->doc_segment);
     free(b->segment_row);
     free(b->segment);
+    free(b->by_place);
     loci_free_aligned(b->code);
 }
 
@@ -80,6 +81,41 @@ static loci_status load_codes(loci_bank *b, loci_error *err)
     return st;
 }
 
+static int in_order_of_place(const void *pa, const void *pb)
+{
+    const loci_doc_place *a = pa, *b = pb;
+    if (a->segment != b->segment) return a->segment < b->segment ? -1 : 1;
+    return (a->first_chunk > b->first_chunk) - (a->first_chunk < b->first_chunk);
+}
+
+static loci_status sort_by_place(loci_bank *b, loci_error *err)
+{
+    b->by_place = calloc((size_t)b->n_docs + 1, sizeof *b->by_place);
+    if (!b->by_place)
+        return loci_fail(err, LOCI_ENOMEM, "no memory for %lld documents", (long long)b->n_docs);
+    for (int64_t i = 0; i < b->n_docs; i++)
+        b->by_place[i] = (loci_doc_place){ b->doc_segment[i], b->doc[i].first_chunk, i };
+    qsort(b->by_place, (size_t)b->n_docs, sizeof *b->by_place, in_order_of_place);
+    return LOCI_OK;
+}
+
+int64_t loci_bank_index_of(const loci_bank *b, int32_t segment, int64_t chunk)
+{
+    int64_t low = 0, high = b->n_docs; /* the last document that begins at or before the chunk */
+    while (low < high) {
+        const int64_t mid = low + (high - low) / 2;
+        const loci_doc_place *p = &b->by_place[mid];
+        if (p->segment < segment || (p->segment == segment && p->first_chunk <= chunk))
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    if (low == 0 || b->by_place[low - 1].segment != segment) return -1;
+    const loci_doc_place *p = &b->by_place[low - 1];
+    const int64_t in_doc = chunk - p->first_chunk;
+    return in_doc < b->doc[p->doc].chunks ? b->doc_first[p->doc] + in_doc : -1;
+}
+
 /* Counts and places; the sums cannot overflow: chunks lie in files that are mapped, and bytes and
  * tokens are bounded here. */
 static loci_status lay_out(loci_bank *b, loci_error *err)
@@ -101,7 +137,7 @@ static loci_status lay_out(loci_bank *b, loci_error *err)
         b->text_bytes += d->bytes;
     }
     b->chunks = b->doc_first[b->n_docs];
-    return LOCI_OK;
+    return b->shape.postings ? sort_by_place(b, err) : LOCI_OK;
 }
 
 loci_status loci_bank_reload(loci_bank *b, loci_error *err)
@@ -176,12 +212,18 @@ static loci_status shape_of_model(const loci_model *m, loci_segment_shape *shape
                          "this model has %d, %d and %d",
                          SEG_CHUNK_TOKENS, hp->chunk, hp->d_key, hp->d_value);
     *shape = (loci_segment_shape){
-        hp->n_landmarks, hp->d_landmark, hp->d_key + hp->d_value, hp->vocab <= 65536 ? 2 : 4, { 0 }
+        .n_landmarks = hp->n_landmarks,
+        .d_landmark = hp->d_landmark,
+        .d_content = hp->d_key + hp->d_value,
+        .id_bytes = hp->vocab <= 65536 ? 2 : 4,
+        .postings = hp->postings,
     };
     memcpy(shape->fingerprint, m->fingerprint, 16);
-    snprintf(json, size,
-             "{\"n_landmarks\":%d,\"d_landmark\":%d,\"d_content\":%d,\"id_bytes\":%d,\"chunk\":%d}",
-             shape->n_landmarks, shape->d_landmark, shape->d_content, shape->id_bytes, hp->chunk);
+    snprintf(
+        json, size,
+        "{\"n_landmarks\":%d,\"d_landmark\":%d,\"d_content\":%d,\"id_bytes\":%d,\"chunk\":%d%s}",
+        shape->n_landmarks, shape->d_landmark, shape->d_content, shape->id_bytes, hp->chunk,
+        shape->postings ? ",\"postings\":1" : "");
     return LOCI_OK;
 }
 

@@ -7,6 +7,11 @@
 #define LOCI_CATALOG_FILE "catalog.sqlite"
 #define LOCI_LOCK_FILE    "writer.lock"
 
+typedef struct { /* a live document by where its chunks lie */
+    int32_t segment;
+    int64_t first_chunk, doc;
+} loci_doc_place;
+
 /* What loci_bank_open read: one snapshot of the catalogue.  A bank opened for writing takes a new
  * snapshot after each commit (loci_bank_reload); whoever borrows from it - searchers, document
  * rows - must be gone by then.  Reading from several threads is fine. */
@@ -24,7 +29,8 @@ struct loci_bank {
     loci_segment_row *segment_row;
     loci_segment **segment; /* (n_segments), same order */
     int64_t n_segments;
-    uint64_t *code; /* (chunks, M, 2) of live documents, 64-byte aligned */
+    loci_doc_place *by_place; /* (n_docs) by segment and chunk; NULL without postings */
+    uint64_t *code;           /* (chunks, M, 2) of live documents, 64-byte aligned */
     int64_t chunks, tokens, text_bytes;
 };
 
@@ -41,10 +47,35 @@ loci_status loci_bank_reload(loci_bank *b, loci_error *err);
 /* ---- for search ---------------------------------------------------------------------------- */
 /* Which document holds chunk `index` (0 <= index < b->chunks) of the bank. */
 int64_t loci_bank_doc_of(const loci_bank *b, int64_t index);
+/* Index in the bank of a chunk of segment[segment], -1 when no live document has it.  Only for banks
+ * with postings. */
+int64_t loci_bank_index_of(const loci_bank *b, int32_t segment, int64_t chunk);
 typedef struct {
     int64_t hits, misses;
 } loci_searcher_counts;
 loci_searcher_counts loci_searcher_cache(const loci_searcher *s); /* of the decoded chunks */
+
+/* ---- hits.c: chunks that share a rare token run with the question ------------------------------ */
+enum {
+    LOCI_HITS_MAX = 1024,       /* chunks kept: an eighth of the survivors of a large bank */
+    LOCI_HITS_GRAMS = 4096,     /* grams of one call that are looked up; a token makes two */
+    LOCI_HITS_LOOKUPS = 1 << 20 /* blocks looked into by one call: some 0.1 s at most */
+};
+typedef struct {
+    int32_t tail[LOCI_GRAM_LONG - 1]; /* the last tokens noted */
+    int n_tail;
+    int32_t chunk[LOCI_HITS_MAX]; /* (n) union indices, rising */
+    int n;
+    int64_t grams, lookups; /* so far */
+} loci_hits;
+/* Look up the grams that end in ids (n), the next tokens of a stream, in n_banks banks that have
+ * postings; first[i] is the union index of bank i's first chunk.  Grams in more than 4 live chunks
+ * of the union are passed over.  When more chunks are found than there is room for, those that
+ * share most grams stay.
+ * Errors: LOCI_EFORMAT a block is damaged (named), LOCI_ENOMEM; h is as before. */
+loci_status loci_hits_add(loci_hits *h, const loci_bank *const *bank, const int64_t *first,
+                          int n_banks, const loci_tokenizer *tok, const int32_t *ids, int n,
+                          loci_error *err);
 
 /* ---- catalog.c, beyond engine.h -------------------------------------------------------------- */
 /* Between these two all reads of the catalogue see one state, and no writer can commit: so the

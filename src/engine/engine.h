@@ -1,6 +1,7 @@
 /* engine.h - what the files of this folder share: an engine, the bank's store and its search.
  *
  *   segment.c   one segment file: write in a stream, read, verify (bytes only)
+ *   postings.c  rare token runs of a segment's chunks
  *   catalog.c   the SQLite catalogue (documents, segments, meta), the writer's lock
  *   bank.c      an open bank: codes in memory, content cache; implements search for many banks
  *   source.c    paths -> documents: folders, .gitignore, encodings, binaries
@@ -30,7 +31,7 @@ loci_status loci_engine_need_reads(const loci_engine *e, loci_error *err);
 /* ---- segment.c: docs/FORMATS.md has the table -------------------------------------------
  * Chunks come in groups of up to LOCI_SEG_GROUP; a group is one block with one column after the
  * other (codes, landmarks, bias, counts, content, ids, byte offsets, lines), each column with its
- * own XXH3-64. Columns for later parts (summary, int4 content, postings) have length 0. */
+ * own XXH3-64.  Columns that the shape does not ask for have length 0. */
 enum { LOCI_SEG_GROUP = 256 };
 
 typedef struct {           /* one chunk, as the writer gets it and the reader gives it */
@@ -42,12 +43,14 @@ typedef struct {           /* one chunk, as the writer gets it and the reader gi
     const int32_t *ids; /* (n_tokens) */
     int64_t
         byte_start; /* in the document; the end is the next chunk's start or the document's end */
-    int64_t line_start; /* line of the first byte, from 1 */
+    int64_t line_start;   /* line of the first byte, from 1 */
+    uint64_t word_starts; /* bit i: token i begins with white space (postings only) */
 } loci_chunk_record;
 
 typedef struct {
     int n_landmarks, d_landmark, d_content, id_bytes; /* id_bytes 2 or 4 */
     uint8_t fingerprint[16];
+    int postings; /* 1: with postings of rare token runs (postings.h) */
 } loci_segment_shape;
 
 typedef struct loci_segment_writer loci_segment_writer;
@@ -86,7 +89,12 @@ typedef struct {
 } loci_chunk_view;
 loci_status loci_segment_chunk(loci_segment *s, int64_t chunk, bool with_content,
                                loci_chunk_view *out, loci_error *err);
-/* Every byte checked; counts blocks; the first bad one described. */
+/* One block of postings (postings.h) of a segment that has them, checked as above: block i covers
+ * chunks [i * LOCI_POSTINGS_CHUNKS, ...), `chunks` of them. */
+int64_t loci_segment_postings_blocks(const loci_segment *s);
+loci_status loci_segment_postings(loci_segment *s, int64_t i, const uint8_t **block,
+                                  int64_t *chunks, loci_error *err);
+/* Every byte checked, and postings against the ids; counts blocks; the first bad one described. */
 loci_status loci_segment_verify(const char *path, int64_t *blocks, int64_t *bad, char *first_bad,
                                 size_t first_bad_size, loci_error *err);
 
@@ -136,6 +144,10 @@ loci_status loci_searcher_open(loci_searcher **out, loci_engine *e, loci_bank *c
                                int n_banks, loci_error *err);
 void loci_searcher_close(loci_searcher *s);
 loci_memory loci_searcher_memory(loci_searcher *s); /* borrowed */
+/* The next tokens of the stream that asks: with postings, chunks that share a rare token run with
+ * them join the survivors of every later search.  Nothing happens without postings, or where all
+ * chunks are scored anyway.  Errors: LOCI_EFORMAT, LOCI_ENOMEM. */
+loci_status loci_searcher_note(loci_searcher *s, const int32_t *ids, int n, loci_error *err);
 /* The first error that a search or content call met, LOCI_OK if none. */
 loci_status loci_searcher_status(const loci_searcher *s, loci_error *err);
 int64_t loci_searcher_tokens(const loci_searcher *s);

@@ -1,7 +1,8 @@
 /* search.c - the K best chunks of a query over the union of banks, and their content.
  *
  *   1  code of the query; Hamming distance to every chunk's codes, one pass over the union
- *   2  the nearest 1/16 survive (256 to 8,192): ties to the lower index
+ *   2  the nearest 1/16 survive (256 to 8,192): ties to the lower index; chunks that share a rare
+ *      token run with the question join them (hits.c)
  *   3  survivors rescored by their int8 landmarks and bias: the exact order of what is stored
  *
  * Under 4,096 chunks step 3 takes them all.  A search touches 16 bytes a code and the landmarks
@@ -30,6 +31,7 @@ enum {
 _Static_assert(SURVIVORS_MIN >= (int)LOCI_MAX_PICKS, "enough for any K");
 _Static_assert(CANDIDATES >= SURVIVORS_MAX + SKIP_BLOCK,
                "room for one more block before a compaction");
+_Static_assert(CANDIDATES >= SURVIVORS_MAX + (int)LOCI_HITS_MAX, "room for chunks of postings");
 
 typedef struct {
     int32_t index; /* union index */
@@ -45,6 +47,7 @@ typedef struct {          /* one decoded chunk */
 
 struct loci_searcher {
     const loci_model *model;
+    const loci_tokenizer *tok;
     int n_banks;
     const loci_bank *bank[BANKS_MAX];
     int64_t first[BANKS_MAX + 1]; /* union index of a bank's first chunk; last: all */
@@ -52,6 +55,7 @@ struct loci_searcher {
     loci_segment_shape shape;
     uint8_t distance[SCAN_BLOCK];
     candidate cand[CANDIDATES];
+    loci_hits hits;
     loci_scored best[LOCI_MAX_PICKS];
     cache_slot slot[CACHE_SLOTS];
     int32_t bucket[CACHE_BUCKETS];
@@ -98,6 +102,7 @@ loci_status loci_searcher_open(loci_searcher **out, loci_engine *e, loci_bank *c
     loci_searcher *s = calloc(1, sizeof *s);
     if (!s) return loci_fail(err, LOCI_ENOMEM, "no memory for a search");
     s->model = e->model;
+    s->tok = e->tok;
     s->n_banks = n_banks;
     s->shape = banks[0]->shape;
     /* Not zeroed: pages are taken as chunks are decoded, most questions need few. */
@@ -250,6 +255,31 @@ static int scan_codes(loci_searcher *s, const uint64_t query[2], int want)
     return keep_nearest(s->cand, n, want, &limit);
 }
 
+loci_status loci_searcher_note(loci_searcher *s, const int32_t *ids, int n, loci_error *err)
+{
+    if (!s->shape.postings || s->first[s->n_banks] < EXACT_BELOW) return LOCI_OK;
+    return loci_hits_add(&s->hits, s->bank, s->first, s->n_banks, s->tok, ids, n, err);
+}
+
+/* Chunks of postings among the n survivors, each once, by index; returns how many there are now. */
+static int join_hits(loci_searcher *s, int n)
+{
+    const int32_t *hit = s->hits.chunk;
+    int fresh = 0, i = 0;
+    for (int k = 0; k < s->hits.n; k++) {
+        while (i < n && s->cand[i].index < hit[k]) i++;
+        fresh += i == n || s->cand[i].index != hit[k];
+    }
+    /* From the back, so that nothing unread is written over. */
+    int out = n + fresh;
+    i = n - 1;
+    for (int k = s->hits.n - 1; k >= 0; k--) {
+        while (i >= 0 && s->cand[i].index > hit[k]) s->cand[--out] = s->cand[i--];
+        if (i < 0 || s->cand[i].index != hit[k]) s->cand[--out] = (candidate){ hit[k], 0 };
+    }
+    return n + fresh;
+}
+
 /* ---- step 3: landmarks --------------------------------------------------------------------------------- */
 typedef struct {
     const float *u;
@@ -327,7 +357,7 @@ static int search(void *ctx, const float *u, float tau, int k, int64_t own_end, 
         int64_t want = all / SURVIVORS_SHARE;
         want = want < SURVIVORS_MIN ? SURVIVORS_MIN : want > SURVIVORS_MAX ? SURVIVORS_MAX : want;
         loci_query_codes(s->model, code, u, 1);
-        st = score_survivors(s, &q, scan_codes(s, code, (int)want));
+        st = score_survivors(s, &q, join_hits(s, scan_codes(s, code, (int)want)));
     }
     if (st != LOCI_OK) return st;
     for (int i = 0; i < q.have; i++) {

@@ -26,13 +26,16 @@ struct loci_segment_writer {
     int64_t offset; /* file bytes written */
     uint8_t *table; /* (groups, 272) */
     size_t groups, table_cap;
+    loci_postings_builder *postings; /* NULL: none wanted */
 };
 
 static loci_status write_header(loci_segment_writer *w, loci_error *err)
 {
     uint8_t b[sizeof(seg_header)] = { 0 };
     memcpy(b, SEG_MAGIC, 8);
-    put_u32(b + offsetof(seg_header, version), SEG_VERSION);
+    const uint32_t features = seg_features(&w->shape);
+    put_u32(b + offsetof(seg_header, version), features ? SEG_VERSION : 1);
+    put_u32(b + offsetof(seg_header, features), features);
     put_u32(b + offsetof(seg_header, header_bytes), sizeof b);
     memcpy(b + offsetof(seg_header, fingerprint), w->shape.fingerprint, 16);
     put_u32(b + offsetof(seg_header, n_landmarks), (uint32_t)w->shape.n_landmarks);
@@ -62,7 +65,7 @@ static loci_status writer_init(loci_segment_writer *w, const loci_vfs *vfs, cons
     if (!w->path || !w->group)
         return loci_fail(err, LOCI_ENOMEM, "no memory to write %s (%zu bytes)", path,
                          w->at[SEG_COLUMNS_USED]);
-    return LOCI_OK;
+    return shape->postings ? loci_postings_open(&w->postings, err) : LOCI_OK;
 }
 
 loci_status loci_segment_create(loci_segment_writer **out, const loci_vfs *vfs, const char *path,
@@ -134,11 +137,15 @@ static void put_ids(const loci_segment_writer *w, const loci_chunk_record *r)
     }
 }
 
-static loci_status flush_group(loci_segment_writer *w, loci_error *err);
+static loci_status flush_group(loci_segment_writer *w, bool last, loci_error *err);
 
 loci_status loci_segment_append(loci_segment_writer *w, const loci_chunk_record *r, loci_error *err)
 {
     loci_status st = check_record(w, r, err);
+    /* A full group waits for the next chunk: only then is it known not to be the last. */
+    if (st == LOCI_OK && w->in_group == LOCI_SEG_GROUP) st = flush_group(w, false, err);
+    if (st == LOCI_OK && w->postings)
+        st = loci_postings_add(w->postings, r->ids, r->n_tokens, r->word_starts, err);
     if (st != LOCI_OK) return st;
     const loci_segment_shape *s = &w->shape;
     const int i = w->in_group, half = s->d_content / 2;
@@ -161,7 +168,8 @@ loci_status loci_segment_append(loci_segment_writer *w, const loci_chunk_record 
     put_u64(cell(w, COL_BYTE_STARTS, i), (uint64_t)r->byte_start);
     put_u64(cell(w, COL_LINE_STARTS, i), (uint64_t)r->line_start);
     w->chunks++;
-    return ++w->in_group == LOCI_SEG_GROUP ? flush_group(w, err) : LOCI_OK;
+    w->in_group++;
+    return LOCI_OK;
 }
 
 int64_t loci_segment_chunks(const loci_segment_writer *w)
@@ -180,8 +188,34 @@ static loci_status table_reserve(loci_segment_writer *w, loci_error *err)
     return LOCI_OK;
 }
 
+static void note_column(uint8_t *e, const loci_segment_writer *w, int c, const uint8_t *data,
+                        size_t bytes)
+{
+    uint8_t *col = e + offsetof(seg_entry, column) + 16 * (size_t)c;
+    put_u64(col, bytes);
+    if (bytes > 0)
+        put_u64(col + 8, XXH3_64bits_withSeed(data, bytes, w->groups * SEG_COLUMNS + (size_t)c));
+}
+
+/* The block of postings that ends with this group, behind its other columns. */
+static loci_status write_postings(loci_segment_writer *w, uint8_t *e, loci_error *err)
+{
+    static const uint8_t zeros[SEG_ALIGN];
+    const uint8_t *block;
+    size_t bytes;
+    loci_status st = loci_postings_finish(w->postings, &block, &bytes, err);
+    if (st != LOCI_OK) return st;
+    note_column(e, w, COL_POSTINGS, block, bytes);
+    st = loci_file_write(&w->file, w->path, block, bytes, w->offset, err);
+    const size_t pad = seg_align(bytes) - bytes;
+    if (st == LOCI_OK && pad > 0)
+        st = loci_file_write(&w->file, w->path, zeros, pad, w->offset + (int64_t)bytes, err);
+    if (st == LOCI_OK) w->offset += (int64_t)seg_align(bytes);
+    return st;
+}
+
 /* Pack the columns of the open group, write them in one piece, note them in the table. */
-static loci_status flush_group(loci_segment_writer *w, loci_error *err)
+static loci_status flush_group(loci_segment_writer *w, bool last, loci_error *err)
 {
     loci_status st = table_reserve(w, err);
     if (st != LOCI_OK) return st;
@@ -195,15 +229,16 @@ static loci_status flush_group(loci_segment_writer *w, loci_error *err)
         /* Downwards only, and in column order, so nothing unread is written over. */
         memmove(w->group + used, w->group + w->at[c], bytes);
         memset(w->group + used + bytes, 0, seg_align(bytes) - bytes);
-        uint8_t *col = e + offsetof(seg_entry, column) + 16 * (size_t)c;
-        put_u64(col, bytes);
-        put_u64(col + 8,
-                XXH3_64bits_withSeed(w->group + used, bytes, w->groups * SEG_COLUMNS + (size_t)c));
+        note_column(e, w, c, w->group + used, bytes);
         used += seg_align(bytes);
     }
     st = loci_file_write(&w->file, w->path, w->group, used, w->offset, err);
     if (st != LOCI_OK) return st;
     w->offset += (int64_t)used;
+    const int64_t g = (int64_t)w->groups;
+    if (seg_ends_postings(&w->shape, g, last ? g + 1 : INT64_MAX) &&
+        (st = write_postings(w, e, err)) != LOCI_OK)
+        return st;
     w->groups++;
     w->in_group = 0;
     return LOCI_OK;
@@ -212,7 +247,7 @@ static loci_status flush_group(loci_segment_writer *w, loci_error *err)
 loci_status loci_segment_finish(loci_segment_writer *w, int64_t *bytes, loci_error *err)
 {
     *bytes = 0;
-    loci_status st = w->in_group > 0 ? flush_group(w, err) : LOCI_OK;
+    loci_status st = w->in_group > 0 ? flush_group(w, true, err) : LOCI_OK;
     if (st != LOCI_OK) return st;
     const size_t table_bytes = w->groups * sizeof(seg_entry);
     const int64_t total = w->offset + (int64_t)table_bytes + (int64_t)sizeof(seg_trailer);
@@ -242,6 +277,7 @@ void loci_segment_writer_close(loci_segment_writer *w)
     free(w->path);
     free(w->group);
     free(w->table);
+    loci_postings_close(w->postings);
     free(w);
 }
 

@@ -4,18 +4,23 @@
  *   header (128) | group 0 | group 1 | ... | table (272 a group) | trailer (64)
  *
  * All integers little-endian.  A group holds 256 chunks (the last one 1..256) as columns, each
- * starting at a multiple of 64 with zeros between.  Everything but the contents follows from the
- * header's shape and the trailer's number of chunks, and the reader insists on exactly that. */
+ * starting at a multiple of 64 with zeros between.  Everything but the contents and the length of
+ * postings follows from the header's shape and the trailer's number of chunks, and the reader
+ * insists on exactly that. */
 #ifndef LOCI_SEGMENT_IMPL_H
 #define LOCI_SEGMENT_IMPL_H
 
 #include "engine/engine.h"
+#include "engine/postings.h"
 #include <string.h>
 
 /* Columns are read in place through the mapping; a big-endian port needs a copying reader. */
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "columns are mapped little-endian");
 
-enum { SEG_VERSION = 1, SEG_ALIGN = 64, SEG_CHUNK_TOKENS = 64, SEG_COLUMNS = 16 };
+/* Version 1 has no features; a file without any is still written as version 1. */
+enum { SEG_VERSION = 2, SEG_ALIGN = 64, SEG_CHUNK_TOKENS = 64, SEG_COLUMNS = 16 };
+enum { SEG_FEATURE_POSTINGS = 1, SEG_FEATURES_KNOWN = SEG_FEATURE_POSTINGS };
+enum { SEG_POSTINGS_GROUPS = LOCI_POSTINGS_CHUNKS / LOCI_SEG_GROUP };
 
 #define SEG_MAGIC         "LOCIseg\n"
 #define SEG_TRAILER_MAGIC "LOCIend\n"
@@ -25,13 +30,14 @@ typedef struct {
     uint32_t version, header_bytes;
     uint8_t fingerprint[16];
     uint32_t n_landmarks, d_landmark, d_content, id_bytes, chunk_tokens, group_chunks;
-    uint8_t zero[64];
+    uint32_t features; /* 0 in version 1, not 0 in version 2 */
+    uint8_t zero[60];
     uint64_t sum; /* XXH3-64 of the 120 bytes before; here in every version */
 } seg_header;
 _Static_assert(sizeof(seg_header) == 128, "on-disk layout");
 _Static_assert(offsetof(seg_header, fingerprint) == 16, "on-disk layout");
 _Static_assert(offsetof(seg_header, n_landmarks) == 32, "on-disk layout");
-_Static_assert(offsetof(seg_header, zero) == 56, "on-disk layout");
+_Static_assert(offsetof(seg_header, features) == 56, "on-disk layout");
 _Static_assert(offsetof(seg_header, sum) == 120, "on-disk layout");
 
 typedef struct { /* one group in the table */
@@ -57,8 +63,9 @@ _Static_assert(offsetof(seg_trailer, table_offset) == 8, "on-disk layout");
 _Static_assert(offsetof(seg_trailer, table_sum) == 40, "on-disk layout");
 _Static_assert(offsetof(seg_trailer, sum) == 56, "on-disk layout");
 
-/* X(NAME, "name in messages", bytes of one chunk); M, dl, dc, ib as in the header.  Columns 10..15
- * (summary, int4 content, postings of later versions) are empty. */
+/* X(NAME, "name in messages", bytes of one chunk); M, dl, dc, ib as in the header.  Postings are a
+ * column of the last group of their block (every 64th group, and the last), as long as the table
+ * says. */
 #define SEG_COLUMN_LIST(X)                                                                         \
     X(CODES, "codes", M * 16)                                                                      \
     X(LANDMARKS, "landmarks", M *dl)                                                               \
@@ -69,7 +76,8 @@ _Static_assert(offsetof(seg_trailer, sum) == 56, "on-disk layout");
     X(CONTENT_SCALES, "content scales", SEG_CHUNK_TOKENS * 2 * 4)                                  \
     X(IDS, "ids", SEG_CHUNK_TOKENS *ib)                                                            \
     X(BYTE_STARTS, "byte starts", 8)                                                               \
-    X(LINE_STARTS, "line starts", 8)
+    X(LINE_STARTS, "line starts", 8)                                                               \
+    X(POSTINGS, "postings", 0)
 
 enum {
 #define X(name, text, bytes) COL_##name,
@@ -103,7 +111,19 @@ static inline bool seg_shape_ok(const loci_segment_shape *s)
 {
     return s->n_landmarks >= 1 && s->n_landmarks <= 16 && s->d_landmark >= 1 &&
            s->d_landmark <= 512 && s->d_content >= 2 && s->d_content <= 4096 &&
-           s->d_content % 2 == 0 && (s->id_bytes == 2 || s->id_bytes == 4);
+           s->d_content % 2 == 0 && (s->id_bytes == 2 || s->id_bytes == 4) && s->postings >= 0 &&
+           s->postings <= 1;
+}
+
+static inline uint32_t seg_features(const loci_segment_shape *s)
+{
+    return s->postings ? SEG_FEATURE_POSTINGS : 0;
+}
+
+/* Is a block of postings complete with group g of `groups`? */
+static inline bool seg_ends_postings(const loci_segment_shape *s, int64_t g, int64_t groups)
+{
+    return s->postings && (g % SEG_POSTINGS_GROUPS == SEG_POSTINGS_GROUPS - 1 || g == groups - 1);
 }
 
 static inline void put_u32(uint8_t *p, uint32_t v)
@@ -121,6 +141,13 @@ static inline uint32_t get_u32(const uint8_t *p)
 static inline uint64_t get_u64(const uint8_t *p)
 {
     return (uint64_t)get_u32(p) | (uint64_t)get_u32(p + 4) << 32;
+}
+
+/* Token k of a chunk. */
+static inline int32_t seg_id(const loci_chunk_view *v, int id_bytes, int k)
+{
+    const uint8_t *p = (const uint8_t *)v->ids + (size_t)k * (size_t)id_bytes;
+    return id_bytes == 2 ? (int32_t)p[0] | (int32_t)p[1] << 8 : (int32_t)get_u32(p);
 }
 
 /* What a bank needs of a whole group for rescoring: borrowed from the mapping, checked. */

@@ -53,9 +53,10 @@ static loci_status check_header(loci_segment *s, loci_error *err)
     if (get_u64(h + offsetof(seg_header, sum)) != XXH3_64bits(h, offsetof(seg_header, sum)))
         return loci_fail(err, LOCI_EFORMAT, "%s: header at offset 0: wrong checksum", s->path);
     const uint32_t version = get_u32(h + offsetof(seg_header, version));
-    if (version != SEG_VERSION)
-        return loci_fail(err, LOCI_EVERSION, "%s: version %u, this build reads %d", s->path,
+    if (version < 1 || version > SEG_VERSION)
+        return loci_fail(err, LOCI_EVERSION, "%s: version %u, this build reads 1 to %d", s->path,
                          version, SEG_VERSION);
+    const uint32_t features = get_u32(h + offsetof(seg_header, features));
     const uint32_t dim[4] = { get_u32(h + offsetof(seg_header, n_landmarks)),
                               get_u32(h + offsetof(seg_header, d_landmark)),
                               get_u32(h + offsetof(seg_header, d_content)),
@@ -63,9 +64,14 @@ static loci_status check_header(loci_segment *s, loci_error *err)
     bool ok = get_u32(h + offsetof(seg_header, header_bytes)) == sizeof(seg_header) &&
               get_u32(h + offsetof(seg_header, chunk_tokens)) == SEG_CHUNK_TOKENS &&
               get_u32(h + offsetof(seg_header, group_chunks)) == LOCI_SEG_GROUP &&
+              (features != 0) == (version > 1) && (features & ~(uint32_t)SEG_FEATURES_KNOWN) == 0 &&
               all_zero(h + offsetof(seg_header, zero), sizeof((seg_header *)0)->zero);
     for (int i = 0; i < 4; i++) ok = ok && dim[i] <= INT32_MAX;
-    s->shape = (loci_segment_shape){ (int)dim[0], (int)dim[1], (int)dim[2], (int)dim[3], { 0 } };
+    s->shape = (loci_segment_shape){ .n_landmarks = (int)dim[0],
+                                     .d_landmark = (int)dim[1],
+                                     .d_content = (int)dim[2],
+                                     .id_bytes = (int)dim[3],
+                                     .postings = (features & SEG_FEATURE_POSTINGS) != 0 };
     memcpy(s->shape.fingerprint, h + offsetof(seg_header, fingerprint), 16);
     if (!ok || !seg_shape_ok(&s->shape))
         return loci_fail(err, LOCI_EFORMAT,
@@ -86,12 +92,14 @@ static loci_status check_shape(const loci_segment *s, const loci_segment_shape *
         return loci_fail(err, LOCI_EMODEL, "%s: made by model %s, expected %s", s->path, a, b);
     }
     if (got->n_landmarks != want->n_landmarks || got->d_landmark != want->d_landmark ||
-        got->d_content != want->d_content || got->id_bytes != want->id_bytes)
+        got->d_content != want->d_content || got->id_bytes != want->id_bytes ||
+        got->postings != want->postings)
         return loci_fail(err, LOCI_EFORMAT,
-                         "%s: header at offset 0: shape (%d, %d, %d, %d), "
-                         "expected (%d, %d, %d, %d)",
+                         "%s: header at offset 0: shape (%d, %d, %d, %d), features %u; "
+                         "expected (%d, %d, %d, %d), %u",
                          s->path, got->n_landmarks, got->d_landmark, got->d_content, got->id_bytes,
-                         want->n_landmarks, want->d_landmark, want->d_content, want->id_bytes);
+                         seg_features(got), want->n_landmarks, want->d_landmark, want->d_content,
+                         want->id_bytes, seg_features(want));
     return LOCI_OK;
 }
 
@@ -138,6 +146,33 @@ static const uint8_t *entry(const loci_segment *s, int64_t g)
     return s->table + (size_t)g * sizeof(seg_entry);
 }
 
+/* Chunks of the block of postings that ends with group g. */
+static int64_t postings_chunks(const loci_segment *s, int64_t g)
+{
+    const int64_t first = g / SEG_POSTINGS_GROUPS * LOCI_POSTINGS_CHUNKS;
+    const int64_t end = g + 1 < s->groups ? (g + 1) * LOCI_SEG_GROUP : s->chunks;
+    return end - first;
+}
+
+/* Bytes of a column, of postings what the table says. */
+static size_t column_bytes(const loci_segment *s, int64_t g, int column)
+{
+    if (column == COL_POSTINGS)
+        return (size_t)get_u64(entry(s, g) + offsetof(seg_entry, column) + 16 * COL_POSTINGS);
+    return group_chunks(s, g) * seg_chunk_bytes(&s->shape, column);
+}
+
+/* The length of a block is in no other place than the table: it is held within what is possible. */
+static bool postings_length_ok(const loci_segment *s, int64_t g)
+{
+    const size_t bytes = column_bytes(s, g, COL_POSTINGS);
+    if (!seg_ends_postings(&s->shape, g, s->groups)) return bytes == 0;
+    const int64_t chunks = postings_chunks(s, g);
+    const int bits = loci_postings_bits(chunks);
+    return bytes % 4 == 0 && bytes >= loci_postings_bytes(bits, 0) &&
+           bytes <= loci_postings_bytes(bits, (size_t)chunks * LOCI_POSTINGS_ENTRIES);
+}
+
 /* Every group where the one before it ends, every column as long as the shape makes it. */
 static loci_status check_table(const loci_segment *s, loci_error *err)
 {
@@ -147,10 +182,10 @@ static loci_status check_table(const loci_segment *s, loci_error *err)
         const uint8_t *e = entry(s, g);
         const size_t n = group_chunks(s, g);
         bool ok = get_u64(e) == at && get_u32(e + offsetof(seg_entry, chunks)) == n &&
-                  get_u32(e + offsetof(seg_entry, zero)) == 0;
+                  get_u32(e + offsetof(seg_entry, zero)) == 0 && postings_length_ok(s, g);
         for (int c = 0; c < SEG_COLUMNS; c++) {
             const uint8_t *col = e + offsetof(seg_entry, column) + 16 * (size_t)c;
-            const size_t bytes = n * seg_chunk_bytes(&s->shape, c);
+            const size_t bytes = ok ? column_bytes(s, g, c) : 0;
             ok = ok && get_u64(col) == bytes && (bytes > 0 || get_u64(col + 8) == 0);
             at += seg_align(bytes);
         }
@@ -219,8 +254,7 @@ const loci_segment_shape *loci_segment_shape_of(const loci_segment *s)
 static size_t column_offset(const loci_segment *s, int64_t g, int column)
 {
     size_t at = (size_t)get_u64(entry(s, g));
-    for (int c = 0; c < column; c++)
-        at += seg_align(group_chunks(s, g) * seg_chunk_bytes(&s->shape, c));
+    for (int c = 0; c < column; c++) at += seg_align(column_bytes(s, g, c));
     return at;
 }
 
@@ -252,7 +286,7 @@ static bool column_sane(const uint8_t *p, size_t bytes, int column)
 
 static loci_status check_column(loci_segment *s, int64_t g, int column, loci_error *err)
 {
-    const size_t bytes = group_chunks(s, g) * seg_chunk_bytes(&s->shape, column);
+    const size_t bytes = column_bytes(s, g, column);
     const size_t at = column_offset(s, g, column);
     const uint8_t *p = s->map.data + at;
     const uint64_t want =
@@ -264,7 +298,8 @@ static loci_status check_column(loci_segment *s, int64_t g, int column, loci_err
         fault = "wrong checksum";
     else if (!all_zero(p + bytes, seg_align(bytes) - bytes))
         fault = "bytes behind it are not zero";
-    else if (!column_sane(p, bytes, column))
+    else if (!column_sane(p, bytes, column) ||
+             (column == COL_POSTINGS && !loci_postings_sane(p, bytes, postings_chunks(s, g))))
         fault = "a value is out of range";
     if (fault)
         return loci_fail(err, LOCI_EFORMAT, "%s: group %lld, column %s at offset %zu: %s", s->path,
@@ -330,15 +365,15 @@ loci_status loci_segment_chunk(loci_segment *s, int64_t chunk, bool with_content
                                loci_chunk_view *out, loci_error *err)
 {
     const unsigned content = 1u << COL_CONTENT | 1u << COL_CONTENT_SCALES;
-    const unsigned all = (1u << SEG_COLUMNS_USED) - 1;
+    const unsigned all = (1u << COL_POSTINGS) - 1; /* those with a cell for each chunk */
     memset(out, 0, sizeof *out);
     loci_status st = check_range(s, chunk, 1, err);
     if (st != LOCI_OK) return st;
     const int64_t g = chunk / LOCI_SEG_GROUP;
     if ((st = need(s, g, with_content ? all : all & ~content, err)) != LOCI_OK) return st;
 
-    const uint8_t *cell[SEG_COLUMNS_USED];
-    for (int c = 0; c < SEG_COLUMNS_USED; c++)
+    const uint8_t *cell[COL_POSTINGS];
+    for (int c = 0; c < COL_POSTINGS; c++)
         cell[c] = s->map.data + column_offset(s, g, c) +
                   (size_t)(chunk % LOCI_SEG_GROUP) * seg_chunk_bytes(&s->shape, c);
     out->landmark = (const int8_t *)cell[COL_LANDMARKS];
@@ -353,6 +388,56 @@ loci_status loci_segment_chunk(loci_segment *s, int64_t chunk, bool with_content
         out->content_scale = (const float *)(const void *)cell[COL_CONTENT_SCALES];
     }
     return LOCI_OK;
+}
+
+/* ---- postings ---------------------------------------------------------------------------------- */
+int64_t loci_segment_postings_blocks(const loci_segment *s)
+{
+    return s->shape.postings ? (s->groups + SEG_POSTINGS_GROUPS - 1) / SEG_POSTINGS_GROUPS : 0;
+}
+
+static int64_t postings_group(const loci_segment *s, int64_t i)
+{
+    const int64_t full = (i + 1) * SEG_POSTINGS_GROUPS;
+    return (full < s->groups ? full : s->groups) - 1;
+}
+
+loci_status loci_segment_postings(loci_segment *s, int64_t i, const uint8_t **block,
+                                  int64_t *chunks, loci_error *err)
+{
+    *block = NULL;
+    *chunks = 0;
+    if (i < 0 || i >= loci_segment_postings_blocks(s))
+        return loci_fail(err, LOCI_EINVAL, "%s: postings %lld of %lld", s->path, (long long)i,
+                         (long long)loci_segment_postings_blocks(s));
+    const int64_t g = postings_group(s, i);
+    const loci_status st = need(s, g, 1u << COL_POSTINGS, err);
+    if (st != LOCI_OK) return st;
+    *block = s->map.data + column_offset(s, g, COL_POSTINGS);
+    *chunks = postings_chunks(s, g);
+    return LOCI_OK;
+}
+
+/* The block against the ids that it was made of. */
+static loci_status check_postings(loci_segment *s, int64_t i, loci_postings_builder *b,
+                                  loci_error *err)
+{
+    const uint8_t *block;
+    int64_t chunks;
+    loci_chunk_view v;
+    loci_error local = { 0 };
+    loci_status st = loci_segment_postings(s, i, &block, &chunks, err);
+    for (int64_t c = 0; c < chunks && st == LOCI_OK; c++) {
+        int32_t ids[SEG_CHUNK_TOKENS];
+        st = loci_segment_chunk(s, i * LOCI_POSTINGS_CHUNKS + c, false, &v, err);
+        if (st != LOCI_OK) return st;
+        for (int k = 0; k < v.n_tokens; k++) ids[k] = seg_id(&v, s->shape.id_bytes, k);
+        st = loci_postings_add(b, ids, v.n_tokens, 0, err);
+    }
+    if (st != LOCI_OK || loci_postings_check(b, block, &local) == LOCI_OK) return st;
+    const int64_t g = postings_group(s, i);
+    return loci_fail(err, local.code, "%s: group %lld, column postings at offset %zu: %s", s->path,
+                     (long long)g, column_offset(s, g, COL_POSTINGS), local.text);
 }
 
 /* ---- verify ------------------------------------------------------------------------------------- */
@@ -377,11 +462,23 @@ loci_status loci_segment_verify(const char *path, int64_t *blocks, int64_t *bad,
     for (int64_t g = 0; g < s->groups; g++)
         for (int c = 0; c < SEG_COLUMNS_USED; c++) {
             local = (loci_error){ 0 };
+            if (column_bytes(s, g, c) == 0) continue;
             ++*blocks;
             if (check_column(s, g, c, &local) == LOCI_OK) continue;
             note_bad(bad, first_bad, first_bad_size, local.text);
             loci_fail(err, LOCI_EFORMAT, "%s", local.text);
         }
+    /* What the bytes mean is worth a look only where the bytes are right. */
+    loci_postings_builder *b = NULL;
+    loci_status st = *bad ? LOCI_EFORMAT : LOCI_OK;
+    if (st == LOCI_OK && s->shape.postings) st = loci_postings_open(&b, err);
+    for (int64_t i = 0; st == LOCI_OK && b && i < loci_segment_postings_blocks(s); i++) {
+        local = (loci_error){ 0 };
+        st = check_postings(s, i, b, &local);
+        if (st == LOCI_EFORMAT) note_bad(bad, first_bad, first_bad_size, local.text);
+        if (st != LOCI_OK) loci_fail(err, st, "%s", local.text);
+    }
+    loci_postings_close(b);
     loci_segment_close(s);
-    return *bad ? LOCI_EFORMAT : LOCI_OK;
+    return st;
 }

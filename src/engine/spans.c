@@ -194,6 +194,18 @@ static void run_span(void *ctx, int tile, int worker)
                chunks * hp->n_landmarks);
 }
 
+/* Which tokens of a chunk begin with white space: what lies between is a word to the postings. */
+static uint64_t word_starts(const loci_spans *s, const chunk_note *c)
+{
+    uint64_t mask = 0;
+    for (int i = 0; s->e->model->hp.postings && i < c->n; i++) {
+        size_t n;
+        const char *bytes = loci_token_bytes(s->e->tok, s->ids[c->first + (size_t)i], &n);
+        if (n > 0 && strchr(" \t\r\n", bytes[0]) && bytes[0]) mask |= UINT64_C(1) << i;
+    }
+    return mask;
+}
+
 /* What the open document still needs moves to the front: its unspanned tokens, the context of
  * its next span, and the notes of the chunks that are not written yet. */
 static void keep_open_document(loci_spans *s, size_t chunks_done)
@@ -232,6 +244,7 @@ loci_status loci_spans_flush(loci_spans *s, loci_segment_writer *w, loci_error *
             .ids = s->ids + s->chunk[c].first,
             .byte_start = s->chunk[c].byte,
             .line_start = s->chunk[c].line,
+            .word_starts = word_starts(s, &s->chunk[c]),
         };
         const loci_status st = loci_segment_append(w, &r, err);
         if (st != LOCI_OK) return st;

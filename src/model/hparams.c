@@ -51,7 +51,7 @@ const loci_setting loci_hparams_table[] = {
     INT_FIELD(content_bits4, 0, 1, "1: content packed to 4 bits a number; needs d_summary"),
     INT_FIELD(trained_codes, 0, 1, "1: search codes by learned maps"),
     INT_FIELD(d_summary, 0, LOCI_MAX_SUMMARY, "width of a chunk's summary; 0: none"),
-    INT_FIELD(postings, 0, 0, "kept for postings of rare token runs; 0"),
+    INT_FIELD(postings, 0, 1, "1: banks hold postings of rare token runs"),
     INT_FIELD(tied, 0, 1, "1: the embedding is the output head; 0: a head of its own"),
     INT_FIELD(hard_gate, 0, 1, "1: a closed gate searches and reads nothing; 0: gates only weigh"),
 };

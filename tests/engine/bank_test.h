@@ -82,8 +82,8 @@ static inline void chunk_make(test_chunk *c, const loci_segment_shape *s, uint64
     for (int i = 0; i < s->n_landmarks * s->d_landmark; i++) c->landmark[i] = uniform(&r);
     for (int i = 0; i < s->n_landmarks * 2; i++) c->code[i] = loci_rng_u64(&r);
     for (int i = 0; i < 64; i++) c->ids[i] = LOCI_TOK_SPECIALS + (int32_t)loci_rng_below(&r, 256);
-    c->record = (loci_chunk_record){ c->content, c->landmark, c->code,    uniform(&r),
-                                     n,          c->ids,      64 * index, 1 + index };
+    c->record = (loci_chunk_record){ c->content, c->landmark, c->code, uniform(&r), n, c->ids,
+                                     64 * index, 1 + index,   0 };
 }
 
 /* A value went through int8 with one scale a row: half a step is what it may be off, and a little

@@ -1,6 +1,7 @@
 /* Goal: what a bank holds is what the files held, byte by byte; nothing is read twice without need;
  * what cannot be read is told and costs nothing else.  Method: files of every kind into a bank of
  * the shipped model, and the text of each document out of the bank again. */
+#include <limits.h>
 #include <sys/resource.h>
 #include <zlib.h>
 #include <zstd.h>
@@ -249,6 +250,51 @@ static void test_refusals(void **state)
     loci_engine_close(e);
 }
 
+/* A model whose banks hold postings: the shipped weights with that field set. */
+static void test_postings(void **state)
+{
+    (void)state;
+    loci_error err = { 0 };
+    char *config, *at, real[PATH_MAX];
+    size_t n;
+    assert_int_equal(mkdir(at_root("model-postings"), 0700), 0);
+    for (int i = 0; i < 2; i++) {
+        static const char *const file[] = { "model.safetensors", "tokenizer.json" };
+        char from[256], to[256];
+        snprintf(from, sizeof from, XS_MODEL "/%s", file[i]);
+        snprintf(to, sizeof to, "model-postings/%s", file[i]);
+        assert_non_null(realpath(from, real));
+        assert_int_equal(symlink(real, at_root(to)), 0);
+    }
+    OK(loci_file_load(NULL, XS_MODEL "/config.json", 1 << 16, &config, &n, &err));
+    at = strstr(config, "\"postings\": 0");
+    assert_non_null(at);
+    at[strlen("\"postings\": ")] = '1';
+    write_bytes(at_root("model-postings/config.json"), config, n);
+    free(config);
+
+    loci_engine_options o = loci_engine_options_default();
+    loci_engine *e;
+    loci_bank *b;
+    o.model_dir = at_root("model-postings");
+    OK(loci_engine_open(&e, &o, &err));
+    char *text = long_text(300000);
+    write_bytes(at_root("text"), text, 300000);
+    b = bank_open(e, at_root("bank-postings"), LOCI_BANK_CREATE);
+    ingest(b, at_root("text"));
+    assert_holds(b, "text", text, 300000);
+    assert_int_equal(loci_segment_postings_blocks(b->segment[0]), 1);
+    loci_bank_verify_report report;
+    OK(loci_bank_verify(at_root("bank-postings"), NULL, NULL, &report, &err));
+    assert_int_equal(report.bad_blocks, 0);
+    loci_bank_close(b);
+    loci_engine_close(e);
+    err = (loci_error){ 0 }; /* the shipped model asks for banks without */
+    assert_int_equal(loci_bank_open(&b, engine, at_root("bank-postings"), LOCI_BANK_READ, &err),
+                     LOCI_EMODEL);
+    free(text);
+}
+
 static int stop_at(void *ctx, int64_t done, int64_t total)
 {
     assert_true(done <= total);
@@ -340,6 +386,7 @@ int main(void)
         cmocka_unit_test(test_compressed_and_broken),
         cmocka_unit_test(test_binary_is_skipped_quickly),
         cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_postings),
         cmocka_unit_test(test_cancel_keeps_what_was_committed),
         cmocka_unit_test(test_threads_do_not_change_a_byte),
         cmocka_unit_test(test_memory_is_bounded),

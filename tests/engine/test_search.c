@@ -42,11 +42,13 @@ typedef struct {
     int8_t *q;       /* (n, 2, 128) as stored; made by the first exact() */
     float *scale;    /* (n, 2) */
     int64_t n;
+    int64_t hidden; /* chunk whose stored codes are the opposite of its landmarks', -1 none */
 } corpus;
 
 static corpus corpus_make(uint64_t seed, int64_t n)
 {
     corpus c = { .n = n,
+                 .hidden = -1,
                  .landmark = malloc((size_t)n * 256 * sizeof(float)),
                  .bias = malloc((size_t)n * sizeof(float)) };
     loci_rng r;
@@ -69,8 +71,9 @@ static void append_chunk(loci_segment_writer *w, const loci_engine *e, const cor
 {
     loci_error err;
     uint64_t code[4];
-    chunk_make(x, &(loci_segment_shape){ 2, 128, 128, 2, { 0 } }, SEED, i);
+    chunk_make(x, &(loci_segment_shape){ 2, 128, 128, 2, { 0 }, 0 }, SEED, i);
     loci_codes(e->model, code, c->landmark + i * 256, 2);
+    for (int k = 0; k < 4 && i == c->hidden; k++) code[k] = ~code[k];
     x->record.landmark = c->landmark + i * 256;
     x->record.code = code;
     x->record.bias = c->bias[i];
@@ -170,11 +173,12 @@ typedef struct {
     loci_memory memory;
 } setup;
 
-static void setup_open(setup *x, int n_banks)
+static void setup_open(setup *x, int n_banks, int postings)
 {
     loci_error err;
     memset(x, 0, sizeof *x);
     engine_init(&x->t, 0x77);
+    x->t.e.model->hp.postings = postings;
     x->n_banks = n_banks;
     for (int i = 0; i < n_banks; i++) {
         scratch_make(x->dir[i]);
@@ -240,7 +244,7 @@ static void test_few_chunks(void **state)
     for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++) {
         setup x;
         corpus c = corpus_make(SEED + k, sizes[k]);
-        setup_open(&x, 1);
+        setup_open(&x, 1, 0);
         put_corpus(x.bank[0], &c, 0, c.n, 1 + (int64_t)k * 37, (int64_t)k % 3);
         setup_search(&x);
         assert_int_equal(loci_searcher_tokens(x.s), 64 * c.n);
@@ -258,7 +262,7 @@ static void test_empty(void **state)
     loci_error err = { 0 };
     loci_chunk_place place;
     const float *rows, u[128] = { 1.0f };
-    setup_open(&x, 2);
+    setup_open(&x, 2, 0);
     setup_search(&x);
     assert_int_equal(x.memory.search(x.memory.ctx, u, 12.0f, 4, 0, pick), 0);
     OK(loci_searcher_status(x.s, &err));
@@ -295,7 +299,7 @@ static void test_planted(void **state)
             c.bias[at] = 0.0f;
         }
     }
-    setup_open(&x, 1);
+    setup_open(&x, 1, 0);
     put_corpus(x.bank[0], &c, 0, C, 700, 3);
     setup_search(&x);
 
@@ -335,7 +339,7 @@ static void test_survivors_are_nearest(void **state)
     loci_rng r;
     loci_rng_seed(&r, SEED + 3);
     for (int64_t i = 0; i < C; i++) c.bias[i] = 0.0f;
-    setup_open(&x, 1);
+    setup_open(&x, 1, 0);
     put_corpus(x.bank[0], &c, 0, C, 64, 0);
     setup_search(&x);
     uint8_t *distance = malloc(C);
@@ -375,6 +379,59 @@ static void test_survivors_are_nearest(void **state)
     corpus_free(&c);
 }
 
+/* A chunk that codes cannot find joins the survivors once its tokens were asked for, is scored as all
+ * are, and nothing else changes; one that scores badly joins and is not picked. */
+static void test_postings_join(void **state)
+{
+    enum { C = 5000, HIDDEN = 3210 };
+    (void)state;
+    setup x;
+    loci_error err;
+    loci_rng r;
+    corpus c = corpus_make(SEED + 9, C);
+    float u[128];
+    loci_pick before[16], after[16], again[16];
+    test_chunk *chunk = malloc(sizeof *chunk);
+    loci_rng_seed(&r, SEED + 10);
+    unit(&r, u, 128);
+    near(&r, c.landmark + HIDDEN * 256, u, 0.95, 128);
+    c.hidden = HIDDEN;
+    setup_open(&x, 1, 1);
+    put_corpus(x.bank[0], &c, 0, C, 321, 0);
+    setup_search(&x);
+    assert_int_equal(x.memory.search(x.memory.ctx, u, 12.0f, 16, 0, before), 16);
+    for (int i = 0; i < 16; i++) assert_int_not_equal(before[i].time, HIDDEN);
+
+    chunk_make(chunk, &x.bank[0]->shape, SEED, HIDDEN - 7); /* another chunk's tokens */
+    OK(loci_searcher_note(x.s, chunk->ids, chunk->record.n_tokens, &err));
+    assert_int_equal(x.memory.search(x.memory.ctx, u, 12.0f, 16, 0, again), 16);
+    for (int i = 0; i < 16; i++) assert_int_equal(again[i].time, before[i].time);
+
+    for (int i = 0; i < 16; i += 5) { /* those that are there already come once */
+        chunk_make(chunk, &x.bank[0]->shape, SEED, before[i].time);
+        OK(loci_searcher_note(x.s, chunk->ids, chunk->record.n_tokens, &err));
+    }
+    assert_int_equal(x.memory.search(x.memory.ctx, u, 12.0f, 16, 0, again), 16);
+    for (int i = 0; i < 16; i++) assert_int_equal(again[i].time, before[i].time);
+
+    chunk_make(chunk, &x.bank[0]->shape, SEED, HIDDEN);
+    OK(loci_searcher_note(x.s, chunk->ids, chunk->record.n_tokens, &err));
+    assert_int_equal(x.memory.search(x.memory.ctx, u, 12.0f, 16, 0, after), 16);
+    assert_int_equal(after[0].time, HIDDEN);
+    scored *want = exact(&c, u, 12.0);
+    assert_int_equal(want[0].index, HIDDEN);
+    assert_true(fabs((double)after[0].score - want[0].score) <=
+                score_tolerance(12.0, want[0].score));
+    for (int i = 1; i < 16; i++) {
+        assert_int_equal(after[i].time, before[i - 1].time);
+        assert_true(after[i].score == before[i - 1].score);
+    }
+    free(want);
+    free(chunk);
+    setup_close(&x);
+    corpus_free(&c);
+}
+
 /* Equal chunks everywhere: the lowest indices win, in order. */
 static void test_ties(void **state)
 {
@@ -389,7 +446,7 @@ static void test_ties(void **state)
             memcpy(c.landmark + i * 256, c.landmark, 256 * sizeof(float));
             c.bias[i] = c.bias[0];
         }
-        setup_open(&x, 1);
+        setup_open(&x, 1, 0);
         put_corpus(x.bank[0], &c, 0, c.n, 50, 1);
         setup_search(&x);
         float u[128];
@@ -413,8 +470,8 @@ static void test_union(void **state)
         const int64_t C = sizes[k],
                       part[5] = { 0, C / 7, C / 7, C / 2, C }; /* the second bank is empty */
         corpus c = corpus_make(SEED + 4, C);
-        setup_open(&one, 1);
-        setup_open(&many, 4);
+        setup_open(&one, 1, 0);
+        setup_open(&many, 4, 0);
         put_corpus(one.bank[0], &c, 0, C, 90, 0);
         for (int i = 0; i < 4; i++)
             if (part[i + 1] > part[i])
@@ -463,7 +520,7 @@ static void test_content(void **state)
     float *want = malloc(64 * 128 * sizeof *want);
     const float *kept[64]; /* what the last 64 calls gave must still be there */
     int64_t kept_id[64];
-    setup_open(&x, 1);
+    setup_open(&x, 1, 0);
     put_corpus(x.bank[0], &c, 0, C, 100, 1);
     setup_search(&x);
     loci_rng_seed(&r, SEED + 7);
@@ -524,7 +581,7 @@ static void test_damage_during_search(void **state)
     loci_pick pick[8];
     const float *rows, u[128] = { 1.0f };
     loci_error err = { 0 };
-    setup_open(&x, 1);
+    setup_open(&x, 1, 0);
     put_corpus(x.bank[0], &c, 0, C, C, 0);
     snprintf(path, sizeof path, "%s/seg-000001.loci", x.dir[0]);
     const int fd = open(path, O_RDWR);
@@ -544,10 +601,11 @@ static void test_damage_during_search(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_few_chunks), cmocka_unit_test(test_empty),
-        cmocka_unit_test(test_planted),    cmocka_unit_test(test_survivors_are_nearest),
-        cmocka_unit_test(test_ties),       cmocka_unit_test(test_union),
-        cmocka_unit_test(test_content),    cmocka_unit_test(test_damage_during_search),
+        cmocka_unit_test(test_few_chunks),    cmocka_unit_test(test_empty),
+        cmocka_unit_test(test_planted),       cmocka_unit_test(test_survivors_are_nearest),
+        cmocka_unit_test(test_ties),          cmocka_unit_test(test_union),
+        cmocka_unit_test(test_content),       cmocka_unit_test(test_damage_during_search),
+        cmocka_unit_test(test_postings_join),
     };
     print_message("seed %llu\n", (unsigned long long)SEED);
     return cmocka_run_group_tests(tests, NULL, NULL);

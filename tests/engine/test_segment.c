@@ -3,13 +3,14 @@
  *
  * Method: round trips at sizes around a group; a small file cut at every length and with a bit
  * flipped in every byte; files with valid checksums and impossible fields; a full disk, short
- * writes and I/O errors at every call of the writer. */
+ * writes and I/O errors at every call of the writer; golden files of both versions. */
 #include "bank_test.h"
 #include "fault_vfs.h"
 #include <xxhash.h>
 
-static const loci_segment_shape big = { 2, 128, 128, 2, { 1, 2, 3 } };
-static const loci_segment_shape tiny = { 1, 8, 4, 4, { 9 } };
+static const loci_segment_shape big = { 2, 128, 128, 2, { 1, 2, 3 }, 0 };
+static const loci_segment_shape tiny = { 1, 8, 4, 4, { 9 }, 0 };
+static const loci_segment_shape tiny_postings = { 1, 8, 4, 4, { 9 }, 1 };
 
 static void write_segment(const char *path, const loci_segment_shape *s, int64_t chunks)
 {
@@ -131,19 +132,123 @@ static void test_same_bytes(void **state)
     scratch_remove(dir);
 }
 
+/* ---- postings --------------------------------------------------------------------------------------- */
+/* What the file gives for the grams of a chunk is what a builder gives for the same chunks. */
+static void check_block(loci_segment *seg, int64_t i, int64_t first, int64_t chunks)
+{
+    loci_error err;
+    loci_postings_builder *b;
+    const uint8_t *block, *want;
+    int64_t n;
+    size_t bytes;
+    test_chunk c;
+    OK(loci_postings_open(&b, &err));
+    for (int64_t k = first; k < first + chunks; k++) {
+        chunk_make(&c, &tiny_postings, SEED, k);
+        OK(loci_postings_add(b, c.ids, c.record.n_tokens, 0, &err));
+    }
+    OK(loci_postings_finish(b, &want, &bytes, &err));
+    OK(loci_segment_postings(seg, i, &block, &n, &err));
+    assert_int_equal(n, chunks);
+    assert_int_equal((uintptr_t)block % 64, 0);
+    assert_memory_equal(block, want, bytes);
+    loci_postings_close(b);
+}
+
+static void test_postings(void **state)
+{
+    static const int64_t sizes[] = { 0, 1, 256, 257, 16384, 16385 };
+    (void)state;
+    char dir[64], path[128];
+    loci_error err;
+    scratch_make(dir);
+    test_chunk *c = malloc(sizeof *c);
+    for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++) {
+        loci_segment *seg;
+        int64_t blocks, bad;
+        const uint8_t *block;
+        const int64_t n = sizes[k], full = LOCI_POSTINGS_CHUNKS, groups = (n + 255) / 256;
+        snprintf(path, sizeof path, "%s/%zu.loci", dir, k);
+        write_segment(path, &tiny_postings, n);
+        OK(loci_segment_open(&seg, path, &tiny_postings, &err));
+        const int64_t n_blocks = (n + full - 1) / full;
+        assert_int_equal(loci_segment_postings_blocks(seg), n_blocks);
+        for (int64_t i = 0; i < n_blocks; i++)
+            check_block(seg, i, i * full, i + 1 < n_blocks ? full : n - i * full);
+        assert_int_equal(loci_segment_postings(seg, n_blocks, &block, &blocks, NULL), LOCI_EINVAL);
+        assert_int_equal(loci_segment_postings(seg, -1, &block, &blocks, NULL), LOCI_EINVAL);
+        for (int64_t i = 0; i<n; i += n> 500 ? 997 : 1) check_chunk(seg, &tiny_postings, i, c);
+        loci_segment_close(seg);
+        OK(loci_segment_verify(path, &blocks, &bad, NULL, 0, &err));
+        assert_int_equal(blocks, 2 + 10 * groups + n_blocks);
+        /* Asked for and not there, there and not asked for. */
+        assert_int_equal(loci_segment_open(&seg, path, &tiny, NULL), LOCI_EFORMAT);
+    }
+    loci_segment *seg;
+    snprintf(path, sizeof path, "%s/plain.loci", dir);
+    write_segment(path, &tiny, 3);
+    assert_int_equal(loci_segment_open(&seg, path, &tiny_postings, NULL), LOCI_EFORMAT);
+    free(c);
+    scratch_remove(dir);
+}
+
+/* ---- golden files ------------------------------------------------------------------------------------- */
+/* Files written once by this writer; they must stay readable, and what it writes must stay the same to
+ * the byte.  Their chunks are those of chunk_make, 3 of them, from SEED. */
+static void test_golden(void **state)
+{
+    static const struct {
+        const char *path;
+        const loci_segment_shape *shape;
+    } list[] = {
+        { "tests/golden/segment/plain.loci", &tiny },
+        { "tests/golden/segment/postings.loci", &tiny_postings },
+    };
+    (void)state;
+    char dir[64], path[128], *want, *got;
+    size_t n, m;
+    loci_error err;
+    scratch_make(dir);
+    test_chunk *c = malloc(sizeof *c);
+    for (size_t k = 0; k < sizeof list / sizeof *list; k++) {
+        loci_segment *seg;
+        int64_t blocks, bad;
+        OK(loci_segment_verify(list[k].path, &blocks, &bad, NULL, 0, &err));
+        OK(loci_segment_open(&seg, list[k].path, list[k].shape, &err));
+        assert_int_equal(loci_segment_count(seg), 3);
+        for (int64_t i = 0; i < 3; i++) check_chunk(seg, list[k].shape, i, c);
+        loci_segment_close(seg);
+        snprintf(path, sizeof path, "%s/%zu.loci", dir, k);
+        write_segment(path, list[k].shape, 3);
+        OK(loci_file_load(NULL, list[k].path, 1 << 20, &want, &n, &err));
+        OK(loci_file_load(NULL, path, 1 << 20, &got, &m, &err));
+        assert_int_equal(n, m);
+        assert_memory_equal(got, want, n);
+        free(want);
+        free(got);
+    }
+    free(c);
+    scratch_remove(dir);
+}
+
 /* ---- damage --------------------------------------------------------------------------------------- */
 /* Open, read all, verify: at least verify must refuse, with a word on where. */
-static void expect_refused(const char *path, const char *what, size_t at)
+static void expect_refused(const char *path, const loci_segment_shape *shape, const char *what,
+                           size_t at)
 {
     loci_error err = { 0 };
     int64_t blocks, bad;
     char first[300];
     loci_segment *seg;
     loci_chunk_view v;
-    const loci_status opened = loci_segment_open(&seg, path, &tiny, &err);
+    const loci_status opened = loci_segment_open(&seg, path, shape, &err);
     if (opened == LOCI_OK) {
+        const uint8_t *block;
+        int64_t chunks;
         for (int64_t i = 0; i < loci_segment_count(seg); i++)
             loci_segment_chunk(seg, i, true, &v, NULL);
+        for (int64_t i = 0; i < loci_segment_postings_blocks(seg); i++)
+            loci_segment_postings(seg, i, &block, &chunks, NULL);
         loci_segment_close(seg);
     } else {
         assert_null(seg);
@@ -157,52 +262,64 @@ static void expect_refused(const char *path, const char *what, size_t at)
         fail_msg("%s at %zu: no place: \"%s\"", what, at, first);
 }
 
-static void test_cut_anywhere(void **state)
+static void cut_anywhere(const loci_segment_shape *shape)
 {
-    (void)state;
     char dir[64], path[128], cut[128], *data;
     size_t n;
     loci_error err;
     scratch_make(dir);
     snprintf(path, sizeof path, "%s/whole", dir);
     snprintf(cut, sizeof cut, "%s/cut", dir);
-    write_segment(path, &tiny, 2);
+    write_segment(path, shape, 2);
     OK(loci_file_load(NULL, path, 1 << 28, &data, &n, &err));
     write_bytes(cut, data, n);
     for (size_t k = n; k-- > 0;) {
         assert_int_equal(truncate(cut, (off_t)k), 0);
-        expect_refused(cut, "cut", k);
+        expect_refused(cut, shape, "cut", k);
     }
     /* And one byte too many. */
     char *longer = calloc(1, n + 1);
     memcpy(longer, data, n);
     write_bytes(cut, longer, n + 1);
-    expect_refused(cut, "one more", n);
+    expect_refused(cut, shape, "one more", n);
     free(longer);
     free(data);
     scratch_remove(dir);
 }
 
-static void test_flip_anywhere(void **state)
+static void flip_anywhere(const loci_segment_shape *shape)
 {
-    (void)state;
     char dir[64], path[128], *data;
     size_t n;
     loci_error err;
     scratch_make(dir);
     snprintf(path, sizeof path, "%s/flip", dir);
-    write_segment(path, &tiny, 2);
+    write_segment(path, shape, 2);
     OK(loci_file_load(NULL, path, 1 << 28, &data, &n, &err));
     const int fd = open(path, O_RDWR);
     for (size_t k = 0; k < n; k++) {
         const char flipped = (char)(data[k] ^ (1 << (k % 8)));
         assert_int_equal(pwrite(fd, &flipped, 1, (off_t)k), 1);
-        expect_refused(path, "flip", k);
+        expect_refused(path, shape, "flip", k);
         assert_int_equal(pwrite(fd, data + k, 1, (off_t)k), 1);
     }
     close(fd);
     free(data);
     scratch_remove(dir);
+}
+
+static void test_cut_anywhere(void **state)
+{
+    (void)state;
+    cut_anywhere(&tiny);
+    cut_anywhere(&tiny_postings);
+}
+
+static void test_flip_anywhere(void **state)
+{
+    (void)state;
+    flip_anywhere(&tiny);
+    flip_anywhere(&tiny_postings);
 }
 
 /* A flipped bit in one column must not hide the others, and is named. */
@@ -262,7 +379,10 @@ static void forge(uint8_t *file, size_t n, const forgery *f, const loci_segment_
         base[f->where][f->at + (size_t)i] = (uint8_t)(f->value >> (8 * i));
     size_t at = sizeof(seg_header);
     for (int c = 0; c < SEG_COLUMNS_USED && f->where == 3; c++) {
-        const size_t bytes = (size_t)chunks * seg_chunk_bytes(s, c);
+        const size_t bytes = c == COL_POSTINGS
+                                 ? get_u64(table + offsetof(seg_entry, column) + 16 * COL_POSTINGS)
+                                 : (size_t)chunks * seg_chunk_bytes(s, c);
+        if (bytes == 0) continue;
         put_u64(table + offsetof(seg_entry, column) + 16 * (size_t)c + 8,
                 XXH3_64bits_withSeed(file + at, bytes, (uint64_t)c));
         at += seg_align(bytes);
@@ -279,11 +399,49 @@ static size_t column_at(const loci_segment_shape *s, int column, int chunks)
     return at;
 }
 
+static void try_forgeries(const forgery *list, size_t n_list, const loci_segment_shape *shape,
+                          int chunks)
+{
+    char dir[64], path[128], *data;
+    size_t n;
+    loci_error err;
+    scratch_make(dir);
+    snprintf(path, sizeof path, "%s/seg", dir);
+    write_segment(path, shape, chunks);
+    OK(loci_file_load(NULL, path, 1 << 28, &data, &n, &err));
+    uint8_t *file = malloc(n);
+    for (size_t i = 0; i < n_list; i++) {
+        loci_segment *seg;
+        loci_chunk_view v;
+        const uint8_t *block;
+        int64_t covered;
+        memcpy(file, data, n);
+        forge(file, n, &list[i], shape, chunks);
+        write_bytes(path, file, n);
+        err = (loci_error){ 0 };
+        loci_status st = loci_segment_open(&seg, path, shape, &err);
+        for (int64_t k = 0; k < chunks && st == LOCI_OK; k++)
+            st = loci_segment_chunk(seg, k, true, &v, &err);
+        for (int64_t k = 0; st == LOCI_OK && k < loci_segment_postings_blocks(seg); k++)
+            st = loci_segment_postings(seg, k, &block, &covered, &err);
+        loci_segment_close(seg);
+        if (st != list[i].status)
+            fail_msg("%s: status %d, expected %d (%s)", list[i].what, st, list[i].status, err.text);
+        if (list[i].status == LOCI_EFORMAT) expect_refused(path, shape, list[i].what, 0);
+    }
+    free(file);
+    free(data);
+    scratch_remove(dir);
+}
+
 static void test_forged_fields(void **state)
 {
     enum { CHUNKS = 3 };
     const forgery list[] = {
-        { "version 2", offsetof(seg_header, version), 0, 4, 2, LOCI_EVERSION },
+        { "version 3", offsetof(seg_header, version), 0, 4, 3, LOCI_EVERSION },
+        { "version 0", offsetof(seg_header, version), 0, 4, 0, LOCI_EVERSION },
+        { "no features in 2", offsetof(seg_header, version), 0, 4, 2, LOCI_EFORMAT },
+        { "features in 1", offsetof(seg_header, features), 0, 4, 1, LOCI_EFORMAT },
         { "header bytes", offsetof(seg_header, header_bytes), 0, 4, 64, LOCI_EFORMAT },
         { "fingerprint", offsetof(seg_header, fingerprint), 0, 1, 77, LOCI_EMODEL },
         { "no landmarks", offsetof(seg_header, n_landmarks), 0, 4, 0, LOCI_EFORMAT },
@@ -293,7 +451,7 @@ static void test_forged_fields(void **state)
         { "id bytes", offsetof(seg_header, id_bytes), 0, 4, 3, LOCI_EFORMAT },
         { "chunk tokens", offsetof(seg_header, chunk_tokens), 0, 4, 128, LOCI_EFORMAT },
         { "group chunks", offsetof(seg_header, group_chunks), 0, 4, 0, LOCI_EFORMAT },
-        { "reserved", offsetof(seg_header, zero) + 63, 0, 1, 1, LOCI_EFORMAT },
+        { "reserved", offsetof(seg_header, zero) + 59, 0, 1, 1, LOCI_EFORMAT },
         { "table offset", offsetof(seg_trailer, table_offset), 2, 8, UINT64_MAX - 200,
           LOCI_EFORMAT },
         { "no groups", offsetof(seg_trailer, groups), 2, 8, 0, LOCI_EFORMAT },
@@ -308,7 +466,8 @@ static void test_forged_fields(void **state)
         { "group chunks", offsetof(seg_entry, chunks), 1, 4, 2, LOCI_EFORMAT },
         { "entry zero", offsetof(seg_entry, zero), 1, 4, 2, LOCI_EFORMAT },
         { "column bytes", offsetof(seg_entry, column), 1, 8, UINT64_MAX, LOCI_EFORMAT },
-        { "later column", offsetof(seg_entry, column) + 16 * 10, 1, 8, 64, LOCI_EFORMAT },
+        { "no postings", offsetof(seg_entry, column) + 16 * COL_POSTINGS, 1, 8, 64, LOCI_EFORMAT },
+        { "later column", offsetof(seg_entry, column) + 16 * 14, 1, 8, 64, LOCI_EFORMAT },
         { "later sum", offsetof(seg_entry, column) + 16 * 15 + 8, 1, 8, 64, LOCI_EFORMAT },
         { "0 tokens", column_at(&tiny, COL_COUNTS, CHUNKS) + 1, 3, 1, 0, LOCI_EFORMAT },
         { "65 tokens", column_at(&tiny, COL_COUNTS, CHUNKS) + 2, 3, 1, 65, LOCI_EFORMAT },
@@ -322,30 +481,70 @@ static void test_forged_fields(void **state)
         { "padding", column_at(&tiny, COL_COUNTS, CHUNKS) + CHUNKS, 3, 1, 1, LOCI_EFORMAT },
     };
     (void)state;
-    char dir[64], path[128], *data;
+    try_forgeries(list, sizeof list / sizeof *list, &tiny, CHUNKS);
+}
+
+/* The same in a file with postings. */
+static void test_forged_postings(void **state)
+{
+    enum { CHUNKS = 3 };
+    const size_t length = offsetof(seg_entry, column) + 16 * COL_POSTINGS;
+    const size_t block = column_at(&tiny_postings, COL_POSTINGS, CHUNKS);
+    const size_t entry = block + loci_postings_bytes(loci_postings_bits(CHUNKS), 0);
+    const forgery list[] = {
+        { "version 1", offsetof(seg_header, version), 0, 4, 1, LOCI_EFORMAT },
+        { "no features", offsetof(seg_header, features), 0, 4, 0, LOCI_EFORMAT },
+        { "other features", offsetof(seg_header, features), 0, 4, 0x81, LOCI_EFORMAT },
+        { "no length", length, 1, 8, 0, LOCI_EFORMAT },
+        { "odd length", length, 1, 8, 15, LOCI_EFORMAT },
+        { "short", length, 1, 8, 8, LOCI_EFORMAT },
+        { "long", length, 1, 8, 1 << 20, LOCI_EFORMAT },
+        { "overflow", length, 1, 8, UINT64_MAX - 3, LOCI_EFORMAT },
+        { "first bucket", block, 3, 4, 1, LOCI_EFORMAT },
+        { "second bucket", block + 4, 3, 4, 1 << 30, LOCI_EFORMAT },
+        { "last bucket", block + 8, 3, 4, 3, LOCI_EFORMAT },
+        { "chunk 3 of 3", entry, 3, 2, 3, LOCI_EFORMAT },
+        { "key before the last", entry + 6, 3, 2, 0, LOCI_EFORMAT },
+    };
+    (void)state;
+    try_forgeries(list, sizeof list / sizeof *list, &tiny_postings, CHUNKS);
+}
+
+/* A block that is sound in form and false: only verify, which has the ids, can tell. */
+static void test_false_postings(void **state)
+{
+    enum { CHUNKS = 3 };
+    (void)state;
+    char dir[64], path[128], *data, first[300];
     size_t n;
     loci_error err;
     scratch_make(dir);
     snprintf(path, sizeof path, "%s/seg", dir);
-    write_segment(path, &tiny, CHUNKS);
-    OK(loci_file_load(NULL, path, 1 << 28, &data, &n, &err));
-    uint8_t *file = malloc(n);
-    for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
-        loci_segment *seg;
-        loci_chunk_view v;
-        memcpy(file, data, n);
-        forge(file, n, &list[i], &tiny, CHUNKS);
-        write_bytes(path, file, n);
-        err = (loci_error){ 0 };
-        loci_status st = loci_segment_open(&seg, path, &tiny, &err);
-        for (int64_t k = 0; k < CHUNKS && st == LOCI_OK; k++)
-            st = loci_segment_chunk(seg, k, true, &v, &err);
-        loci_segment_close(seg);
-        if (st != list[i].status)
-            fail_msg("%s: status %d, expected %d (%s)", list[i].what, st, list[i].status, err.text);
-        if (list[i].status == LOCI_EFORMAT) expect_refused(path, list[i].what, 0);
-    }
-    free(file);
+    write_segment(path, &tiny_postings, CHUNKS);
+    OK(loci_file_load(NULL, path, 1 << 20, &data, &n, &err));
+    const size_t entry = column_at(&tiny_postings, COL_POSTINGS, CHUNKS) +
+                         loci_postings_bytes(loci_postings_bits(CHUNKS), 0);
+    /* The last entry's key one higher: still rising, and no gram of these chunks. */
+    const uint64_t count = get_u32((uint8_t *)data + sizeof(seg_header) + entry - 4);
+    const size_t last = entry + 4 * (count - 1);
+    const forgery f = {
+        "key",  last + 2, 3, 2, (get_u32((uint8_t *)data + sizeof(seg_header) + last) >> 16) + 1,
+        LOCI_OK
+    };
+    forge((uint8_t *)data, n, &f, &tiny_postings, CHUNKS);
+    write_bytes(path, data, n);
+    loci_segment *seg;
+    const uint8_t *block;
+    int64_t chunks, blocks, bad;
+    OK(loci_segment_open(&seg, path, &tiny_postings, &err));
+    OK(loci_segment_postings(seg, 0, &block, &chunks, &err));
+    loci_segment_close(seg);
+    err = (loci_error){ 0 };
+    assert_int_equal(loci_segment_verify(path, &blocks, &bad, first, sizeof first, &err),
+                     LOCI_EFORMAT);
+    assert_int_equal(bad, 1);
+    assert_non_null(strstr(first, "column postings"));
+    assert_non_null(strstr(first, "entry"));
     free(data);
     scratch_remove(dir);
 }
@@ -512,11 +711,20 @@ static void test_faults(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),          cmocka_unit_test(test_same_bytes),
-        cmocka_unit_test(test_cut_anywhere),        cmocka_unit_test(test_flip_anywhere),
-        cmocka_unit_test(test_bad_column_is_named), cmocka_unit_test(test_forged_fields),
-        cmocka_unit_test(test_wrapped_count),       cmocka_unit_test(test_wrong_shape),
-        cmocka_unit_test(test_bad_records),         cmocka_unit_test(test_faults),
+        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_same_bytes),
+        cmocka_unit_test(test_cut_anywhere),
+        cmocka_unit_test(test_flip_anywhere),
+        cmocka_unit_test(test_bad_column_is_named),
+        cmocka_unit_test(test_forged_fields),
+        cmocka_unit_test(test_wrapped_count),
+        cmocka_unit_test(test_wrong_shape),
+        cmocka_unit_test(test_bad_records),
+        cmocka_unit_test(test_faults),
+        cmocka_unit_test(test_postings),
+        cmocka_unit_test(test_golden),
+        cmocka_unit_test(test_forged_postings),
+        cmocka_unit_test(test_false_postings),
     };
     print_message("seed %llu\n", (unsigned long long)SEED);
     return cmocka_run_group_tests(tests, NULL, NULL);

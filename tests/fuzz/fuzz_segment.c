@@ -21,8 +21,11 @@ static void resum_group(uint8_t *file, size_t size, uint8_t *entry, uint64_t gro
     const uint64_t chunks = get_u32(entry + offsetof(seg_entry, chunks));
     if (at > size || chunks > LOCI_SEG_GROUP) return;
     for (int c = 0; c < SEG_COLUMNS_USED; c++) {
-        const size_t bytes = (size_t)chunks * seg_chunk_bytes(shape, c);
+        const uint8_t *col = entry + offsetof(seg_entry, column) + 16 * (size_t)c;
+        const uint64_t bytes =
+            c == COL_POSTINGS ? get_u64(col) : chunks * seg_chunk_bytes(shape, c);
         if (at > size || bytes > size - at) return;
+        if (bytes == 0) continue;
         put_u64(entry + offsetof(seg_entry, column) + 16 * (size_t)c + 8,
                 XXH3_64bits_withSeed(file + at, bytes, group * SEG_COLUMNS + (uint64_t)c));
         at += seg_align(bytes);
@@ -39,7 +42,8 @@ static void resum(uint8_t *file, size_t size)
                                        (int)get_u32(file + offsetof(seg_header, d_landmark)),
                                        (int)get_u32(file + offsetof(seg_header, d_content)),
                                        (int)get_u32(file + offsetof(seg_header, id_bytes)),
-                                       { 0 } };
+                                       { 0 },
+                                       0 };
     put_u64(file + offsetof(seg_header, sum), XXH3_64bits(file, offsetof(seg_header, sum)));
     if (table >= sizeof(seg_header) && table <= end) {
         for (uint64_t g = 0; seg_shape_ok(&shape) && (g + 1) * sizeof(seg_entry) <= end - table;
@@ -70,6 +74,17 @@ static void read_all(loci_segment *s, const loci_segment_shape *shape)
             sink += ((const uint8_t *)v.ids)[k];
         for (int k = 0; k < shape->n_landmarks * shape->d_landmark; k++)
             sink += (uint64_t)v.landmark[k];
+    }
+    for (int64_t i = 0; i < loci_segment_postings_blocks(s); i++) {
+        const uint8_t *block;
+        int64_t chunks;
+        if (loci_segment_postings(s, i, &block, &chunks, NULL) != LOCI_OK) continue;
+        for (uint32_t hash = 0; hash < 997; hash++) {
+            int32_t chunk[LOCI_POSTINGS_RARE];
+            const int n = loci_postings_find(block, chunks, hash * UINT32_C(4307880), chunk);
+            must(n <= LOCI_POSTINGS_RARE);
+            for (int k = 0; k < n; k++) must(chunk[k] >= 0 && chunk[k] < chunks);
+        }
     }
     (void)sink;
 }
