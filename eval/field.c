@@ -92,6 +92,7 @@ loci_status field_open(field *f, loci_engine *e, const char *dir, int64_t tokens
         st = set_error(err, LOCI_ESTATE, "%s: holds %lld documents, %d of them are this haystack's",
                        dir, (long long)stat.documents, f->n_docs);
     if (st == LOCI_OK) f->tokens = stat.tokens;
+    if (stat.tokens > 0) f->bytes_per_token = (double)stat.disk_bytes / (double)stat.tokens;
     size_t bytes = 0;
     for (int i = 0; i < f->n_docs; i++) bytes += f->doc[i].bytes;
     if (bytes > 0) f->filler_share = (double)(hay->filler_bytes - filler) / (double)bytes;

@@ -17,6 +17,7 @@ typedef struct {
     int n_docs, cap;
     int64_t tokens;                  /* of the bank, facts apart */
     double ingest_tokens_per_second; /* while it was made; 0 if all of it was there */
+    double bytes_per_token;          /* of the bank on disk, as it was made */
     double filler_share;             /* of the bytes: made-up sentences, the rest is from files */
 } field;
 

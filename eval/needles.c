@@ -3,7 +3,9 @@
  * Everything runs on the real path: text is tokenised, ingested, searched and answered as a
  * user's would be.  A cell is one bank length with one number of needles; its trials share the
  * bank and differ in the facts.  Exact = the answer is the right string, white space at its ends
- * apart.  Evidence hit = a passage shown overlaps the bytes of the fact that carries the answer. */
+ * apart.  Evidence hit = a passage shown overlaps the bytes of the fact that carries the answer.
+ * Recalled (--recall) = that fact is in one of the K chunks that the router reads at <a>, whatever
+ * their weight: what search alone is answerable for. */
 #include "eval.h"
 #include <fts.h>
 #include <limits.h>
@@ -18,10 +20,10 @@ enum { LENGTHS_MAX = 16, TOKENS_LEAST = 256, TOKENS_MOST = 1 << 26 };
 typedef struct {
     engine_args ea;
     arg_list text;
-    const char *tokens, *needles, *family, *names, *wordings, *work;
+    const char *tokens, *needles, *family, *names, *wordings, *work, *only;
     int64_t items, seed, spread, questions, k, max_tokens;
     double near_duplicate;
-    bool json, csv;
+    bool json, csv, recall;
     row_format format;
     loci_split names_of, wordings_of;
     loci_task_family family_of;
@@ -32,6 +34,7 @@ typedef struct {
 
 typedef struct {                       /* one cell */
     int64_t asked, exact, placed, hit; /* placed: questions whose answer stands somewhere */
+    int64_t recalled;                  /* of the placed */
     double prefill_ms, decode_ms;
     int64_t answer_tokens;
 } tally;
@@ -56,6 +59,23 @@ static bool shows(const loci_answer *a, const fact_place *p)
     return false;
 }
 
+/* Is the fact among all the chunks that the router reads for the question? */
+static loci_status recall(const needles_args *a, loci_engine *e, field *f, const loci_question *q,
+                          const fact_place *where, tally *t, loci_error *err)
+{
+    loci_ask_options opt = loci_ask_options_default();
+    opt.k = (int)a->k;
+    opt.max_evidence = 64; /* the library's most, and as many as a router may pick */
+    opt.min_score = 0.0;
+    loci_answer out;
+    const loci_status st =
+        loci_recall(e, &f->bank, 1, q->question, strlen(q->question), &opt, &out, err);
+    if (st != LOCI_OK) return st;
+    t->recalled += shows(&out, &where[q->gold[q->n_gold - 1]]);
+    loci_answer_free(&out);
+    return LOCI_OK;
+}
+
 static loci_status ask(const needles_args *a, loci_engine *e, field *f, const loci_question *q,
                        const fact_place *where, tally *t, loci_error *err)
 {
@@ -76,7 +96,7 @@ static loci_status ask(const needles_args *a, loci_engine *e, field *f, const lo
     t->decode_ms += out.per_token_ms * out.completion_tokens;
     t->answer_tokens += out.completion_tokens;
     loci_answer_free(&out);
-    return LOCI_OK;
+    return a->recall && q->n_gold > 0 ? recall(a, e, f, q, where, t, err) : LOCI_OK;
 }
 
 /* ---- one cell ----------------------------------------------------------------------------- */
@@ -98,6 +118,7 @@ static loci_status trial(const needles_args *a, loci_engine *e, field *f, int64_
     st = where ? field_hide(f, &item, (int)a->spread, seed, where, err)
                : set_error(err, LOCI_ENOMEM, "no memory for %d facts", item.n_facts);
     for (int i = 0; st == LOCI_OK && i < item.n_questions; i++) {
+        if (a->only && !strstr(item.question[i].question, a->only)) continue;
         st = ask(a, e, f, &item.question[i], where, t, err);
         if (st == LOCI_OK && interrupted()) st = set_error(err, LOCI_ECANCEL, "interrupted");
     }
@@ -128,6 +149,13 @@ static json_t *row_of(const needles_args *a, const loci_engine *e, const field *
     put_real(o, "evidence", t->placed ? (double)t->hit / (double)t->placed : NAN);
     put_real(o, "evidence_low", ev_lo);
     put_real(o, "evidence_high", ev_hi);
+    if (a->recall) {
+        wilson(t->recalled, t->placed, &ev_lo, &ev_hi);
+        put_real(o, "recall", t->placed ? (double)t->recalled / (double)t->placed : NAN);
+        put_real(o, "recall_low", ev_lo);
+        put_real(o, "recall_high", ev_hi);
+    }
+    put_real(o, "bank_bytes_per_token", f->bytes_per_token);
     put_real(o, "ms_per_token", t->answer_tokens ? t->decode_ms / (double)t->answer_tokens : NAN);
     put_real(o, "prefill_ms", t->prefill_ms / asked);
     put_real(o, "ingest_tokens_per_second", f->ingest_tokens_per_second);
@@ -135,6 +163,7 @@ static json_t *row_of(const needles_args *a, const loci_engine *e, const field *
     put_real(o, "filler_share", f->filler_share);
     put_text(o, "names", a->names);
     put_text(o, "wordings", a->wordings);
+    put_text(o, "only", a->only ? a->only : "");
     put_int(o, "seed", a->seed);
     put_int(o, "spread", a->spread);
     put_text(o, "model", loci_engine_info(e)->fingerprint);
@@ -159,14 +188,17 @@ static void print_row(needles_args *a, json_t *row)
         return;
     }
     if (first)
-        printf("%10s %8s %10s  %-22s %-22s %8s %10s %10s\n", "tokens", "needles", "questions",
-               "exact (95 %)", "evidence (95 %)", "ms/token", "ingest/s", "resident");
+        printf("%10s %8s %10s  %-22s %-22s %s%8s %10s %8s %10s\n", "tokens", "needles", "questions",
+               "exact (95 %)", "evidence (95 %)", a->recall ? "recall  " : "", "ms/token",
+               "ingest/s", "B/token", "resident");
     char size[32];
-    printf("%10.0f %8.0f %10.0f  %.3f (%.3f .. %.3f) %.3f (%.3f .. %.3f) %8.2f %10.0f %10s\n",
+    printf("%10.0f %8.0f %10.0f  %.3f (%.3f .. %.3f) %.3f (%.3f .. %.3f) ",
            real_of(row, "bank_tokens"), real_of(row, "needles"), real_of(row, "questions"),
            real_of(row, "exact"), real_of(row, "exact_low"), real_of(row, "exact_high"),
-           real_of(row, "evidence"), real_of(row, "evidence_low"), real_of(row, "evidence_high"),
-           real_of(row, "ms_per_token"), real_of(row, "ingest_tokens_per_second"),
+           real_of(row, "evidence"), real_of(row, "evidence_low"), real_of(row, "evidence_high"));
+    if (a->recall) printf("%.3f   ", real_of(row, "recall"));
+    printf("%8.2f %10.0f %8.1f %10s\n", real_of(row, "ms_per_token"),
+           real_of(row, "ingest_tokens_per_second"), real_of(row, "bank_bytes_per_token"),
            human_bytes(real_of(row, "resident_bytes"), size));
     fflush(stdout);
     json_decref(row);
@@ -301,6 +333,10 @@ int eval_needles(int argc, char **argv)
           "sentences of facts and questions (default test)" },
         { "near-duplicate", ARG_FLOAT, &a.near_duplicate, 0, 1, "X",
           "share of keys one word away from another (default 0)" },
+        { "only", ARG_STR, &a.only, 0, 0, "TEXT",
+          "ask only the questions that hold this text (\"user \": keys of digits)" },
+        { "recall", ARG_FLAG, &a.recall, 0, 0, NULL,
+          "also count facts among the chunks that the router picks (a pass more a question)" },
         { "spread", ARG_INT, &a.spread, 1, 4096, "N",
           "documents that take a trial's facts (default 4)" },
         { "seed", ARG_INT, &a.seed, 0, 9007199254740992.0, "N",
