@@ -256,6 +256,27 @@ loci_status loci_dsv4_extend(loci_dsv4_seq *s, const int32_t *ids, int64_t n, fl
  * last batch.  False, nothing done, when that is not possible. */
 bool loci_dsv4_rewind(loci_dsv4_seq *s, int64_t n);
 
+/* ---- a sequence on disk (store.c, record.c; docs/DEEPSEEK.md has the files) -----------------------
+ * One folder holds one text: its entries in blocks, appended, and records of the rest at some
+ * positions.  One process at a time. */
+typedef struct loci_dsv4_store loci_dsv4_store;
+/* m is kept; the folder is made if missing; vfs NULL = the system's.  Errors: LOCI_EIO;
+ * LOCI_EFORMAT a folder of another model or mode, or a damaged one. */
+loci_status loci_dsv4_store_open(loci_dsv4_store **out, const loci_dsv4 *m, const char *dir,
+                                 const loci_vfs *vfs, loci_error *err);
+/* After the sequences that resumed from it: they use its mapping.  NULL is fine. */
+void loci_dsv4_store_close(loci_dsv4_store *d);
+/* Bring s to the last recorded position within the first n of ids whose text agrees with them; to
+ * the empty sequence when there is none.  Every block used is checked.  Errors: LOCI_EFORMAT, LOCI_EIO,
+ * LOCI_ENOMEM; s is empty then. */
+loci_status loci_dsv4_store_resume(loci_dsv4_store *d, loci_dsv4_seq *s, const int32_t *ids,
+                                   int64_t n, loci_error *err);
+/* Make the folder hold the text of s, with a record at its length.  Records of another text beyond
+ * what the two share are dropped.  Errors: as above; the folder holds what it held, or less of
+ * another text. */
+loci_status loci_dsv4_store_save(loci_dsv4_store *d, const loci_dsv4_seq *s, loci_error *err);
+int64_t loci_dsv4_store_last(const loci_dsv4_store *d); /* last recorded position, 0 = none */
+
 /* ---- drafting (mtp.c): tokens to check at once, for decoding that changes no output ----------- */
 bool loci_dsv4_can_draft(const loci_dsv4 *m);
 /* Let the MTP block follow from here on; it knows nothing of what was read before. */

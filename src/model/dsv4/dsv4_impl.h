@@ -100,6 +100,25 @@ uint8_t *dsv4_entry_at(const loci_dsv4_seq *s, int l, int64_t j);
 uint8_t *dsv4_keys_at(const loci_dsv4_seq *s, int l, int64_t j);        /* group that holds key j */
 loci_status dsv4_reserve(loci_dsv4_seq *s, int64_t n, loci_error *err); /* room for n tokens */
 
+/* The first n blocks become borrowed: the caller sets them.  The sequence is empty. */
+loci_status dsv4_lend_blocks(loci_dsv4_seq *s, int n, loci_error *err);
+
+/* ---- record.c, store.c -------------------------------------------------------------------------- */
+enum { DSV4_RECORD_HEAD = 64 };
+int64_t dsv4_whole_blocks(const loci_dsv4 *m, int64_t t);
+/* The record of s at its length, owned (free()). */
+loci_status dsv4_record_make(const loci_dsv4_seq *s, const uint8_t fingerprint[16],
+                             unsigned char **out, size_t *bytes, loci_error *err);
+/* Check a record (aligned to 8) as far as that needs no model; its position. */
+loci_status dsv4_record_position(const void *data, size_t bytes, const char *label,
+                                 int64_t *position, loci_error *err);
+/* Bring s, whose whole blocks are there, to the record's position. */
+loci_status dsv4_record_apply(loci_dsv4_seq *s, const uint8_t fingerprint[16], const void *data,
+                              size_t bytes, const char *label, loci_error *err);
+/* Positions (owned) of a text.dsv4. */
+loci_status dsv4_text_parse(const void *data, size_t bytes, const char *label,
+                            uint8_t fingerprint[16], int64_t **record, int *n, loci_error *err);
+
 /* ---- linear.c --------------------------------------------------------------------------------- */
 typedef struct dsv4_product {
     float *y;
@@ -155,6 +174,8 @@ void dsv4_logits(loci_dsv4_seq *s, const loci_dsv4_mixer *mix, const float *norm
                  int T, float *logits);
 /* mtp.c: before ids (T) are appended, the MTP block sees the positions before them. */
 loci_status dsv4_draft_follow(loci_dsv4_seq *s, const int32_t *ids, int T, loci_error *err);
+/* Behind a batch: all positions but the last, whose successor is not known. */
+loci_status dsv4_draft_catch_up(loci_dsv4_seq *s, loci_error *err);
 /* Entries of layer l that position t sees. */
 static inline int64_t dsv4_visible(const loci_dsv4 *m, int l, int64_t t)
 {

@@ -73,7 +73,7 @@ static loci_status batch(loci_dsv4_seq *s, const int32_t *ids, int T, float *log
     s->x_pos = s->n;
     s->n += T;
     s->high = s->n > s->high ? s->n : s->high;
-    return LOCI_OK;
+    return dsv4_draft_catch_up(s, err);
 }
 
 loci_status loci_dsv4_extend(loci_dsv4_seq *s, const int32_t *ids, int64_t n, float *logits,

@@ -4,8 +4,9 @@
  *   one window layer on X' at position t, then its own head mixer and norm, the model's head:
  *   logits of token t+2
  *
- * The block follows the decoder: before tokens are appended it sees the positions before them, with
- * the streams that the decoder left there.  A draft of more than one token goes on from the block's
+ * The block follows the decoder, one position behind: behind every batch it sees the positions whose
+ * successor is known, with the streams that the decoder left there; the last one waits for the next
+ * token.  A draft of more than one token goes on from the block's
  * own streams; what that writes to the block's ring is written again when the decoder has been
  * there.  Drafts change nothing but how many tokens a call can check at once. */
 #include "model/dsv4/dsv4_impl.h"
@@ -60,6 +61,11 @@ loci_status dsv4_draft_follow(loci_dsv4_seq *s, const int32_t *ids, int T, loci_
     return follow(s, s->n, err);
 }
 
+loci_status dsv4_draft_catch_up(loci_dsv4_seq *s, loci_error *err)
+{
+    return s->drafting && s->n > 0 ? follow(s, s->n - 1, err) : LOCI_OK;
+}
+
 bool loci_dsv4_can_draft(const loci_dsv4 *m)
 {
     return m->hp.n_mtp > 0;
@@ -86,7 +92,9 @@ loci_status loci_dsv4_draft(loci_dsv4_seq *s, int32_t next, int n, int32_t *draf
     const loci_dsv4_mtp *w = &s->m->w.mtp[0];
     const size_t wide = (size_t)hp->streams * (size_t)hp->hidden;
     assert(s->drafting && s->n > 0 && n >= 1 && n < DSV4_B);
-    loci_status st = follow(s, s->n - 1, err);
+    loci_status st = dsv4_draft_catch_up(s, err);
+    if (s->n - 1 < s->x_pos)
+        return loci_fail(err, LOCI_ESTATE, "a sequence that went back behind its last batch");
     const float *X = s->sc.x + (size_t)(s->n - 1 - s->x_pos) * wide;
     for (int i = 0; i < n && st == LOCI_OK; i++) {
         const int32_t token = i == 0 ? next : draft[i - 1];

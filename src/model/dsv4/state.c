@@ -185,7 +185,8 @@ bool loci_dsv4_rewind(loci_dsv4_seq *s, int64_t n)
     const int64_t to = s->n - n;
     if (n < 0 || to < s->oldest || to < s->high - DSV4_B) return false;
     s->n = to;
-    if (s->mtp_n > to) s->mtp_n = to;
+    /* The MTP block saw position to-1 with a successor that is no longer there. */
+    if (s->mtp_n > to - 1) s->mtp_n = to > 0 ? to - 1 : 0;
     return true;
 }
 
@@ -224,6 +225,23 @@ static bool reserve_heaps(loci_dsv4_seq *s, int64_t n)
     return true;
 }
 
+static bool reserve_blocks(loci_dsv4_seq *s, int64_t want)
+{
+    if (want <= s->block_max) return true;
+    const int64_t max = want > 2 * s->block_max ? want + 16 : 2 * s->block_max;
+    if (!grow((void **)&s->block, s->block_max, max, sizeof *s->block)) return false;
+    s->block_max = (int)max;
+    return true;
+}
+
+loci_status dsv4_lend_blocks(loci_dsv4_seq *s, int n, loci_error *err)
+{
+    assert(s->n == 0 && s->n_blocks == 0);
+    if (!reserve_blocks(s, n)) return no_room(s, (int64_t)n * s->m->lay.block_tokens, err);
+    s->n_blocks = s->n_mapped = n;
+    return LOCI_OK;
+}
+
 loci_status dsv4_reserve(loci_dsv4_seq *s, int64_t n, loci_error *err)
 {
     const loci_dsv4_layout *lay = &s->m->lay;
@@ -235,12 +253,7 @@ loci_status dsv4_reserve(loci_dsv4_seq *s, int64_t n, loci_error *err)
         s->ids_max = max;
     }
     if (!reserve_heaps(s, n)) return no_room(s, n, err);
-    if (want > s->block_max) {
-        const int64_t max = want > 2 * s->block_max ? want + 16 : 2 * s->block_max;
-        if (!grow((void **)&s->block, s->block_max, max, sizeof *s->block))
-            return no_room(s, n, err);
-        s->block_max = (int)max;
-    }
+    if (!reserve_blocks(s, want)) return no_room(s, n, err);
     for (; s->n_blocks < want; s->n_blocks++) {
         s->block[s->n_blocks] = loci_alloc_aligned(lay->block_bytes);
         if (!s->block[s->n_blocks]) return no_room(s, n, err);
