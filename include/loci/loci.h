@@ -44,6 +44,10 @@ typedef struct {
         *model_dir;  /* config.json, tokenizer.json, model.safetensors; borrowed for the call */
     int threads;     /* 0 = all cores this process may use; 1..1024 */
     const char *cpu; /* NULL or "native"; "avx512", "avx2", "ref" lower it; borrowed */
+    /* DeepSeek-V4 models (deepseek.h), whose model_dir may be a GGUF file: */
+    const char *mode; /* "f32", "fast", "exact"; NULL: exact for FP8 and FP4 weights, fast for a
+                       * GGUF file, f32 for others; borrowed */
+    uint64_t expert_bytes; /* memory for routed experts; 0 = mapped, as much as the system gives */
 } loci_engine_options;
 LOCI_API loci_engine_options loci_engine_options_default(void);
 
@@ -55,9 +59,10 @@ LOCI_API loci_status loci_engine_open(loci_engine **out, const loci_engine_optio
 LOCI_API void loci_engine_close(loci_engine *e);
 
 typedef struct {
-    char architecture[16]; /* "loci-1" */
+    char architecture[16]; /* "loci-1", "deepseek-v4" (which leaves what it has not at 0) */
     char fingerprint[33];  /* hex; a bank belongs to one fingerprint */
     int vocab, d_model, window, chunk, n_lower, n_upper, n_groups, top_k;
+    int bos, end; /* ids: put in front of a text; ends what is generated; -1 = none */
     int64_t parameters;
     int64_t weight_bytes;  /* on disk and mapped */
     int64_t session_bytes; /* one session, allocated at its opening */
@@ -68,10 +73,17 @@ typedef struct {
 /* What a checkpoint is and needs, before anything is loaded or allocated for it. */
 LOCI_API loci_status loci_model_describe(const char *model_dir, loci_model_info *info,
                                          loci_error *err);
-LOCI_API const loci_model_info *loci_engine_info(const loci_engine *e);     /* borrowed from e */
-LOCI_API const loci_tokenizer *loci_engine_tokenizer(const loci_engine *e); /* borrowed from e */
+LOCI_API const loci_model_info *loci_engine_info(const loci_engine *e); /* borrowed from e */
+/* Borrowed from e.  NULL: a DeepSeek-V4 folder without tokenizer.json, which works with ids. */
+LOCI_API const loci_tokenizer *loci_engine_tokenizer(const loci_engine *e);
 /* Kernels in use, "gemm=avx512 gemv=avx512 ...": borrowed from e. */
 LOCI_API const char *loci_engine_kernels(const loci_engine *e);
+/* Of a DeepSeek-V4 model whose experts are read into a budget; zeros otherwise. */
+typedef struct {
+    int64_t hits, misses; /* experts that were in memory when chosen, and that were not */
+    int64_t bytes_read;   /* from the files since the engine was opened */
+} loci_expert_stats;
+LOCI_API loci_expert_stats loci_engine_experts(const loci_engine *e);
 
 /* Convert the weights of a checkpoint: dtype "f32", "bf16" or "int8" (one scale a row); copies
  * tokenizer.json and config.json.  out_dir is made; an existing model.safetensors there is
@@ -140,6 +152,9 @@ LOCI_API void loci_answer_free(loci_answer *a); /* frees what is inside; zeroes 
 typedef struct loci_session loci_session;
 typedef struct {
     int64_t max_tokens; /* the stream's own memory is bounded by it; default 131,072 */
+    /* DeepSeek-V4 models: */
+    const char *state_dir; /* folder that keeps the text, made if missing; NULL = none; borrowed */
+    bool draft;            /* let the model's drafting block follow, for loci_session_draft */
 } loci_session_options;
 LOCI_API loci_session_options loci_session_options_default(void);
 LOCI_API loci_status loci_session_open(loci_session **out, loci_engine *e,
@@ -154,11 +169,31 @@ LOCI_API int64_t loci_session_length(const loci_session *s); /* tokens so far */
 LOCI_API loci_status loci_session_extend(loci_session *s, const int32_t *ids, int64_t n,
                                          float *logits, int64_t n_logits, loci_error *err);
 
+/* Take up as much of ids (n) as the session's folder holds, fewer than n: *taken tokens of them are
+ * then in the session, and ids + *taken go to loci_session_extend.  Without a folder: 0, and the
+ * session is reset.  Errors: LOCI_EFORMAT, LOCI_EIO (a damaged folder is named), LOCI_ENOMEM; the
+ * session is empty then. */
+LOCI_API loci_status loci_session_resume(loci_session *s, const int32_t *ids, int64_t n,
+                                         int64_t *taken, loci_error *err);
+/* Write down all that the session carries, at its length.  It also happens every 8,192 tokens of a
+ * prompt.  Without a folder: nothing.  Errors: LOCI_EIO, LOCI_ENOMEM; what was written before stays. */
+LOCI_API loci_status loci_session_save(loci_session *s, loci_error *err);
+/* Guess the n tokens behind `next` (1..32), which follows the session and is not appended.  Extending
+ * by next and the guesses with logits for each position then shows how many of them greedy decoding
+ * would have chosen; the rest goes by loci_session_rewind.  Errors: LOCI_ESTATE a session that does
+ * not draft: the model has no such block, or opt->draft was not set. */
+LOCI_API loci_status loci_session_draft(loci_session *s, int32_t next, int n, int32_t *draft,
+                                        loci_error *err);
+/* Forget the last n tokens, up to 64 of them and none that was taken up from a folder.  False, and
+ * nothing done, otherwise, and for other models. */
+LOCI_API bool loci_session_rewind(loci_session *s, int64_t n);
+
 typedef struct {
     float temperature; /* 0 = greedy (default) .. 10 */
     int top_k;         /* 0 = all */
     float top_p;       /* (0, 1], default 1 */
     uint64_t seed;
+    bool any_id; /* false: of the ids 0..15 only LOCI_TOK_E may come out; true for DeepSeek-V4 */
 } loci_sampling;
 LOCI_API loci_sampling loci_sampling_default(void);
 /* Next id from (vocab) logits.  *state: seed it with opt->seed; advanced by each call. */

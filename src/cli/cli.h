@@ -145,9 +145,16 @@ loci_status make_folder(const char *path, loci_error *err);
 typedef struct {
     const char *model, *cpu;
     int64_t threads;
+    const char *mode; /* of DeepSeek-V4 models, as expert_mib */
+    int64_t expert_mib;
     bool quiet;
 } engine_args;
 /* clang-format off */
+#define DEEPSEEK_ARGS(e)                                                                        \
+    { "mode", ARG_STR, &(e).mode, 0, 0, "MODE",                                                 \
+      "DeepSeek-V4: exact, fast or f32 (default: what the weights were made for)" },           \
+    { "expert-memory", ARG_INT, &(e).expert_mib, 0, 1 << 30, "MIB",                             \
+      "DeepSeek-V4: read routed experts into so much memory; 0 = map them (default)" }
 #define ENGINE_ARGS(e)                                                                          \
     { "model", ARG_STR, &(e).model, 0, 0, "DIR", "model folder (default: the shipped one)" },  \
     { "threads", ARG_INT, &(e).threads, 0, 1024, "N", "0 = all cores (default)" },              \

@@ -118,13 +118,16 @@ int cmd_logits(int argc, char **argv)
         { "prefill", ARG_INT, &a.prefill, 0, 1 << 30, "N",
           "the first N in one call, the rest one by one (default all)" },
         { "json", ARG_FLAG, &a.json, 0, 0, NULL, "shape and file as one JSON object" },
+        DEEPSEEK_ARGS(a.ea),
         ENGINE_ARGS(a.ea),
     };
     arg_spec spec = {
         .usage = "logits --ids FILE --out FILE.npy [options]",
         .about =
             "Run a list of ids as one document and write the logits of every position.  No id is\n"
-            "added: begin the list with 0, <bos>, for what the model has seen in training.",
+            "added: begin the list with 0, <bos>, for what the model has seen in training.  Takes "
+            "a\n"
+            "folder or GGUF file of the DeepSeek-V4 family too.",
         .args = args,
         .n_args = COUNT(args),
     };

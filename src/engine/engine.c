@@ -1,6 +1,7 @@
 /* engine.c - a loaded model with its tokenizer and threads; what a checkpoint needs. */
 #include "engine/engine.h"
 #include "engine/ask_impl.h"
+#include "engine/deepseek.h"
 #include "loci/bench.h"
 #include <stdlib.h>
 #include <string.h>
@@ -42,6 +43,8 @@ static loci_status fill_info(const loci_model *m, const char *dir, loci_model_in
     memset(info, 0, sizeof *info);
     snprintf(info->architecture, sizeof info->architecture, "loci-1");
     for (int i = 0; i < 16; i++) snprintf(info->fingerprint + 2 * i, 3, "%02x", m->fingerprint[i]);
+    info->bos = LOCI_TOK_BOS;
+    info->end = LOCI_TOK_E;
     info->vocab = hp->vocab;
     info->d_model = hp->d_model;
     info->window = hp->window;
@@ -74,23 +77,43 @@ loci_status loci_model_describe(const char *model_dir, loci_model_info *info, lo
     return st;
 }
 
-static loci_status engine_load(loci_engine *e, const loci_engine_options *opt, loci_error *err)
+static loci_status load_deepseek(loci_engine *e, const loci_engine_options *opt, unsigned flags,
+                                 loci_error *err)
+{
+    loci_error why = { 0 };
+    loci_status st = loci_deepseek_open(&e->deepseek, opt, flags, err);
+    if (st != LOCI_OK) return st;
+    st = loci_dsv4_tokenizer(&e->tok, e->deepseek->files, &why);
+    if (st != LOCI_OK && st != LOCI_ENOTFOUND) return loci_fail(err, st, "%s", why.text);
+    loci_deepseek_info_fill(e->deepseek, &e->info);
+    return LOCI_OK;
+}
+
+static loci_status load_loci(loci_engine *e, const loci_engine_options *opt, unsigned flags,
+                             loci_error *err)
 {
     char path[4096];
-    unsigned flags = 0;
-    loci_status st = loci_cpu_limit(opt->cpu ? opt->cpu : "native", loci_cpu_detect(), &flags, err);
-    if (st == LOCI_OK) st = loci_pool_open(&e->pool, opt->threads, err);
-    if (st == LOCI_OK) st = loci_model_open(&e->model, opt->model_dir, flags, err);
+    loci_status st = loci_model_open(&e->model, opt->model_dir, flags, err);
     if (st == LOCI_OK)
         st = loci_path_join(path, sizeof path, opt->model_dir, "tokenizer.json", err);
     if (st == LOCI_OK) st = loci_tokenizer_open(&e->tok, path, err);
+    return st == LOCI_OK ? fill_info(e->model, opt->model_dir, &e->info, err) : st;
+}
+
+static loci_status engine_load(loci_engine *e, const loci_engine_options *opt, loci_error *err)
+{
+    unsigned flags = 0;
+    loci_status st = loci_cpu_limit(opt->cpu ? opt->cpu : "native", loci_cpu_detect(), &flags, err);
+    if (st == LOCI_OK) st = loci_pool_open(&e->pool, opt->threads, err);
+    if (st == LOCI_OK)
+        st = loci_dsv4_is(opt->model_dir) ? load_deepseek(e, opt, flags, err)
+                                          : load_loci(e, opt, flags, err);
     if (st != LOCI_OK) return st;
-    if (loci_tokenizer_vocab(e->tok) > e->model->hp.vocab)
-        return loci_fail(err, LOCI_EFORMAT, "%s: %d entries, the model's vocabulary has %d", path,
-                         loci_tokenizer_vocab(e->tok), e->model->hp.vocab);
-    st = loci_bench_kernels_for(opt->cpu, e->kernels, sizeof e->kernels, err);
-    if (st != LOCI_OK) return st;
-    return fill_info(e->model, opt->model_dir, &e->info, err);
+    if (e->tok && loci_tokenizer_vocab(e->tok) > e->info.vocab)
+        return loci_fail(err, LOCI_EFORMAT,
+                         "%s: a tokenizer of %d entries, the model's vocabulary has %d",
+                         opt->model_dir, loci_tokenizer_vocab(e->tok), e->info.vocab);
+    return loci_bench_kernels_for(opt->cpu, e->kernels, sizeof e->kernels, err);
 }
 
 loci_status loci_engine_open(loci_engine **out, const loci_engine_options *opt, loci_error *err)
@@ -114,12 +137,16 @@ void loci_engine_close(loci_engine *e)
     if (!e) return;
     loci_tokenizer_close(e->tok);
     loci_model_close(e->model);
+    loci_deepseek_close(e->deepseek);
     loci_pool_close(e->pool);
     free(e);
 }
 
 loci_status loci_engine_need_reads(const loci_engine *e, loci_error *err)
 {
+    if (e->deepseek)
+        return loci_fail(err, LOCI_EMODEL,
+                         "a DeepSeek-V4 model has no banks: it generates and gives logits");
     if (e->model->hp.n_groups > 0) return LOCI_OK;
     return loci_fail(
         err, LOCI_EMODEL,
@@ -134,6 +161,12 @@ const loci_model_info *loci_engine_info(const loci_engine *e)
 const loci_tokenizer *loci_engine_tokenizer(const loci_engine *e)
 {
     return e->tok;
+}
+loci_expert_stats loci_engine_experts(const loci_engine *e)
+{
+    if (!e->deepseek || !e->deepseek->paging) return (loci_expert_stats){ 0 };
+    const loci_dsv4_paging_stats p = loci_dsv4_paging_read(e->deepseek->paging);
+    return (loci_expert_stats){ p.hits, p.misses, p.bytes_read };
 }
 const char *loci_engine_kernels(const loci_engine *e)
 {

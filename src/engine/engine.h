@@ -18,7 +18,8 @@
 #include "loci/loci.h"
 
 struct loci_engine {
-    loci_model *model;
+    loci_model *model;              /* NULL when ... */
+    struct loci_deepseek *deepseek; /* ... it is one of these (deepseek.h) */
     loci_tokenizer *tok;
     loci_pool *pool;
     loci_model_info info;

@@ -1,6 +1,6 @@
 /* sample.c - the next id from logits: greedy, or temperature with top-k and nucleus (top-p).
  *
- * Special ids other than <e> are never chosen: only code inserts them. */
+ * Special ids of the loci model other than <e> are never chosen: only code inserts them. */
 #include "engine/engine.h"
 #include "engine/ask_impl.h"
 #include <math.h>
@@ -11,29 +11,34 @@ loci_sampling loci_sampling_default(void)
     return (loci_sampling){ .top_p = 1.0f };
 }
 
-static bool may_choose(int id)
+static bool may_choose(int id, bool any)
 {
-    return id >= LOCI_TOK_SPECIALS || id == LOCI_TOK_E;
+    return any || id >= LOCI_TOK_SPECIALS || id == LOCI_TOK_E;
 }
 
-int32_t loci_argmax(const float *logits, int vocab)
+static int32_t best_id(const float *logits, int vocab, bool any)
 {
-    int best = LOCI_TOK_E;
-    for (int i = LOCI_TOK_SPECIALS; i < vocab; i++)
+    int best = any ? 0 : LOCI_TOK_E;
+    for (int i = any ? 1 : LOCI_TOK_SPECIALS; i < vocab; i++)
         if (logits[i] > logits[best]) best = i;
     return best;
 }
 
+int32_t loci_argmax(const float *logits, int vocab)
+{
+    return best_id(logits, vocab, false);
+}
+
 /* Value of the k-th largest admissible logit: a bounded heap would be faster, but sampling is
  * rare next to the model's own work, and counting passes need no memory. */
-static float kth_largest(const float *logits, int vocab, int k)
+static float kth_largest(const float *logits, int vocab, int k, bool any)
 {
     float limit = INFINITY;
     for (int seen = 0; seen < k;) {
         float next = -INFINITY;
         int ties = 0;
         for (int i = 0; i < vocab; i++) {
-            if (!may_choose(i) || logits[i] >= limit) continue;
+            if (!may_choose(i, any) || logits[i] >= limit) continue;
             if (logits[i] > next)
                 next = logits[i], ties = 1;
             else if (logits[i] == next)
@@ -49,13 +54,13 @@ static float kth_largest(const float *logits, int vocab, int k)
 /* Smallest probability that still belongs to the nucleus: the most likely ids whose mass
  * reaches top_p. */
 static double nucleus_floor(const float *logits, int vocab, float floor_logit, double top, double t,
-                            double sum, double top_p)
+                            double sum, double top_p, bool any)
 {
     double limit = INFINITY, mass = 0.0;
     while (mass < top_p) {
         double next = -1.0, here = 0.0;
         for (int i = 0; i < vocab; i++) {
-            if (!may_choose(i) || logits[i] < floor_logit) continue;
+            if (!may_choose(i, any) || logits[i] < floor_logit) continue;
             const double p = exp(((double)logits[i] - top) / t) / sum;
             if (p >= limit) continue;
             if (p > next)
@@ -72,23 +77,26 @@ static double nucleus_floor(const float *logits, int vocab, float floor_logit, d
 
 int32_t loci_sample(const float *logits, int vocab, const loci_sampling *opt, uint64_t *state)
 {
-    if (opt->temperature <= 0.0f) return loci_argmax(logits, vocab);
+    const bool any = opt->any_id;
+    if (opt->temperature <= 0.0f) return best_id(logits, vocab, any);
     loci_rng rng;
     loci_rng_seed(&rng, (*state)++);
     const double t = (double)opt->temperature;
-    const double top = (double)logits[loci_argmax(logits, vocab)];
-    const float floor_logit = opt->top_k > 0 ? kth_largest(logits, vocab, opt->top_k) : -INFINITY;
+    const double top = (double)logits[best_id(logits, vocab, any)];
+    const float floor_logit =
+        opt->top_k > 0 ? kth_largest(logits, vocab, opt->top_k, any) : -INFINITY;
     double sum = 0.0, kept = 0.0;
     for (int i = 0; i < vocab; i++)
-        if (may_choose(i) && logits[i] >= floor_logit) sum += exp(((double)logits[i] - top) / t);
+        if (may_choose(i, any) && logits[i] >= floor_logit)
+            sum += exp(((double)logits[i] - top) / t);
     const double floor_p = opt->top_p < 1.0f ? nucleus_floor(logits, vocab, floor_logit, top, t,
-                                                             sum, (double)opt->top_p)
+                                                             sum, (double)opt->top_p, any)
                                              : 0.0;
     for (int pass = 0; pass < 2; pass++) {
         double left = pass ? loci_rng_unit(&rng) * kept : 0.0;
-        int last = LOCI_TOK_E;
+        int last = any ? 0 : LOCI_TOK_E;
         for (int i = 0; i < vocab; i++) {
-            if (!may_choose(i) || logits[i] < floor_logit) continue;
+            if (!may_choose(i, any) || logits[i] < floor_logit) continue;
             const double p = exp(((double)logits[i] - top) / t) / sum;
             if (p < floor_p) continue;
             if (pass == 0)

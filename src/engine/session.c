@@ -1,12 +1,15 @@
 /* session.c - one growing stream over a model: its window in rings, its closed chunks as a bank
- * in memory that grows by doubling up to the limit the caller set. */
+ * in memory that grows by doubling up to the limit the caller set.  A DeepSeek-V4 model has a
+ * session of its own kind (deepseek_session.c) behind the same calls. */
 #include "engine/ask_impl.h"
+#include "engine/deepseek.h"
 #include <stdlib.h>
 #include <string.h>
 
 struct loci_session {
     loci_engine *e;
     int64_t max_tokens;
+    loci_deepseek_session *deepseek; /* NULL: the loci model, and what follows */
     loci_stream *stream;
     loci_local_bank *own;
     void *stream_memory, *own_memory;
@@ -19,30 +22,42 @@ loci_session_options loci_session_options_default(void)
     return (loci_session_options){ .max_tokens = 131072 };
 }
 
+static loci_status open_stream(loci_session *s, loci_error *err)
+{
+    const loci_hparams *hp = &s->e->model->hp;
+    const int chunks = (int)(s->max_tokens / hp->chunk) + 1;
+    s->stream_memory = loci_alloc_aligned(loci_stream_bytes(hp, LOCI_ASK_BATCH));
+    s->own_memory = loci_alloc_aligned(loci_local_bank_bytes(hp, chunks));
+    if (!s->stream_memory || !s->own_memory)
+        return loci_fail(err, LOCI_ENOMEM, "no memory for a session of %lld tokens: %zu bytes",
+                         (long long)s->max_tokens, loci_local_bank_bytes(hp, chunks));
+    s->stream = loci_stream_init(hp, LOCI_ASK_BATCH, s->stream_memory);
+    s->own = loci_local_bank_init(hp, chunks, s->own_memory);
+    s->memory = loci_local_bank_memory(s->own, &s->e->model->k, NULL);
+    return LOCI_OK;
+}
+
 loci_status loci_session_open(loci_session **out, loci_engine *e, const loci_session_options *opt,
                               loci_error *err)
 {
     *out = NULL;
     const loci_session_options o = opt ? *opt : loci_session_options_default();
-    const loci_hparams *hp = &e->model->hp;
     if (o.max_tokens < 1 || o.max_tokens > (int64_t)1 << 30)
         return loci_fail(err, LOCI_EINVAL, "max_tokens: expected 1..2^30, found %lld",
                          (long long)o.max_tokens);
+    if (!e->deepseek && (o.state_dir || o.draft))
+        return loci_fail(err, LOCI_EINVAL, "state_dir and draft are for DeepSeek-V4 models");
     loci_session *s = calloc(1, sizeof *s);
     if (!s) return loci_fail(err, LOCI_ENOMEM, "no memory for a session");
-    const int chunks = (int)(o.max_tokens / hp->chunk) + 1;
     s->e = e;
     s->max_tokens = o.max_tokens;
-    s->stream_memory = loci_alloc_aligned(loci_stream_bytes(hp, LOCI_ASK_BATCH));
-    s->own_memory = loci_alloc_aligned(loci_local_bank_bytes(hp, chunks));
-    if (!s->stream_memory || !s->own_memory) {
+    const loci_status st =
+        e->deepseek ? loci_deepseek_session_open(&s->deepseek, e->deepseek, e->pool, &o, err)
+                    : open_stream(s, err);
+    if (st != LOCI_OK) {
         loci_session_close(s);
-        return loci_fail(err, LOCI_ENOMEM, "no memory for a session of %lld tokens: %zu bytes",
-                         (long long)o.max_tokens, loci_local_bank_bytes(hp, chunks));
+        return st;
     }
-    s->stream = loci_stream_init(hp, LOCI_ASK_BATCH, s->stream_memory);
-    s->own = loci_local_bank_init(hp, chunks, s->own_memory);
-    s->memory = loci_local_bank_memory(s->own, &e->model->k, NULL);
     *out = s;
     return LOCI_OK;
 }
@@ -50,6 +65,7 @@ loci_status loci_session_open(loci_session **out, loci_engine *e, const loci_ses
 void loci_session_close(loci_session *s)
 {
     if (!s) return;
+    loci_deepseek_session_close(s->deepseek);
     loci_free_aligned(s->stream_memory);
     loci_free_aligned(s->own_memory);
     free(s);
@@ -57,21 +73,44 @@ void loci_session_close(loci_session *s)
 
 void loci_session_reset(loci_session *s)
 {
+    s->stale = false;
+    if (s->deepseek) {
+        loci_deepseek_session_reset(s->deepseek);
+        return;
+    }
     loci_stream_reset(s->stream);
     loci_local_bank_reset(s->own);
-    s->stale = false;
 }
 
 int64_t loci_session_length(const loci_session *s)
 {
-    return loci_stream_pos(s->stream);
+    return s->deepseek ? loci_deepseek_session_length(s->deepseek) : loci_stream_pos(s->stream);
+}
+
+/* Rows in batches through the lower stack, the session's own chunks, the upper stack. */
+static loci_status extend_stream(loci_session *s, const int32_t *ids, int64_t n, float *logits,
+                                 int64_t n_logits, loci_error *err)
+{
+    const loci_model *m = s->e->model;
+    for (int64_t at = 0; at < n; at += LOCI_ASK_BATCH) {
+        const int part = n - at < LOCI_ASK_BATCH ? (int)(n - at) : LOCI_ASK_BATCH;
+        /* Rows of this part that lie among the last n_logits. */
+        const int64_t skip = n - n_logits - at;
+        const int want = skip <= 0 ? part : skip >= part ? 0 : (int)(part - skip);
+        const float *h = loci_stream_lower(s->stream, m, ids + at, part);
+        loci_status st = loci_local_bank_append(s->own, m, h, part, err);
+        if (st == LOCI_OK)
+            st = loci_stream_upper(s->stream, m, part, &s->memory, logits, want, NULL, err);
+        if (st != LOCI_OK) return st;
+        if (want > 0) logits += (int64_t)want * m->hp.vocab;
+    }
+    return LOCI_OK;
 }
 
 loci_status loci_session_extend(loci_session *s, const int32_t *ids, int64_t n, float *logits,
                                 int64_t n_logits, loci_error *err)
 {
-    const loci_model *m = s->e->model;
-    const int64_t vocab = m->hp.vocab;
+    const int64_t vocab = s->e->info.vocab;
     if (s->stale)
         return loci_fail(err, LOCI_ESTATE, "the session's last call failed: reset it first");
     if (!ids || n < 1 || n_logits < 0 || n_logits > n || (n_logits > 0 && !logits))
@@ -85,20 +124,44 @@ loci_status loci_session_extend(loci_session *s, const int32_t *ids, int64_t n, 
         return loci_fail(err, LOCI_ENOMEM,
                          "session of %lld tokens, %lld more exceed its limit of %lld",
                          (long long)loci_session_length(s), (long long)n, (long long)s->max_tokens);
-    for (int64_t at = 0; at < n; at += LOCI_ASK_BATCH) {
-        const int part = n - at < LOCI_ASK_BATCH ? (int)(n - at) : LOCI_ASK_BATCH;
-        /* Rows of this part that lie among the last n_logits. */
-        const int64_t skip = n - n_logits - at;
-        const int want = skip <= 0 ? part : skip >= part ? 0 : (int)(part - skip);
-        const float *h = loci_stream_lower(s->stream, m, ids + at, part);
-        loci_status st = loci_local_bank_append(s->own, m, h, part, err);
-        if (st == LOCI_OK)
-            st = loci_stream_upper(s->stream, m, part, &s->memory, logits, want, NULL, err);
-        if (st != LOCI_OK) {
-            s->stale = true;
-            return st;
-        }
-        if (want > 0) logits += (int64_t)want * vocab;
-    }
+    const loci_status st =
+        s->deepseek ? loci_deepseek_session_extend(s->deepseek, ids, n, logits, n_logits, err)
+                    : extend_stream(s, ids, n, logits, n_logits, err);
+    s->stale = st != LOCI_OK;
+    return st;
+}
+
+/* ---- of DeepSeek-V4 models ------------------------------------------------------------------- */
+
+loci_status loci_session_resume(loci_session *s, const int32_t *ids, int64_t n, int64_t *taken,
+                                loci_error *err)
+{
+    *taken = 0;
+    s->stale = false;
+    if (s->deepseek) return loci_deepseek_session_resume(s->deepseek, ids, n - 1, taken, err);
+    loci_session_reset(s);
     return LOCI_OK;
+}
+
+loci_status loci_session_save(loci_session *s, loci_error *err)
+{
+    if (!s->deepseek) return LOCI_OK;
+    if (s->stale)
+        return loci_fail(err, LOCI_ESTATE, "the session's last call failed: reset it first");
+    return loci_deepseek_session_save(s->deepseek, err);
+}
+
+loci_status loci_session_draft(loci_session *s, int32_t next, int n, int32_t *draft,
+                               loci_error *err)
+{
+    if (!s->deepseek || s->stale || loci_session_length(s) == 0)
+        return loci_fail(err, LOCI_ESTATE, "this session cannot draft");
+    if (n < 1 || n > 32 || next < 0 || next >= s->e->info.vocab)
+        return loci_fail(err, LOCI_EINVAL, "draft %d tokens behind id %d", n, next);
+    return loci_deepseek_session_draft(s->deepseek, next, n, draft, err);
+}
+
+bool loci_session_rewind(loci_session *s, int64_t n)
+{
+    return s->deepseek && !s->stale && loci_deepseek_session_rewind(s->deepseek, n);
 }

@@ -140,8 +140,9 @@ static void help_names_every_option(void **state)
         { "bank ls", "json model threads cpu quiet" },
         { "bank verify", "json quiet" },
         { "generate",
-          "prompt max-tokens temperature top-k top-p seed json model threads cpu quiet" },
-        { "logits", "ids out prefill json model threads cpu quiet" },
+          "prompt chat think chat-texts keep-reasoning content-tokens state draft max-tokens "
+          "temperature top-k top-p seed json mode expert-memory model threads cpu quiet" },
+        { "logits", "ids out prefill json mode expert-memory model threads cpu quiet" },
         { "model info", "model json" },
         { "quantize", "model out type json quiet" },
         { "train",
