@@ -27,13 +27,33 @@ LOCI_API loci_status loci_bank_open(loci_bank **out, loci_engine *e, const char 
                                     loci_bank_mode mode, loci_error *err);
 LOCI_API void loci_bank_close(loci_bank *b);
 
+/* What the bytes of a bank's files are for. */
+#define LOCI_BANK_PART_LIST(X)                                                                     \
+    X(CODES, "codes")                                                                              \
+    X(LANDMARKS, "landmarks")                                                                      \
+    X(CONTENT, "content")                                                                          \
+    X(SUMMARIES, "summaries")                                                                      \
+    X(POSTINGS, "postings")                                                                        \
+    X(IDS, "ids")                                                                                  \
+    X(PLACES, "places")                                                                            \
+    X(TABLES, "tables")                                                                            \
+    X(CATALOGUE, "catalogue")
+typedef enum {
+#define X(id, text) LOCI_BANK_##id,
+    LOCI_BANK_PART_LIST(X)
+#undef X
+        LOCI_BANK_PARTS
+} loci_bank_part;
+LOCI_API const char *loci_bank_part_name(loci_bank_part part); /* static storage */
+
 typedef struct {
     char fingerprint[33];
     int format_version;
     int64_t documents, segments, chunks, tokens;
-    int64_t text_bytes;     /* of the documents as read */
-    int64_t disk_bytes;     /* of the bank's files */
-    int64_t resident_bytes; /* codes and tables of this open bank */
+    int64_t text_bytes;                  /* of the documents as read */
+    int64_t disk_bytes;                  /* of the bank's files */
+    int64_t resident_bytes;              /* codes and tables of this open bank */
+    int64_t part_bytes[LOCI_BANK_PARTS]; /* of the disk bytes, chunks of replaced documents too */
 } loci_bank_stat;
 LOCI_API loci_status loci_bank_info(const loci_bank *b, loci_bank_stat *out, loci_error *err);
 

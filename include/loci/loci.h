@@ -128,6 +128,7 @@ typedef struct {
     int prompt_tokens, completion_tokens;
     double open_ms, prefill_ms, per_token_ms; /* open_ms: filled by the caller who opened */
     double consult_rate;
+    int64_t chunks_read, chunks_decoded; /* readings of stored chunks; those not in the cache */
 } loci_answer;
 
 /* Ask over the union of banks (all made by this engine's model).  The question is a document of

@@ -1,5 +1,6 @@
 /* cmd_ask.c - `loci ask` and `loci recall`: questions over banks, with the passages read. */
 #include "cli.h"
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -70,12 +71,16 @@ static void show_json(const outcome *out, bool generated)
 {
     const loci_answer *a = &out->answer;
     json_t *o = json_object(), *list = json_array(), *usage = json_object(),
-           *timing = json_object();
+           *timing = json_object(), *cache = json_object();
     for (int i = 0; i < a->n_evidence; i++)
         json_array_append_new(list, passage_json(&a->evidence[i]));
     put_int(usage, "bank_tokens", a->bank_tokens);
     put_int(usage, "prompt_tokens", a->prompt_tokens);
     put_int(usage, "completion_tokens", a->completion_tokens);
+    put_int(cache, "chunks_read", a->chunks_read);
+    put_int(cache, "chunks_decoded", a->chunks_decoded);
+    put_real(cache, "hit_rate",
+             a->chunks_read ? 1.0 - (double)a->chunks_decoded / (double)a->chunks_read : NAN);
     put_real(timing, "open", a->open_ms);
     put_real(timing, "prefill", a->prefill_ms);
     put_real(timing, "per_token", a->per_token_ms);
@@ -84,6 +89,7 @@ static void show_json(const outcome *out, bool generated)
     json_object_set_new(o, "evidence", list);
     json_object_set_new(o, "usage", usage);
     json_object_set_new(o, "timing_ms", timing);
+    json_object_set_new(o, "cache", cache);
     put_int(o, "resident_bytes", out->resident);
     print_json(o);
 }

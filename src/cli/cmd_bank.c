@@ -47,6 +47,10 @@ static void info_json(const loci_bank_stat *s)
     put_int(o, "text_bytes", s->text_bytes);
     put_int(o, "disk_bytes", s->disk_bytes);
     put_int(o, "resident_bytes", s->resident_bytes);
+    json_t *parts = json_object();
+    for (int i = 0; i < LOCI_BANK_PARTS; i++)
+        put_int(parts, loci_bank_part_name((loci_bank_part)i), s->part_bytes[i]);
+    json_object_set_new(o, "parts", parts);
     print_json(o);
 }
 
@@ -60,7 +64,13 @@ static void info_text(const loci_bank_stat *s, const char *dir)
     printf("  on disk    %s in %lld segments", human_bytes((double)s->disk_bytes, size),
            (long long)s->segments);
     if (s->tokens > 0) printf(", %.1f bytes a token", (double)s->disk_bytes / (double)s->tokens);
-    printf("\n  in memory  %s while open\n", human_bytes((double)s->resident_bytes, size));
+    printf("\n");
+    for (int i = 0; i < LOCI_BANK_PARTS; i++)
+        if (s->part_bytes[i] > 0)
+            printf("    %-10s %10s%8.2f bytes a token\n", loci_bank_part_name((loci_bank_part)i),
+                   human_bytes((double)s->part_bytes[i], size),
+                   s->tokens > 0 ? (double)s->part_bytes[i] / (double)s->tokens : 0.0);
+    printf("  in memory  %s while open\n", human_bytes((double)s->resident_bytes, size));
     printf("  model      %s (format %d)\n", s->fingerprint, s->format_version);
 }
 

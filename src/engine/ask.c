@@ -238,6 +238,9 @@ static loci_status perform(loci_engine *e, loci_bank *const *banks, int n_banks,
         out->per_token_ms = 1e3 * (loci_seconds() - prefilled) / out->completion_tokens;
     if (st == LOCI_OK) {
         out->prompt_tokens = a.n_prompt;
+        const loci_searcher_counts counts = loci_searcher_cache(a.searcher);
+        out->chunks_read = counts.hits + counts.misses;
+        out->chunks_decoded = counts.misses;
         out->bank_tokens = loci_searcher_tokens(a.searcher);
         out->consult_rate = a.pairs > 0.0 ? a.consulted / a.pairs : 0.0;
         st = answer_text(&a, out, err);

@@ -217,13 +217,18 @@ static loci_status shape_of_model(const loci_model *m, loci_segment_shape *shape
         .d_content = hp->d_key + hp->d_value,
         .id_bytes = hp->vocab <= 65536 ? 2 : 4,
         .postings = hp->postings,
+        .content_bits4 = hp->content_bits4,
+        .d_summary = hp->d_summary,
     };
     memcpy(shape->fingerprint, m->fingerprint, 16);
-    snprintf(
-        json, size,
-        "{\"n_landmarks\":%d,\"d_landmark\":%d,\"d_content\":%d,\"id_bytes\":%d,\"chunk\":%d%s}",
-        shape->n_landmarks, shape->d_landmark, shape->d_content, shape->id_bytes, hp->chunk,
-        shape->postings ? ",\"postings\":1" : "");
+    char summary[32] = "";
+    if (shape->d_summary) snprintf(summary, sizeof summary, ",\"d_summary\":%d", shape->d_summary);
+    snprintf(json, size,
+             "{\"n_landmarks\":%d,\"d_landmark\":%d,\"d_content\":%d,\"id_bytes\":%d,\"chunk\":%d%"
+             "s%s%s}",
+             shape->n_landmarks, shape->d_landmark, shape->d_content, shape->id_bytes, hp->chunk,
+             shape->postings ? ",\"postings\":1" : "",
+             shape->content_bits4 ? ",\"content_bits4\":1" : "", summary);
     return LOCI_OK;
 }
 
@@ -284,11 +289,15 @@ loci_status loci_bank_info(const loci_bank *b, loci_bank_stat *out, loci_error *
     out->chunks = b->chunks;
     out->tokens = b->tokens;
     out->text_bytes = b->text_bytes;
-    for (int64_t i = 0; i < b->n_segments; i++) out->disk_bytes += b->segment_row[i].bytes;
+    for (int64_t i = 0; i < b->n_segments; i++) {
+        out->disk_bytes += b->segment_row[i].bytes;
+        loci_segment_sizes(b->segment[i], out->part_bytes);
+    }
     const loci_status st = loci_path_join(path, sizeof path, b->dir, LOCI_CATALOG_FILE, err);
     if (st != LOCI_OK) return st;
     if (stat(path, &sb) != 0) return loci_fail(err, LOCI_EIO, "stat %s", path);
     out->disk_bytes += (int64_t)sb.st_size;
+    out->part_bytes[LOCI_BANK_CATALOGUE] = (int64_t)sb.st_size;
     out->resident_bytes =
         b->chunks * b->shape.n_landmarks * 16 +
         b->n_docs * (int64_t)(sizeof *b->doc + sizeof *b->doc_first + sizeof *b->doc_segment) +
@@ -296,6 +305,16 @@ loci_status loci_bank_info(const loci_bank *b, loci_bank_stat *out, loci_error *
     for (int64_t i = 0; i < b->n_docs; i++)
         out->resident_bytes += (int64_t)(strlen(b->doc[i].name) + strlen(b->doc[i].path) + 2);
     return LOCI_OK;
+}
+
+const char *loci_bank_part_name(loci_bank_part part)
+{
+    static const char *const name[] = {
+#define X(id, text) text,
+        LOCI_BANK_PART_LIST(X)
+#undef X
+    };
+    return part >= 0 && part < LOCI_BANK_PARTS ? name[part] : "unknown";
 }
 
 loci_status loci_bank_list(const loci_bank *b, loci_bank_visit_fn *visit, void *ctx,

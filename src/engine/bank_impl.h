@@ -50,10 +50,6 @@ int64_t loci_bank_doc_of(const loci_bank *b, int64_t index);
 /* Index in the bank of a chunk of segment[segment], -1 when no live document has it.  Only for banks
  * with postings. */
 int64_t loci_bank_index_of(const loci_bank *b, int32_t segment, int64_t chunk);
-typedef struct {
-    int64_t hits, misses;
-} loci_searcher_counts;
-loci_searcher_counts loci_searcher_cache(const loci_searcher *s); /* of the decoded chunks */
 
 /* ---- hits.c: chunks that share a rare token run with the question ------------------------------ */
 enum {

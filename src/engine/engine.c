@@ -2,6 +2,7 @@
 #include "engine/engine.h"
 #include "engine/ask_impl.h"
 #include "engine/deepseek.h"
+#include "engine/postings.h"
 #include "loci/bench.h"
 #include <stdlib.h>
 #include <string.h>
@@ -25,9 +26,14 @@ static void bank_costs(const loci_hparams *hp, loci_model_info *info)
 {
     const double m = hp->n_landmarks, s = hp->chunk;
     const double codes = m * 16, landmarks = m * (hp->d_landmark + 4.0) + 4;
-    const double content = s * (hp->d_key + hp->d_value + 8.0);
+    const double content =
+        s * (hp->content_bits4 ? LOCI_PACK / 2 + LOCI_PACK / 16 : hp->d_key + hp->d_value + 8.0);
+    const double summary = hp->d_summary > 0 ? hp->d_summary + 4.0 : 0.0;
+    /* What a block of 16,384 chunks may have at most. */
+    const double postings = hp->postings ? 4.0 * (LOCI_POSTINGS_ENTRIES + 1) : 0.0;
     const double ids = s * (hp->vocab <= 65536 ? 2 : 4), places = 17;
-    info->bank_bytes_per_token = (codes + landmarks + content + ids + places) / s;
+    info->bank_bytes_per_token =
+        (codes + landmarks + content + summary + postings + ids + places) / s;
     info->resident_bytes_per_token = codes / s;
 }
 

@@ -35,8 +35,8 @@ loci_status loci_engine_need_reads(const loci_engine *e, loci_error *err);
  * own XXH3-64.  Columns that the shape does not ask for have length 0. */
 enum { LOCI_SEG_GROUP = 256 };
 
-typedef struct {           /* one chunk, as the writer gets it and the reader gives it */
-    const float *content;  /* (n_tokens, d_key + d_value) */
+typedef struct {           /* one chunk, as the writer gets it */
+    const float *content;  /* (n_tokens, d_key + d_value); not read with content_bits4 */
     const float *landmark; /* (M, 128) */
     const uint64_t *code;  /* (M, 2) */
     float bias;
@@ -44,14 +44,19 @@ typedef struct {           /* one chunk, as the writer gets it and the reader gi
     const int32_t *ids; /* (n_tokens) */
     int64_t
         byte_start; /* in the document; the end is the next chunk's start or the document's end */
-    int64_t line_start;   /* line of the first byte, from 1 */
-    uint64_t word_starts; /* bit i: token i begins with white space (postings only) */
+    int64_t line_start;           /* line of the first byte, from 1 */
+    uint64_t word_starts;         /* bit i: token i begins with white space (postings only) */
+    const uint8_t *packed;        /* (n_tokens, LOCI_PACK / 2), with content_bits4 */
+    const uint16_t *packed_scale; /* (n_tokens, LOCI_PACK / 32), with content_bits4 */
+    const float *summary;         /* (d_summary) */
 } loci_chunk_record;
 
 typedef struct {
     int n_landmarks, d_landmark, d_content, id_bytes; /* id_bytes 2 or 4 */
     uint8_t fingerprint[16];
-    int postings; /* 1: with postings of rare token runs (postings.h) */
+    int postings;      /* 1: with postings of rare token runs (postings.h) */
+    int content_bits4; /* 1: content packed to 36 bytes a token, needs summaries */
+    int d_summary;     /* width of a chunk's summary, 0: none */
 } loci_segment_shape;
 
 typedef struct loci_segment_writer loci_segment_writer;
@@ -84,12 +89,18 @@ typedef struct {
     float bias;
     int n_tokens;
     const int8_t *content; /* (64, d_content) int8: key half and value half with a scale each */
-    const float *content_scale; /* (64, 2) */
-    const void *ids;            /* (64) u16 or u32 */
+    const float *content_scale;   /* (64, 2) */
+    const uint8_t *packed;        /* (64, 32) in the place of content, with content_bits4 */
+    const uint16_t *packed_scale; /* (64, 2) */
+    const int8_t *summary;        /* (d_summary), NULL when there are none */
+    float summary_scale;
+    const void *ids; /* (64) u16 or u32 */
     int64_t byte_start, line_start;
 } loci_chunk_view;
 loci_status loci_segment_chunk(loci_segment *s, int64_t chunk, bool with_content,
                                loci_chunk_view *out, loci_error *err);
+/* Bytes that hold what in the file: add to bytes[part], parts of bank.h. */
+void loci_segment_sizes(const loci_segment *s, int64_t bytes[LOCI_BANK_PARTS]);
 /* One block of postings (postings.h) of a segment that has them, checked as above: block i covers
  * chunks [i * LOCI_POSTINGS_CHUNKS, ...), `chunks` of them. */
 int64_t loci_segment_postings_blocks(const loci_segment *s);
@@ -152,6 +163,10 @@ loci_status loci_searcher_note(loci_searcher *s, const int32_t *ids, int n, loci
 /* The first error that a search or content call met, LOCI_OK if none. */
 loci_status loci_searcher_status(const loci_searcher *s, loci_error *err);
 int64_t loci_searcher_tokens(const loci_searcher *s);
+typedef struct {
+    int64_t hits, misses;
+} loci_searcher_counts;
+loci_searcher_counts loci_searcher_cache(const loci_searcher *s); /* of the decoded chunks */
 
 /* Where a chunk lies, for evidence. */
 typedef struct {

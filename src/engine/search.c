@@ -412,6 +412,20 @@ static float *slot_rows(loci_searcher *s, int32_t i)
     return s->content + (size_t)i * SEG_CHUNK_TOKENS * (size_t)s->shape.d_content;
 }
 
+/* Stored content of a chunk to f32 rows. */
+static void decode_rows(const loci_searcher *s, float *rows, const loci_chunk_view *v)
+{
+    const int half = s->shape.d_content / 2, ds = s->shape.d_summary;
+    if (s->shape.content_bits4) {
+        float z[LOCI_MAX_SUMMARY];
+        s->model->k.dequant_q8(z, ds, v->summary, ds, &v->summary_scale, 1, ds);
+        loci_unpack_content(s->model, rows, v->packed, v->packed_scale, z, v->n_tokens);
+    } else {
+        s->model->k.dequant_q8(rows, half, v->content, half, v->content_scale, 2 * v->n_tokens,
+                               half);
+    }
+}
+
 /* Decode into the slot that was used longest ago. */
 static loci_status cache_fill(loci_searcher *s, int64_t id, int32_t *slot)
 {
@@ -424,10 +438,8 @@ static loci_status cache_fill(loci_searcher *s, int64_t id, int32_t *slot)
     const loci_status st = loci_segment_chunk(p.segment, p.at, true, &v, &s->err);
     if (st != LOCI_OK) return st;
     const int32_t i = s->oldest;
-    const int half = s->shape.d_content / 2;
     cache_forget(s, i);
-    s->model->k.dequant_q8(slot_rows(s, i), half, v.content, half, v.content_scale, 2 * v.n_tokens,
-                           half);
+    decode_rows(s, slot_rows(s, i), &v);
     int32_t *link = bucket_of(s, id);
     s->slot[i].id = id;
     s->slot[i].n_tokens = v.n_tokens;

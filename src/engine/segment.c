@@ -36,6 +36,7 @@ static loci_status write_header(loci_segment_writer *w, loci_error *err)
     const uint32_t features = seg_features(&w->shape);
     put_u32(b + offsetof(seg_header, version), features ? SEG_VERSION : 1);
     put_u32(b + offsetof(seg_header, features), features);
+    put_u32(b + offsetof(seg_header, d_summary), (uint32_t)w->shape.d_summary);
     put_u32(b + offsetof(seg_header, header_bytes), sizeof b);
     memcpy(b + offsetof(seg_header, fingerprint), w->shape.fingerprint, 16);
     put_u32(b + offsetof(seg_header, n_landmarks), (uint32_t)w->shape.n_landmarks);
@@ -112,9 +113,14 @@ static loci_status check_record(const loci_segment_writer *w, const loci_chunk_r
         if (r->ids[i] < 0 || (s->id_bytes == 2 && r->ids[i] > UINT16_MAX))
             return loci_fail(err, LOCI_EINVAL, "%s: chunk %lld: id %d does not fit %d bytes",
                              w->path, (long long)w->chunks, r->ids[i], s->id_bytes);
-    if (!isfinite(r->bias) ||
-        !all_finite(r->landmark, (size_t)s->n_landmarks * (size_t)s->d_landmark) ||
-        !all_finite(r->content, (size_t)r->n_tokens * (size_t)s->d_content))
+    bool finite = isfinite(r->bias) &&
+                  all_finite(r->landmark, (size_t)s->n_landmarks * (size_t)s->d_landmark) &&
+                  all_finite(r->summary, (size_t)s->d_summary);
+    if (!s->content_bits4)
+        finite = finite && all_finite(r->content, (size_t)r->n_tokens * (size_t)s->d_content);
+    for (int i = 0; s->content_bits4 && i < r->n_tokens * SEG_PACKED_SCALES; i++)
+        finite = finite && seg_half_finite(r->packed_scale[i]);
+    if (!finite)
         return loci_fail(err, LOCI_EINVAL,
                          "%s: chunk %lld: the encoder gave a number that is not "
                          "finite",
@@ -137,6 +143,34 @@ static void put_ids(const loci_segment_writer *w, const loci_chunk_record *r)
     }
 }
 
+/* A token's content is two rows of half the width: key and value get a scale each.  Rows of pads are
+ * zero. */
+static void put_content(const loci_segment_writer *w, const loci_chunk_record *r)
+{
+    const int i = w->in_group, dc = w->shape.d_content, half = dc / 2;
+    const size_t pads = (size_t)(SEG_CHUNK_TOKENS - r->n_tokens);
+    int8_t *content = (int8_t *)cell(w, COL_CONTENT, i);
+    /* Cells are aligned for what they hold: columns start at multiples of 64. */
+    float *scale = (float *)(void *)cell(w, COL_CONTENT_SCALES, i);
+    w->quant_q8(content, half, scale, r->content, half, 2 * r->n_tokens, half);
+    memset(content + (size_t)r->n_tokens * (size_t)dc, 0, pads * (size_t)dc);
+    memset(scale + 2 * r->n_tokens, 0, pads * 2 * sizeof *scale);
+}
+
+static void put_packed(const loci_segment_writer *w, const loci_chunk_record *r)
+{
+    enum { ROW = LOCI_PACK / 2 };
+    const size_t n = (size_t)r->n_tokens;
+    uint8_t *q = cell(w, COL_PACKED, w->in_group), *scale = cell(w, COL_PACKED_SCALES, w->in_group);
+    memset(q, 0, (size_t)SEG_CHUNK_TOKENS * ROW);
+    memcpy(q, r->packed, n * ROW);
+    memset(scale, 0, (size_t)SEG_CHUNK_TOKENS * SEG_PACKED_SCALES * 2);
+    for (size_t k = 0; k < n * SEG_PACKED_SCALES; k++) {
+        scale[2 * k] = (uint8_t)r->packed_scale[k];
+        scale[2 * k + 1] = (uint8_t)(r->packed_scale[k] >> 8);
+    }
+}
+
 static loci_status flush_group(loci_segment_writer *w, bool last, loci_error *err);
 
 loci_status loci_segment_append(loci_segment_writer *w, const loci_chunk_record *r, loci_error *err)
@@ -148,22 +182,21 @@ loci_status loci_segment_append(loci_segment_writer *w, const loci_chunk_record 
         st = loci_postings_add(w->postings, r->ids, r->n_tokens, r->word_starts, err);
     if (st != LOCI_OK) return st;
     const loci_segment_shape *s = &w->shape;
-    const int i = w->in_group, half = s->d_content / 2;
-    const size_t pads = (size_t)(SEG_CHUNK_TOKENS - r->n_tokens);
-    /* Cells are aligned for what they hold: columns start at multiples of 64. */
+    const int i = w->in_group;
     float *landmark_scale = (float *)(void *)cell(w, COL_LANDMARK_SCALES, i);
-    float *content_scale = (float *)(void *)cell(w, COL_CONTENT_SCALES, i);
-    int8_t *content = (int8_t *)cell(w, COL_CONTENT, i);
-
     for (int c = 0; c < 2 * s->n_landmarks; c++) put_u64(cell(w, COL_CODES, i) + 8 * c, r->code[c]);
     w->quant_q8((int8_t *)cell(w, COL_LANDMARKS, i), s->d_landmark, landmark_scale, r->landmark,
                 s->d_landmark, s->n_landmarks, s->d_landmark);
     memcpy(cell(w, COL_BIAS, i), &r->bias, sizeof r->bias);
     *cell(w, COL_COUNTS, i) = (uint8_t)r->n_tokens;
-    /* A token is two rows of half the width: key and value get a scale each. */
-    w->quant_q8(content, half, content_scale, r->content, half, 2 * r->n_tokens, half);
-    memset(content + (size_t)r->n_tokens * (size_t)s->d_content, 0, pads * (size_t)s->d_content);
-    memset(content_scale + 2 * r->n_tokens, 0, pads * 2 * sizeof *content_scale);
+    if (s->d_summary)
+        w->quant_q8((int8_t *)cell(w, COL_SUMMARIES, i), s->d_summary,
+                    (float *)(void *)cell(w, COL_SUMMARY_SCALES, i), r->summary, s->d_summary, 1,
+                    s->d_summary);
+    if (s->content_bits4)
+        put_packed(w, r);
+    else
+        put_content(w, r);
     put_ids(w, r);
     put_u64(cell(w, COL_BYTE_STARTS, i), (uint64_t)r->byte_start);
     put_u64(cell(w, COL_LINE_STARTS, i), (uint64_t)r->line_start);

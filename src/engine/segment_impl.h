@@ -19,7 +19,13 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "columns are mapped li
 
 /* Version 1 has no features; a file without any is still written as version 1. */
 enum { SEG_VERSION = 2, SEG_ALIGN = 64, SEG_CHUNK_TOKENS = 64, SEG_COLUMNS = 16 };
-enum { SEG_FEATURE_POSTINGS = 1, SEG_FEATURES_KNOWN = SEG_FEATURE_POSTINGS };
+enum {
+    SEG_FEATURE_POSTINGS = 1,
+    SEG_FEATURE_PACKED = 2,  /* content in 4 bits */
+    SEG_FEATURE_SUMMARY = 4, /* d_summary > 0 */
+    SEG_FEATURES_KNOWN = 7,
+    SEG_SUMMARY_MAX = 4096
+};
 enum { SEG_POSTINGS_GROUPS = LOCI_POSTINGS_CHUNKS / LOCI_SEG_GROUP };
 
 #define SEG_MAGIC         "LOCIseg\n"
@@ -31,13 +37,15 @@ typedef struct {
     uint8_t fingerprint[16];
     uint32_t n_landmarks, d_landmark, d_content, id_bytes, chunk_tokens, group_chunks;
     uint32_t features; /* 0 in version 1, not 0 in version 2 */
-    uint8_t zero[60];
+    uint32_t d_summary;
+    uint8_t zero[56];
     uint64_t sum; /* XXH3-64 of the 120 bytes before; here in every version */
 } seg_header;
 _Static_assert(sizeof(seg_header) == 128, "on-disk layout");
 _Static_assert(offsetof(seg_header, fingerprint) == 16, "on-disk layout");
 _Static_assert(offsetof(seg_header, n_landmarks) == 32, "on-disk layout");
 _Static_assert(offsetof(seg_header, features) == 56, "on-disk layout");
+_Static_assert(offsetof(seg_header, d_summary) == 60, "on-disk layout");
 _Static_assert(offsetof(seg_header, sum) == 120, "on-disk layout");
 
 typedef struct { /* one group in the table */
@@ -63,7 +71,8 @@ _Static_assert(offsetof(seg_trailer, table_offset) == 8, "on-disk layout");
 _Static_assert(offsetof(seg_trailer, table_sum) == 40, "on-disk layout");
 _Static_assert(offsetof(seg_trailer, sum) == 56, "on-disk layout");
 
-/* X(NAME, "name in messages", bytes of one chunk); M, dl, dc, ib as in the header.  Postings are a
+/* X(NAME, "name in messages", bytes of one chunk); M, dl, dc, ib, ds as in the header, p 1 with packed
+ * content, else 0.  Postings are a
  * column of the last group of their block (every 64th group, and the last), as long as the table
  * says. */
 #define SEG_COLUMN_LIST(X)                                                                         \
@@ -72,11 +81,15 @@ _Static_assert(offsetof(seg_trailer, sum) == 56, "on-disk layout");
     X(LANDMARK_SCALES, "landmark scales", M * 4)                                                   \
     X(BIAS, "bias", 4)                                                                             \
     X(COUNTS, "counts", 1)                                                                         \
-    X(CONTENT, "content", SEG_CHUNK_TOKENS *dc)                                                    \
-    X(CONTENT_SCALES, "content scales", SEG_CHUNK_TOKENS * 2 * 4)                                  \
+    X(CONTENT, "content", (1 - p) * SEG_CHUNK_TOKENS * dc)                                         \
+    X(CONTENT_SCALES, "content scales", (1 - p) * SEG_CHUNK_TOKENS * 2 * 4)                        \
     X(IDS, "ids", SEG_CHUNK_TOKENS *ib)                                                            \
     X(BYTE_STARTS, "byte starts", 8)                                                               \
     X(LINE_STARTS, "line starts", 8)                                                               \
+    X(SUMMARIES, "summaries", ds)                                                                  \
+    X(SUMMARY_SCALES, "summary scales", ds > 0 ? 4 : 0)                                            \
+    X(PACKED, "packed content", p *SEG_CHUNK_TOKENS *LOCI_PACK / 2)                                \
+    X(PACKED_SCALES, "packed scales", p *SEG_CHUNK_TOKENS *LOCI_PACK / 32 * 2)                     \
     X(POSTINGS, "postings", 0)
 
 enum {
@@ -92,6 +105,7 @@ static inline size_t seg_chunk_bytes(const loci_segment_shape *s, int column)
 {
     const size_t M = (size_t)s->n_landmarks, dl = (size_t)s->d_landmark;
     const size_t dc = (size_t)s->d_content, ib = (size_t)s->id_bytes;
+    const size_t ds = (size_t)s->d_summary, p = s->content_bits4 ? 1 : 0;
     switch (column) {
 #define X(name, text, bytes)                                                                       \
     case COL_##name: return (bytes);
@@ -111,13 +125,15 @@ static inline bool seg_shape_ok(const loci_segment_shape *s)
 {
     return s->n_landmarks >= 1 && s->n_landmarks <= 16 && s->d_landmark >= 1 &&
            s->d_landmark <= 512 && s->d_content >= 2 && s->d_content <= 4096 &&
-           s->d_content % 2 == 0 && (s->id_bytes == 2 || s->id_bytes == 4) && s->postings >= 0 &&
-           s->postings <= 1;
+           s->d_content % 2 == 0 && (s->id_bytes == 2 || s->id_bytes == 4) &&
+           (s->postings & ~1) == 0 && (s->content_bits4 & ~1) == 0 && s->d_summary >= 0 &&
+           s->d_summary <= SEG_SUMMARY_MAX && (!s->content_bits4 || s->d_summary > 0);
 }
 
 static inline uint32_t seg_features(const loci_segment_shape *s)
 {
-    return s->postings ? SEG_FEATURE_POSTINGS : 0;
+    return (s->postings ? SEG_FEATURE_POSTINGS : 0u) |
+           (s->content_bits4 ? SEG_FEATURE_PACKED : 0u) | (s->d_summary ? SEG_FEATURE_SUMMARY : 0u);
 }
 
 /* Is a block of postings complete with group g of `groups`? */
@@ -141,6 +157,13 @@ static inline uint32_t get_u32(const uint8_t *p)
 static inline uint64_t get_u64(const uint8_t *p)
 {
     return (uint64_t)get_u32(p) | (uint64_t)get_u32(p + 4) << 32;
+}
+
+enum { SEG_PACKED_SCALES = LOCI_PACK / 32 };
+/* Neither infinite nor a NaN. */
+static inline bool seg_half_finite(uint16_t h)
+{
+    return (h & 0x7c00) != 0x7c00;
 }
 
 /* Token k of a chunk. */

@@ -67,11 +67,16 @@ static loci_status check_header(loci_segment *s, loci_error *err)
               (features != 0) == (version > 1) && (features & ~(uint32_t)SEG_FEATURES_KNOWN) == 0 &&
               all_zero(h + offsetof(seg_header, zero), sizeof((seg_header *)0)->zero);
     for (int i = 0; i < 4; i++) ok = ok && dim[i] <= INT32_MAX;
+    const uint32_t d_summary = get_u32(h + offsetof(seg_header, d_summary));
+    ok = ok && d_summary <= SEG_SUMMARY_MAX &&
+         (d_summary > 0) == ((features & SEG_FEATURE_SUMMARY) != 0);
     s->shape = (loci_segment_shape){ .n_landmarks = (int)dim[0],
                                      .d_landmark = (int)dim[1],
                                      .d_content = (int)dim[2],
                                      .id_bytes = (int)dim[3],
-                                     .postings = (features & SEG_FEATURE_POSTINGS) != 0 };
+                                     .postings = (features & SEG_FEATURE_POSTINGS) != 0,
+                                     .content_bits4 = (features & SEG_FEATURE_PACKED) != 0,
+                                     .d_summary = ok ? (int)d_summary : 0 };
     memcpy(s->shape.fingerprint, h + offsetof(seg_header, fingerprint), 16);
     if (!ok || !seg_shape_ok(&s->shape))
         return loci_fail(err, LOCI_EFORMAT,
@@ -93,13 +98,13 @@ static loci_status check_shape(const loci_segment *s, const loci_segment_shape *
     }
     if (got->n_landmarks != want->n_landmarks || got->d_landmark != want->d_landmark ||
         got->d_content != want->d_content || got->id_bytes != want->id_bytes ||
-        got->postings != want->postings)
+        seg_features(got) != seg_features(want) || got->d_summary != want->d_summary)
         return loci_fail(err, LOCI_EFORMAT,
-                         "%s: header at offset 0: shape (%d, %d, %d, %d), features %u; "
-                         "expected (%d, %d, %d, %d), %u",
+                         "%s: header at offset 0: shape (%d, %d, %d, %d), features %u, %d; "
+                         "expected (%d, %d, %d, %d), %u, %d",
                          s->path, got->n_landmarks, got->d_landmark, got->d_content, got->id_bytes,
-                         seg_features(got), want->n_landmarks, want->d_landmark, want->d_content,
-                         want->id_bytes, seg_features(want));
+                         seg_features(got), got->d_summary, want->n_landmarks, want->d_landmark,
+                         want->d_content, want->id_bytes, seg_features(want), want->d_summary);
     return LOCI_OK;
 }
 
@@ -277,8 +282,13 @@ static bool column_sane(const uint8_t *p, size_t bytes, int column)
     case COL_LANDMARK_SCALES:
     case COL_BIAS:
     case COL_CONTENT_SCALES:
+    case COL_SUMMARY_SCALES:
         for (size_t i = 0; i < bytes / sizeof *f; i++)
             if (!isfinite(f[i])) return false;
+        return true;
+    case COL_PACKED_SCALES:
+        for (size_t i = 0; i < bytes; i += 2)
+            if (!seg_half_finite((uint16_t)(p[i] | p[i + 1] << 8))) return false;
         return true;
     default: return true;
     }
@@ -294,7 +304,7 @@ static loci_status check_column(loci_segment *s, int64_t g, int column, loci_err
     const uint64_t got =
         XXH3_64bits_withSeed(p, bytes, (uint64_t)g * SEG_COLUMNS + (uint64_t)column);
     const char *fault = NULL;
-    if (got != want)
+    if (bytes > 0 && got != want) /* an empty one has no sum: check_table */
         fault = "wrong checksum";
     else if (!all_zero(p + bytes, seg_align(bytes) - bytes))
         fault = "bytes behind it are not zero";
@@ -364,7 +374,8 @@ loci_status loci_segment_group(loci_segment *s, int64_t g, loci_group_view *out,
 loci_status loci_segment_chunk(loci_segment *s, int64_t chunk, bool with_content,
                                loci_chunk_view *out, loci_error *err)
 {
-    const unsigned content = 1u << COL_CONTENT | 1u << COL_CONTENT_SCALES;
+    const unsigned content =
+        1u << COL_CONTENT | 1u << COL_CONTENT_SCALES | 1u << COL_PACKED | 1u << COL_PACKED_SCALES;
     const unsigned all = (1u << COL_POSTINGS) - 1; /* those with a cell for each chunk */
     memset(out, 0, sizeof *out);
     loci_status st = check_range(s, chunk, 1, err);
@@ -383,11 +394,47 @@ loci_status loci_segment_chunk(loci_segment *s, int64_t chunk, bool with_content
     out->ids = cell[COL_IDS];
     out->byte_start = (int64_t)get_u64(cell[COL_BYTE_STARTS]);
     out->line_start = (int64_t)get_u64(cell[COL_LINE_STARTS]);
-    if (with_content) {
+    if (s->shape.d_summary) {
+        out->summary = (const int8_t *)cell[COL_SUMMARIES];
+        memcpy(&out->summary_scale, cell[COL_SUMMARY_SCALES], sizeof out->summary_scale);
+    }
+    if (with_content && s->shape.content_bits4) {
+        out->packed = cell[COL_PACKED];
+        out->packed_scale = (const uint16_t *)(const void *)cell[COL_PACKED_SCALES];
+    } else if (with_content) {
         out->content = (const int8_t *)cell[COL_CONTENT];
         out->content_scale = (const float *)(const void *)cell[COL_CONTENT_SCALES];
     }
     return LOCI_OK;
+}
+
+/* ---- sizes --------------------------------------------------------------------------------------- */
+void loci_segment_sizes(const loci_segment *s, int64_t bytes[LOCI_BANK_PARTS])
+{
+    static const loci_bank_part part[SEG_COLUMNS_USED] = {
+        [COL_CODES] = LOCI_BANK_CODES,
+        [COL_LANDMARKS] = LOCI_BANK_LANDMARKS,
+        [COL_LANDMARK_SCALES] = LOCI_BANK_LANDMARKS,
+        [COL_BIAS] = LOCI_BANK_LANDMARKS,
+        [COL_COUNTS] = LOCI_BANK_PLACES,
+        [COL_CONTENT] = LOCI_BANK_CONTENT,
+        [COL_CONTENT_SCALES] = LOCI_BANK_CONTENT,
+        [COL_IDS] = LOCI_BANK_IDS,
+        [COL_BYTE_STARTS] = LOCI_BANK_PLACES,
+        [COL_LINE_STARTS] = LOCI_BANK_PLACES,
+        [COL_SUMMARIES] = LOCI_BANK_SUMMARIES,
+        [COL_SUMMARY_SCALES] = LOCI_BANK_SUMMARIES,
+        [COL_PACKED] = LOCI_BANK_CONTENT,
+        [COL_PACKED_SCALES] = LOCI_BANK_CONTENT,
+        [COL_POSTINGS] = LOCI_BANK_POSTINGS,
+    };
+    int64_t named = 0;
+    for (int64_t g = 0; g < s->groups; g++)
+        for (int c = 0; c < SEG_COLUMNS_USED; c++) {
+            bytes[part[c]] += (int64_t)column_bytes(s, g, c);
+            named += (int64_t)column_bytes(s, g, c);
+        }
+    bytes[LOCI_BANK_TABLES] += (int64_t)s->map.size - named;
 }
 
 /* ---- postings ---------------------------------------------------------------------------------- */

@@ -41,9 +41,11 @@ struct loci_spans {
     size_t span_chunk; /* first chunk of the span that is being filled */
     /* outputs */
     float *content, *landmark,
-        *bias;      /* (cap_chunks * S, dk + dv) (cap_chunks, M, 128) (cap_chunks) */
-    float *summary; /* (cap_chunks, d_summary), NULL without summaries */
-    uint64_t *code; /* (cap_chunks, M, 2) */
+        *bias;              /* (cap_chunks * S, dk + dv) (cap_chunks, M, 128) (cap_chunks) */
+    float *summary;         /* (cap_chunks, d_summary), NULL without summaries */
+    uint8_t *packed;        /* (cap_chunks * S, LOCI_PACK / 2), NULL without content_bits4 */
+    uint16_t *packed_scale; /* (cap_chunks * S, LOCI_PACK / 32) */
+    uint64_t *code;         /* (cap_chunks, M, 2) */
     void **worker_memory;
     loci_ingest **worker;
     int n_workers;
@@ -72,11 +74,18 @@ loci_status loci_spans_open(loci_spans **out, loci_engine *e, loci_error *err)
     s->bias = loci_alloc_aligned(s->cap_chunks * sizeof(float));
     if (hp->d_summary)
         s->summary = loci_alloc_aligned(s->cap_chunks * (size_t)hp->d_summary * sizeof(float));
+    if (hp->content_bits4) {
+        const size_t rows = s->cap_chunks * (size_t)hp->chunk;
+        s->packed = loci_alloc_aligned(rows * LOCI_PACK / 2);
+        s->packed_scale = loci_alloc_aligned(rows * LOCI_PACK / 32 * sizeof *s->packed_scale);
+    }
     s->code = loci_alloc_aligned(s->cap_chunks * m * 2 * sizeof(uint64_t));
     s->worker = calloc((size_t)s->n_workers, sizeof *s->worker);
     s->worker_memory = calloc((size_t)s->n_workers, sizeof *s->worker_memory);
     bool ok = s->ids && s->span && s->chunk && s->content && s->landmark && s->bias && s->code &&
-              (!hp->d_summary || s->summary) && s->worker && s->worker_memory;
+              (!hp->d_summary || s->summary) &&
+              (!hp->content_bits4 || (s->packed && s->packed_scale)) && s->worker &&
+              s->worker_memory;
     for (int w = 0; ok && w < s->n_workers; w++) {
         s->worker_memory[w] = loci_alloc_aligned(loci_ingest_bytes(hp, LOCI_INGEST_SPAN));
         ok = s->worker_memory[w] != NULL;
@@ -105,6 +114,8 @@ void loci_spans_close(loci_spans *s)
     loci_free_aligned(s->landmark);
     loci_free_aligned(s->bias);
     loci_free_aligned(s->summary);
+    loci_free_aligned(s->packed);
+    loci_free_aligned(s->packed_scale);
     loci_free_aligned(s->code);
     free(s);
 }
@@ -177,6 +188,19 @@ int64_t loci_spans_pending(const loci_spans *s)
     return (int64_t)s->n_chunks;
 }
 
+/* Content of a span's chunks to its stored form, rows of pads apart. */
+static void pack_span(loci_spans *s, const span *x)
+{
+    const loci_model *m = s->e->model;
+    const size_t S = (size_t)m->hp.chunk, w = (size_t)(m->hp.d_key + m->hp.d_value);
+    for (size_t at = 0; at < (size_t)x->n; at += S) {
+        const size_t row = x->chunk * S + at, left = (size_t)x->n - at;
+        loci_pack_content(m, s->packed + row * LOCI_PACK / 2,
+                          s->packed_scale + row * LOCI_PACK / 32, s->content + row * w,
+                          (int)(left < S ? left : S));
+    }
+}
+
 static void run_span(void *ctx, int tile, int worker)
 {
     loci_spans *s = ctx;
@@ -192,6 +216,7 @@ static void run_span(void *ctx, int tile, int worker)
                      s->summary ? s->summary + x->chunk * (size_t)hp->d_summary : NULL);
     loci_codes(m, s->code + x->chunk * (size_t)hp->n_landmarks * 2, s->landmark + x->chunk * row,
                chunks * hp->n_landmarks);
+    if (s->packed) pack_span(s, x);
 }
 
 /* Which tokens of a chunk begin with white space: what lies between is a word to the postings. */
@@ -245,6 +270,10 @@ loci_status loci_spans_flush(loci_spans *s, loci_segment_writer *w, loci_error *
             .byte_start = s->chunk[c].byte,
             .line_start = s->chunk[c].line,
             .word_starts = word_starts(s, &s->chunk[c]),
+            .summary = s->summary ? s->summary + c * (size_t)hp->d_summary : NULL,
+            .packed = s->packed ? s->packed + c * (size_t)hp->chunk * LOCI_PACK / 2 : NULL,
+            .packed_scale =
+                s->packed ? s->packed_scale + c * (size_t)hp->chunk * LOCI_PACK / 32 : NULL,
         };
         const loci_status st = loci_segment_append(w, &r, err);
         if (st != LOCI_OK) return st;

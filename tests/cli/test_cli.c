@@ -135,7 +135,7 @@ static void bank_tables(void **state)
     json_t *o = json_of(RUN("bank", "info", ENGINE, "--json", "b"));
     check_keys(o,
                "schema:i fingerprint:s format_version:i documents:i segments:i chunks:i tokens:i "
-               "text_bytes:i disk_bytes:i resident_bytes:i");
+               "text_bytes:i disk_bytes:i resident_bytes:i parts:o");
     assert_int_equal(int_of(o, "documents"), 4);
     const int64_t tokens = int_of(o, "tokens"), bytes = int_of(o, "text_bytes");
     json_decref(o);
@@ -236,8 +236,9 @@ static void ask_json(void **state)
     (void)state;
     json_t *o = json_of(RUN("ask", "--bank", "b", ENGINE, "--json", "--max-tokens", "5",
                             "--evidence", "3", "what", "is the", "code"));
-    check_keys(o,
-               "schema:i answer:s evidence_mass:f evidence:a usage:o timing_ms:o resident_bytes:i");
+    check_keys(o, "schema:i answer:s evidence_mass:f evidence:a usage:o timing_ms:o cache:o "
+                  "resident_bytes:i");
+    check_keys(json_object_get(o, "cache"), "chunks_read:i chunks_decoded:i hit_rate:f");
     check_keys(json_object_get(o, "usage"), "bank_tokens:i prompt_tokens:i completion_tokens:i");
     check_keys(json_object_get(o, "timing_ms"), "open:f prefill:f per_token:f");
     assert_true(int_of(json_object_get(o, "usage"), "completion_tokens") <= 5);
@@ -272,7 +273,8 @@ static void recall_json(void **state)
     (void)state;
     json_t *o = json_of(
         RUN("recall", "--bank", "b", "--bank", "b2", ENGINE, "--json", "--min-score", "0", "gate"));
-    check_keys(o, "schema:i evidence_mass:f evidence:a usage:o timing_ms:o resident_bytes:i");
+    check_keys(o, "schema:i evidence_mass:f evidence:a usage:o timing_ms:o cache:o "
+                  "resident_bytes:i");
     assert_int_equal(int_of(json_object_get(o, "usage"), "completion_tokens"), 0);
     assert_true(json_array_size(json_object_get(o, "evidence")) >= 1);
     json_decref(o);
@@ -449,7 +451,8 @@ static void train_and_resume(void **state)
     json_t *o = json_of(RUN("train", "--config", "config.json", "--out", "m3", "--steps", "1",
                             "--threads", "1", "--tokenizer", "m/tokenizer.json", "--data",
                             "docs/a.txt", "--json", "docs/long.txt"));
-    check_keys(o, "schema:i out:s stopped:b steps:i tokens:i parameters:i seconds:f last:o");
+    check_keys(o, "schema:i out:s stopped:b steps:i tokens:i parameters:i seconds:f last:o "
+                  "last_step_ms:o");
     assert_true(json_is_true(json_object_get(o, "stopped")));
     assert_int_equal(int_of(json_object_get(o, "last"), "step"), 1);
     json_decref(o);
@@ -503,7 +506,7 @@ static void needles(void **state)
         "questions:i "
         "exact:f exact_low:f exact_high:f evidence:f evidence_low:f evidence_high:f ms_per_token:f "
         "prefill_ms:f ingest_tokens_per_second:f resident_bytes:i filler_share:f names:s "
-        "wordings:s "
+        "wordings:s only:s bank_bytes_per_token:f "
         "seed:i spread:i model:s cpu:s threads:i version:s commit:s");
     assert_int_equal(int_of(o, "questions"), 6);
     assert_true(int_of(o, "bank_tokens") >= 2000 && int_of(o, "bank_tokens") <= 2100);

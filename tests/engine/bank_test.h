@@ -58,11 +58,14 @@ static inline void write_bytes(const char *path, const void *data, size_t n)
 }
 
 /* ---- chunks ----------------------------------------------------------------------------------- */
-enum { MAX_M = 2, MAX_DL = 128, MAX_DC = 128 };
+enum { MAX_M = 2, MAX_DL = 128, MAX_DC = 128, MAX_DS = 128 };
 typedef struct {
     float content[64 * MAX_DC], landmark[MAX_M * MAX_DL];
     uint64_t code[MAX_M * 2];
     int32_t ids[64];
+    uint8_t packed[64 * LOCI_PACK / 2];
+    uint16_t packed_scale[64 * LOCI_PACK / 32];
+    float summary[MAX_DS];
     loci_chunk_record record;
 } test_chunk;
 
@@ -82,8 +85,21 @@ static inline void chunk_make(test_chunk *c, const loci_segment_shape *s, uint64
     for (int i = 0; i < s->n_landmarks * s->d_landmark; i++) c->landmark[i] = uniform(&r);
     for (int i = 0; i < s->n_landmarks * 2; i++) c->code[i] = loci_rng_u64(&r);
     for (int i = 0; i < 64; i++) c->ids[i] = LOCI_TOK_SPECIALS + (int32_t)loci_rng_below(&r, 256);
-    c->record = (loci_chunk_record){ c->content, c->landmark, c->code, uniform(&r), n, c->ids,
-                                     64 * index, 1 + index,   0 };
+    c->record = (loci_chunk_record){ .content = c->content,
+                                     .landmark = c->landmark,
+                                     .code = c->code,
+                                     .bias = uniform(&r),
+                                     .n_tokens = n,
+                                     .ids = c->ids,
+                                     .byte_start = 64 * index,
+                                     .line_start = 1 + index,
+                                     .packed = c->packed,
+                                     .packed_scale = c->packed_scale,
+                                     .summary = c->summary };
+    for (int i = 0; i < 64 * LOCI_PACK / 2; i++) c->packed[i] = (uint8_t)loci_rng_below(&r, 256);
+    for (int i = 0; i < 64 * LOCI_PACK / 32; i++)
+        c->packed_scale[i] = (uint16_t)loci_rng_below(&r, 0x7c00);
+    for (int i = 0; i < s->d_summary; i++) c->summary[i] = uniform(&r);
 }
 
 /* A value went through int8 with one scale a row: half a step is what it may be off, and a little
@@ -111,20 +127,25 @@ static inline loci_hparams test_hparams(void)
     return hp;
 }
 
-/* Model of zeros (only its shape, kernels and code map are used), a tokenizer of single bytes. */
-static inline void engine_init(test_engine *t, uint8_t fingerprint)
+/* Model of random numbers, a tokenizer of single bytes. */
+static inline void engine_init_with(test_engine *t, uint8_t fingerprint, loci_hparams hp)
 {
     loci_error err;
     loci_bpe_trainer *b;
-    const loci_hparams hp = test_hparams();
     memset(t, 0, sizeof *t);
     t->params = loci_alloc_aligned(loci_param_floats(&hp) * sizeof(float));
     assert_non_null(t->params);
+    loci_params_init(t->params, &hp, SEED);
     OK(loci_model_wrap(&t->e.model, &hp, t->params, loci_cpu_detect(), &err));
     memset(t->e.model->fingerprint, fingerprint, 16);
     OK(loci_bpe_trainer_open(&b, &err));
     OK(loci_bpe_trainer_finish(b, hp.vocab, NULL, NULL, &t->e.tok, &err));
     loci_bpe_trainer_close(b);
+}
+
+static inline void engine_init(test_engine *t, uint8_t fingerprint)
+{
+    engine_init_with(t, fingerprint, test_hparams());
 }
 
 static inline void engine_free(test_engine *t)

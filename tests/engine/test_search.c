@@ -71,7 +71,8 @@ static void append_chunk(loci_segment_writer *w, const loci_engine *e, const cor
 {
     loci_error err;
     uint64_t code[4];
-    chunk_make(x, &(loci_segment_shape){ 2, 128, 128, 2, { 0 }, 0 }, SEED, i);
+    const loci_hparams *hp = &e->model->hp;
+    chunk_make(x, &(loci_segment_shape){ 2, 128, 128, 2, { 0 }, 0, 0, hp->d_summary }, SEED, i);
     loci_codes(e->model, code, c->landmark + i * 256, 2);
     for (int k = 0; k < 4 && i == c->hidden; k++) code[k] = ~code[k];
     x->record.landmark = c->landmark + i * 256;
@@ -173,17 +174,23 @@ typedef struct {
     loci_memory memory;
 } setup;
 
-static void setup_open(setup *x, int n_banks, int postings)
+static void setup_open_with(setup *x, int n_banks, loci_hparams hp)
 {
     loci_error err;
     memset(x, 0, sizeof *x);
-    engine_init(&x->t, 0x77);
-    x->t.e.model->hp.postings = postings;
+    engine_init_with(&x->t, 0x77, hp);
     x->n_banks = n_banks;
     for (int i = 0; i < n_banks; i++) {
         scratch_make(x->dir[i]);
         OK(loci_bank_open(&x->bank[i], &x->t.e, x->dir[i], LOCI_BANK_CREATE, &err));
     }
+}
+
+static void setup_open(setup *x, int n_banks, int postings)
+{
+    loci_hparams hp = test_hparams();
+    hp.postings = postings;
+    setup_open_with(x, n_banks, hp);
 }
 
 static void setup_search(setup *x)
@@ -570,6 +577,52 @@ static void test_content(void **state)
     corpus_free(&c);
 }
 
+/* Packed content is unpacked with the chunk's own summary, and kept. */
+static void test_packed_content(void **state)
+{
+    enum { C = 700, CALLS = 3000 };
+    (void)state;
+    setup x;
+    corpus c = corpus_make(SEED + 11, C);
+    loci_rng r;
+    loci_hparams hp = test_hparams();
+    float *want = malloc(64 * 128 * sizeof *want), z[128];
+    hp.content_bits4 = 1;
+    hp.d_summary = 128;
+    setup_open_with(&x, 1, hp);
+    /* The summary's part starts at zero: here it must be seen. */
+    loci_mat *context = &x.t.e.model->p.enc.context;
+    loci_rng_seed(&r, SEED + 12);
+    for (int i = 0; i < context->rows * context->cols; i++)
+        ((float *)context->data)[i] = 0.1f * (float)loci_rng_normal(&r);
+    put_corpus(x.bank[0], &c, 0, C, 100, 1);
+    setup_search(&x);
+    for (int call = 0; call < CALLS; call++) {
+        const loci_pick pick = { .id = loci_rng_below(&r, C) };
+        const float *rows;
+        loci_chunk_view v;
+        loci_error err;
+        test_chunk chunk;
+        const int n = x.memory.content(x.memory.ctx, &pick, &rows);
+        const int64_t doc = loci_bank_doc_of(x.bank[0], pick.id);
+        OK(loci_segment_chunk(x.bank[0]->segment[0],
+                              x.bank[0]->doc[doc].first_chunk + pick.id - x.bank[0]->doc_first[doc],
+                              true, &v, &err));
+        chunk_make(&chunk, &x.bank[0]->shape, SEED, pick.id);
+        assert_int_equal(n, chunk.record.n_tokens);
+        assert_row_close(chunk.summary, v.summary, v.summary_scale, 128);
+        for (int i = 0; i < 128; i++) z[i] = (float)v.summary[i] * v.summary_scale;
+        loci_unpack_content(x.t.e.model, want, chunk.packed, chunk.packed_scale, z, n);
+        assert_memory_equal(rows, want, (size_t)n * 128 * sizeof *want);
+    }
+    const loci_searcher_counts counts = loci_searcher_cache(x.s);
+    assert_int_equal(counts.hits + counts.misses, CALLS);
+    assert_true(counts.hits > CALLS / 3 && counts.misses > C / 2);
+    free(want);
+    setup_close(&x);
+    corpus_free(&c);
+}
+
 /* Damage that only shows when a group is first read stops the search with the place named. */
 static void test_damage_during_search(void **state)
 {
@@ -605,7 +658,7 @@ int main(void)
         cmocka_unit_test(test_planted),       cmocka_unit_test(test_survivors_are_nearest),
         cmocka_unit_test(test_ties),          cmocka_unit_test(test_union),
         cmocka_unit_test(test_content),       cmocka_unit_test(test_damage_during_search),
-        cmocka_unit_test(test_postings_join),
+        cmocka_unit_test(test_postings_join), cmocka_unit_test(test_packed_content),
     };
     print_message("seed %llu\n", (unsigned long long)SEED);
     return cmocka_run_group_tests(tests, NULL, NULL);

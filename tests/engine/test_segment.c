@@ -8,9 +8,11 @@
 #include "fault_vfs.h"
 #include <xxhash.h>
 
-static const loci_segment_shape big = { 2, 128, 128, 2, { 1, 2, 3 }, 0 };
-static const loci_segment_shape tiny = { 1, 8, 4, 4, { 9 }, 0 };
-static const loci_segment_shape tiny_postings = { 1, 8, 4, 4, { 9 }, 1 };
+static const loci_segment_shape big = { 2, 128, 128, 2, { 1, 2, 3 }, 0, 0, 0 };
+static const loci_segment_shape tiny = { 1, 8, 4, 4, { 9 }, 0, 0, 0 };
+static const loci_segment_shape tiny_summary = { 1, 8, 4, 4, { 9 }, 0, 0, 16 };
+static const loci_segment_shape tiny_packed = { 1, 8, 4, 4, { 9 }, 1, 1, 24 };
+static const loci_segment_shape tiny_postings = { 1, 8, 4, 4, { 9 }, 1, 0, 0 };
 
 static void write_segment(const char *path, const loci_segment_shape *s, int64_t chunks)
 {
@@ -33,13 +35,44 @@ static void write_segment(const char *path, const loci_segment_shape *s, int64_t
     free(c);
 }
 
+/* ---- content in its two forms ------------------------------------------------------------------- */
+static void check_packed(const loci_chunk_view *v, const loci_chunk_record *r)
+{
+    static const uint8_t zero[64 * LOCI_PACK / 2];
+    const size_t n = (size_t)r->n_tokens, row = LOCI_PACK / 2, pads = 64 - n;
+    assert_null(v->content);
+    assert_null(v->content_scale);
+    assert_memory_equal(v->packed, r->packed, n * row);
+    assert_memory_equal(v->packed + n * row, zero, pads * row);
+    assert_memory_equal(v->packed_scale, r->packed_scale, n * 4);
+    assert_memory_equal(v->packed_scale + 2 * n, zero, pads * 4);
+}
+
+static void check_content(const loci_segment_shape *s, const loci_chunk_view *v,
+                          const loci_chunk_record *r)
+{
+    const int half = s->d_content / 2;
+    int8_t q[64 * MAX_DC];
+    float scale[128];
+    assert_null(v->packed);
+    loci_quant_q8_ref(q, half, scale, r->content, half, 2 * r->n_tokens, half);
+    assert_memory_equal(v->content, q, (size_t)(2 * r->n_tokens * half));
+    assert_memory_equal(v->content_scale, scale, (size_t)r->n_tokens * 2 * sizeof *scale);
+    for (int row = 0; row < 128; row++) {
+        if (row < 2 * r->n_tokens)
+            assert_row_close(r->content + row * half, v->content + row * half,
+                             v->content_scale[row], half);
+        else
+            for (int k = 0; k < half; k++) assert_int_equal(v->content[row * half + k], 0);
+    }
+}
+
 /* ---- round trip ---------------------------------------------------------------------------------- */
 static void check_chunk(loci_segment *seg, const loci_segment_shape *s, int64_t i, test_chunk *c)
 {
     loci_error err;
     loci_chunk_view v;
     uint64_t code[MAX_M * 2];
-    const int half = s->d_content / 2;
     chunk_make(c, s, SEED, i);
     const loci_chunk_record *r = &c->record;
     OK(loci_segment_chunk(seg, i, true, &v, &err));
@@ -53,16 +86,16 @@ static void check_chunk(loci_segment *seg, const loci_segment_shape *s, int64_t 
     /* The same bits as the reference gives, whatever the machine. */
     int8_t q[64 * MAX_DC];
     float scale[128];
-    loci_quant_q8_ref(q, half, scale, r->content, half, 2 * r->n_tokens, half);
-    assert_memory_equal(v.content, q, (size_t)(2 * r->n_tokens * half));
-    assert_memory_equal(v.content_scale, scale, (size_t)r->n_tokens * 2 * sizeof *scale);
-    for (int row = 0; row < 128; row++) {
-        if (row < 2 * r->n_tokens)
-            assert_row_close(r->content + row * half, v.content + row * half, v.content_scale[row],
-                             half);
-        else
-            for (int k = 0; k < half; k++) assert_int_equal(v.content[row * half + k], 0);
+    assert_true((v.summary != NULL) == (s->d_summary > 0));
+    if (v.summary) {
+        loci_quant_q8_ref(q, s->d_summary, scale, r->summary, s->d_summary, 1, s->d_summary);
+        assert_memory_equal(v.summary, q, (size_t)s->d_summary);
+        assert_true(v.summary_scale == scale[0]);
     }
+    if (s->content_bits4)
+        check_packed(&v, r);
+    else
+        check_content(s, &v, r);
     for (int t = 0; t < 64; t++) {
         const uint8_t *p = (const uint8_t *)v.ids + t * s->id_bytes;
         const int32_t id = s->id_bytes == 2 ? p[0] | p[1] << 8 : (int32_t)get_u32(p);
@@ -80,19 +113,26 @@ static void test_round_trip(void **state)
     loci_error err;
     scratch_make(dir);
     test_chunk *c = malloc(sizeof *c);
-    for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++) {
-        const loci_segment_shape *s = k % 2 ? &big : &tiny;
+    for (size_t k = 0; k < sizeof sizes / sizeof *sizes * 4; k++) {
+        static const struct {
+            const loci_segment_shape *shape;
+            int columns, postings;
+        } list[] = {
+            { &big, 10, 0 }, { &tiny, 10, 0 }, { &tiny_summary, 12, 0 }, { &tiny_packed, 12, 1 }
+        };
+        const loci_segment_shape *s = list[k % 4].shape;
+        const int64_t size = sizes[k / 4];
         loci_segment *seg;
         int64_t blocks, bad;
         char first[300];
         snprintf(path, sizeof path, "%s/%zu.loci", dir, k);
-        write_segment(path, s, sizes[k]);
+        write_segment(path, s, size);
         OK(loci_segment_open(&seg, path, s, &err));
-        assert_int_equal(loci_segment_count(seg), sizes[k]);
-        for (int64_t i = 0; i < sizes[k]; i++) check_chunk(seg, s, i, c);
-        uint64_t *code = malloc((size_t)(sizes[k] + 1) * 32);
-        OK(loci_segment_codes(seg, 0, sizes[k], code, &err)); /* across groups */
-        for (int64_t i = 0; i < sizes[k]; i++) {
+        assert_int_equal(loci_segment_count(seg), size);
+        for (int64_t i = 0; i < size; i++) check_chunk(seg, s, i, c);
+        uint64_t *code = malloc((size_t)(size + 1) * 32);
+        OK(loci_segment_codes(seg, 0, size, code, &err)); /* across groups */
+        for (int64_t i = 0; i < size; i++) {
             chunk_make(c, s, SEED, i);
             assert_memory_equal(code + i * 2 * s->n_landmarks, c->code,
                                 (size_t)s->n_landmarks * 16);
@@ -100,13 +140,14 @@ static void test_round_trip(void **state)
         free(code);
         loci_chunk_view v;
         err = (loci_error){ 0 };
-        assert_int_equal(loci_segment_chunk(seg, sizes[k], true, &v, &err), LOCI_EINVAL);
+        assert_int_equal(loci_segment_chunk(seg, size, true, &v, &err), LOCI_EINVAL);
         assert_int_equal(loci_segment_chunk(seg, -1, true, &v, NULL), LOCI_EINVAL);
-        assert_int_equal(loci_segment_codes(seg, 1, sizes[k], NULL, NULL), LOCI_EINVAL);
+        assert_int_equal(loci_segment_codes(seg, 1, size, NULL, NULL), LOCI_EINVAL);
         loci_segment_close(seg);
         OK(loci_segment_verify(path, &blocks, &bad, first, sizeof first, &err));
         assert_int_equal(bad, 0);
-        assert_int_equal(blocks, 2 + 10 * ((sizes[k] + 255) / 256));
+        assert_int_equal(blocks, 2 + list[k % 4].columns * ((size + 255) / 256) +
+                                     (size > 0 && list[k % 4].postings));
     }
     free(c);
     scratch_remove(dir);
@@ -203,6 +244,7 @@ static void test_golden(void **state)
     } list[] = {
         { "tests/golden/segment/plain.loci", &tiny },
         { "tests/golden/segment/postings.loci", &tiny_postings },
+        { "tests/golden/segment/packed.loci", &tiny_packed },
     };
     (void)state;
     char dir[64], path[128], *want, *got;
@@ -313,6 +355,7 @@ static void test_cut_anywhere(void **state)
     (void)state;
     cut_anywhere(&tiny);
     cut_anywhere(&tiny_postings);
+    cut_anywhere(&tiny_packed);
 }
 
 static void test_flip_anywhere(void **state)
@@ -320,6 +363,7 @@ static void test_flip_anywhere(void **state)
     (void)state;
     flip_anywhere(&tiny);
     flip_anywhere(&tiny_postings);
+    flip_anywhere(&tiny_packed);
 }
 
 /* A flipped bit in one column must not hide the others, and is named. */
@@ -451,7 +495,7 @@ static void test_forged_fields(void **state)
         { "id bytes", offsetof(seg_header, id_bytes), 0, 4, 3, LOCI_EFORMAT },
         { "chunk tokens", offsetof(seg_header, chunk_tokens), 0, 4, 128, LOCI_EFORMAT },
         { "group chunks", offsetof(seg_header, group_chunks), 0, 4, 0, LOCI_EFORMAT },
-        { "reserved", offsetof(seg_header, zero) + 59, 0, 1, 1, LOCI_EFORMAT },
+        { "reserved", offsetof(seg_header, zero) + 55, 0, 1, 1, LOCI_EFORMAT },
         { "table offset", offsetof(seg_trailer, table_offset), 2, 8, UINT64_MAX - 200,
           LOCI_EFORMAT },
         { "no groups", offsetof(seg_trailer, groups), 2, 8, 0, LOCI_EFORMAT },
@@ -495,6 +539,9 @@ static void test_forged_postings(void **state)
         { "version 1", offsetof(seg_header, version), 0, 4, 1, LOCI_EFORMAT },
         { "no features", offsetof(seg_header, features), 0, 4, 0, LOCI_EFORMAT },
         { "other features", offsetof(seg_header, features), 0, 4, 0x81, LOCI_EFORMAT },
+        { "packed without summaries", offsetof(seg_header, features), 0, 4, 3, LOCI_EFORMAT },
+        { "summaries of no width", offsetof(seg_header, features), 0, 4, 5, LOCI_EFORMAT },
+        { "a width without", offsetof(seg_header, d_summary), 0, 4, 16, LOCI_EFORMAT },
         { "no length", length, 1, 8, 0, LOCI_EFORMAT },
         { "odd length", length, 1, 8, 15, LOCI_EFORMAT },
         { "short", length, 1, 8, 8, LOCI_EFORMAT },
@@ -508,6 +555,63 @@ static void test_forged_postings(void **state)
     };
     (void)state;
     try_forgeries(list, sizeof list / sizeof *list, &tiny_postings, CHUNKS);
+}
+
+static void test_forged_packed(void **state)
+{
+    enum { CHUNKS = 3 };
+    const forgery list[] = {
+        { "not packed", offsetof(seg_header, features), 0, 4, 5, LOCI_EFORMAT },
+        { "no width", offsetof(seg_header, d_summary), 0, 4, 0, LOCI_EFORMAT },
+        { "other width", offsetof(seg_header, d_summary), 0, 4, 16, LOCI_EFORMAT },
+        { "huge width", offsetof(seg_header, d_summary), 0, 4, 0xfffffff0, LOCI_EFORMAT },
+        { "infinite half", column_at(&tiny_packed, COL_PACKED_SCALES, CHUNKS) + 6, 3, 2, 0x7c00,
+          LOCI_EFORMAT },
+        { "NaN half", column_at(&tiny_packed, COL_PACKED_SCALES, CHUNKS), 3, 2, 0xfe01,
+          LOCI_EFORMAT },
+        { "NaN summary", column_at(&tiny_packed, COL_SUMMARY_SCALES, CHUNKS) + 8, 3, 4, 0x7fc00000,
+          LOCI_EFORMAT },
+        { "int8 content too", offsetof(seg_entry, column) + 16 * COL_CONTENT, 1, 8, 64,
+          LOCI_EFORMAT },
+    };
+    (void)state;
+    try_forgeries(list, sizeof list / sizeof *list, &tiny_packed, CHUNKS);
+}
+
+/* What a writer of packed content and summaries refuses. */
+static void test_bad_packed_records(void **state)
+{
+    (void)state;
+    char dir[64], path[128];
+    loci_segment_writer *w;
+    loci_error err;
+    test_chunk c;
+    scratch_make(dir);
+    snprintf(path, sizeof path, "%s/seg", dir);
+    OK(loci_segment_create(&w, NULL, path, &tiny_packed, &err));
+    for (int fault = 0; fault < 4; fault++) {
+        chunk_make(&c, &tiny_packed, SEED, 0);
+        c.record.n_tokens = 64;
+        c.record.content = NULL; /* never read */
+        switch (fault) {
+        case 0: c.packed_scale[127] = 0x7c00; break;
+        case 1: c.packed_scale[0] = 0xffff; break;
+        case 2: c.summary[23] = INFINITY; break;
+        default: c.summary[0] = NAN;
+        }
+        if (loci_segment_append(w, &c.record, NULL) != LOCI_EINVAL)
+            fail_msg("fault %d went in", fault);
+    }
+    chunk_make(&c, &tiny_packed, SEED, 0);
+    c.record.content = NULL;
+    OK(loci_segment_append(w, &c.record, &err));
+    loci_segment_abort(w);
+    loci_segment_shape none = tiny_packed;
+    none.d_summary = 0;
+    assert_int_equal(loci_segment_create(&w, NULL, path, &none, NULL), LOCI_EINVAL);
+    none.d_summary = SEG_SUMMARY_MAX + 1;
+    assert_int_equal(loci_segment_create(&w, NULL, path, &none, NULL), LOCI_EINVAL);
+    scratch_remove(dir);
 }
 
 /* A block that is sound in form and false: only verify, which has the ids, can tell. */
@@ -724,6 +828,8 @@ int main(void)
         cmocka_unit_test(test_postings),
         cmocka_unit_test(test_golden),
         cmocka_unit_test(test_forged_postings),
+        cmocka_unit_test(test_forged_packed),
+        cmocka_unit_test(test_bad_packed_records),
         cmocka_unit_test(test_false_postings),
     };
     print_message("seed %llu\n", (unsigned long long)SEED);

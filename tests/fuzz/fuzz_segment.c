@@ -38,12 +38,16 @@ static void resum(uint8_t *file, size_t size)
     uint8_t *trailer = file + size - sizeof(seg_trailer);
     const uint64_t table = get_u64(trailer + offsetof(seg_trailer, table_offset));
     const size_t end = size - sizeof(seg_trailer);
-    const loci_segment_shape shape = { (int)get_u32(file + offsetof(seg_header, n_landmarks)),
-                                       (int)get_u32(file + offsetof(seg_header, d_landmark)),
-                                       (int)get_u32(file + offsetof(seg_header, d_content)),
-                                       (int)get_u32(file + offsetof(seg_header, id_bytes)),
-                                       { 0 },
-                                       0 };
+    const uint32_t features = get_u32(file + offsetof(seg_header, features));
+    const loci_segment_shape shape = {
+        .n_landmarks = (int)get_u32(file + offsetof(seg_header, n_landmarks)),
+        .d_landmark = (int)get_u32(file + offsetof(seg_header, d_landmark)),
+        .d_content = (int)get_u32(file + offsetof(seg_header, d_content)),
+        .id_bytes = (int)get_u32(file + offsetof(seg_header, id_bytes)),
+        .postings = (features & SEG_FEATURE_POSTINGS) != 0,
+        .content_bits4 = (features & SEG_FEATURE_PACKED) != 0,
+        .d_summary = (int)get_u32(file + offsetof(seg_header, d_summary)),
+    };
     put_u64(file + offsetof(seg_header, sum), XXH3_64bits(file, offsetof(seg_header, sum)));
     if (table >= sizeof(seg_header) && table <= end) {
         for (uint64_t g = 0; seg_shape_ok(&shape) && (g + 1) * sizeof(seg_entry) <= end - table;
@@ -66,10 +70,15 @@ static void read_all(loci_segment *s, const loci_segment_shape *shape)
         must(v.n_tokens >= 1 && v.n_tokens <= SEG_CHUNK_TOKENS && v.byte_start >= 0 &&
              v.line_start >= 1);
         must(v.bias == v.bias);
-        for (int k = 0; k < SEG_CHUNK_TOKENS * shape->d_content; k++)
+        for (int k = 0; v.content && k < SEG_CHUNK_TOKENS * shape->d_content; k++)
             sink += (uint64_t)v.content[k];
-        for (int k = 0; k < SEG_CHUNK_TOKENS * 2; k++)
+        for (int k = 0; v.content && k < SEG_CHUNK_TOKENS * 2; k++)
             must(v.content_scale[k] == v.content_scale[k]);
+        for (int k = 0; v.packed && k < SEG_CHUNK_TOKENS * LOCI_PACK / 2; k++) sink += v.packed[k];
+        for (int k = 0; v.packed && k < SEG_CHUNK_TOKENS * SEG_PACKED_SCALES; k++)
+            must(seg_half_finite(v.packed_scale[k]));
+        for (int k = 0; k < shape->d_summary; k++) sink += (uint64_t)v.summary[k];
+        must(v.content || v.packed);
         for (int k = 0; k < SEG_CHUNK_TOKENS * shape->id_bytes; k++)
             sink += ((const uint8_t *)v.ids)[k];
         for (int k = 0; k < shape->n_landmarks * shape->d_landmark; k++)
