@@ -128,13 +128,15 @@ typedef struct {
 } loci_gguf_tensor;
 
 typedef struct loci_gguf loci_gguf;
-/* Map a file, check all of it but the values of tensors.  Errors: LOCI_EFORMAT naming file, place,
- * expected and found; LOCI_EVERSION another version or byte order. */
+/* Map a file, check all of it but the values of tensors.  Given the first part of a model in parts
+ * (NAME-00001-of-00003.gguf), the others beside it belong to it: one set of tensors.
+ * Errors: LOCI_EFORMAT naming file, place, expected and found; LOCI_EVERSION another version or
+ * byte order; LOCI_ENOTFOUND a part is missing. */
 loci_status loci_gguf_open(loci_gguf **out, const char *path, loci_error *err);
 loci_status loci_gguf_open_memory(loci_gguf **out, const void *data, size_t size, const char *label,
                                   loci_error *err);
-void loci_gguf_close(loci_gguf *f); /* NULL is fine */
-size_t loci_gguf_file_size(const loci_gguf *f);
+void loci_gguf_close(loci_gguf *f);             /* NULL is fine */
+size_t loci_gguf_file_size(const loci_gguf *f); /* of all parts */
 int loci_gguf_count(const loci_gguf *f);
 const loci_gguf_tensor *loci_gguf_at(const loci_gguf *f, int i); /* by place in the file */
 const loci_gguf_tensor *loci_gguf_find(const loci_gguf *f, const char *name); /* NULL if absent */
@@ -159,8 +161,8 @@ bool loci_gguf_real_at(const loci_gguf *f, const char *key, int64_t i, double *o
 loci_status loci_gguf_texts(const loci_gguf *f, const char *key, loci_text_span **out, int64_t *n,
                             loci_error *err);
 const char *loci_gguf_label(const loci_gguf *f); /* its path */
-/* Where in the file a byte of a tensor lies. */
-int64_t loci_gguf_place(const loci_gguf *f, const void *data);
+/* The path of the part that a byte of a tensor lies in, and where in it; NULL for another byte. */
+const char *loci_gguf_place(const loci_gguf *f, const void *data, int64_t *offset);
 
 /* ---- .npy (npy.c): version 1.0, C order, little-endian ------------------------ */
 loci_status loci_npy_write_f32(const char *path, const float *data, const int64_t *dim, int n_dims,

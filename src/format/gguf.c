@@ -245,6 +245,17 @@ static int compare_names(const void *a, const void *b)
     return strcmp((*x)->name, (*y)->name);
 }
 
+loci_status loci_gguf_sort_names(loci_gguf *f, loci_error *err)
+{
+    for (int i = 0; i < f->n_all; i++) f->by_name[i] = &f->all[i];
+    qsort(f->by_name, (size_t)f->n_all, sizeof *f->by_name, compare_names);
+    for (int i = 1; i < f->n_all; i++)
+        if (strcmp(f->by_name[i]->name, f->by_name[i - 1]->name) == 0)
+            return loci_fail(err, LOCI_EFORMAT, "%s: tensor %s: is there twice", f->label,
+                             f->by_name[i]->name);
+    return LOCI_OK;
+}
+
 static loci_status order_tensors(loci_gguf *f, const cursor *c)
 {
     qsort(f->tensor, (size_t)f->n_tensors, sizeof *f->tensor, compare_places);
@@ -253,13 +264,10 @@ static loci_status order_tensors(loci_gguf *f, const cursor *c)
         if (before &&
             (const unsigned char *)before->data + before->bytes > (const unsigned char *)t->data)
             return bad_tensor(c, t->name, "overlaps the tensor before it");
-        f->by_name[i] = t;
     }
-    qsort(f->by_name, (size_t)f->n_tensors, sizeof *f->by_name, compare_names);
-    for (int i = 1; i < f->n_tensors; i++)
-        if (strcmp(f->by_name[i]->name, f->by_name[i - 1]->name) == 0)
-            return bad_tensor(c, f->by_name[i]->name, "is there twice");
-    return LOCI_OK;
+    f->all = f->tensor;
+    f->n_all = f->n_tensors;
+    return loci_gguf_sort_names(f, c->err);
 }
 
 static loci_status read_tensors(loci_gguf *f, cursor *c)
@@ -344,7 +352,7 @@ loci_status loci_gguf_open_memory(loci_gguf **out, const void *data, size_t size
     return st;
 }
 
-loci_status loci_gguf_open(loci_gguf **out, const char *path, loci_error *err)
+loci_status loci_gguf_open_one(loci_gguf **out, const char *path, loci_error *err)
 {
     loci_map map;
     *out = NULL;
@@ -361,6 +369,9 @@ loci_status loci_gguf_open(loci_gguf **out, const char *path, loci_error *err)
 void loci_gguf_close(loci_gguf *f)
 {
     if (!f) return;
+    for (int i = 0; i < f->n_parts; i++) loci_gguf_close(f->part[i]);
+    free(f->part);
+    if (f->all != f->tensor) free(f->all);
     for (int i = 0; i < f->n_pairs; i++) free(f->pair[i].key);
     for (int i = 0; i < f->n_tensors; i++) free((char *)(uintptr_t)f->tensor[i].name);
     free(f->pair);
@@ -371,16 +382,6 @@ void loci_gguf_close(loci_gguf *f)
     free(f);
 }
 
-size_t loci_gguf_file_size(const loci_gguf *f)
-{
-    return f->size;
-}
-
-int64_t loci_gguf_place(const loci_gguf *f, const void *data)
-{
-    return (const unsigned char *)data - f->bytes;
-}
-
 const char *loci_gguf_label(const loci_gguf *f)
 {
     return f->label;
@@ -388,18 +389,18 @@ const char *loci_gguf_label(const loci_gguf *f)
 
 int loci_gguf_count(const loci_gguf *f)
 {
-    return f->n_tensors;
+    return f->n_all;
 }
 
 const loci_gguf_tensor *loci_gguf_at(const loci_gguf *f, int i)
 {
-    return i >= 0 && i < f->n_tensors ? &f->tensor[i] : NULL;
+    return i >= 0 && i < f->n_all ? &f->all[i] : NULL;
 }
 
 const loci_gguf_tensor *loci_gguf_find(const loci_gguf *f, const char *name)
 {
     const loci_gguf_tensor wanted = { .name = name }, *key = &wanted;
     const loci_gguf_tensor **hit =
-        bsearch(&key, f->by_name, (size_t)f->n_tensors, sizeof *f->by_name, compare_names);
+        bsearch(&key, f->by_name, (size_t)f->n_all, sizeof *f->by_name, compare_names);
     return hit ? *hit : NULL;
 }

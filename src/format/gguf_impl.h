@@ -39,7 +39,17 @@ struct loci_gguf {
     int n_pairs, n_tensors;
     loci_gguf_pair *pair;             /* (n_pairs) by key */
     loci_gguf_tensor *tensor;         /* (n_tensors) by place; names are owned */
-    const loci_gguf_tensor **by_name; /* (n_tensors) */
+    const loci_gguf_tensor **by_name; /* (n_all) */
+    /* Of a model in parts, in the first one: the others, and the tensors of all, part by part. */
+    int n_parts;
+    loci_gguf **part; /* (n_parts) owned */
+    int n_all;
+    loci_gguf_tensor *all; /* (n_all); `tensor` itself when there are no other parts */
 };
+
+/* Sort by_name (n_all); a name that is there twice is refused. */
+loci_status loci_gguf_sort_names(loci_gguf *f, loci_error *err);
+/* Map and read one file. */
+loci_status loci_gguf_open_one(loci_gguf **out, const char *path, loci_error *err);
 
 #endif

@@ -1,6 +1,6 @@
 /* Goal: a right GGUF file gives its metadata and each tensor where it lies; a wrong one gives one
  * line and nothing else.  Method: files written here field by field, one thing wrong in each; a
- * file cut at every byte and with every byte changed.  The bytes lie in blocks of exactly their
+ * file cut at every byte and with every byte changed; parts that disagree.  The bytes lie in blocks of exactly their
  * size, so that the address sanitizer sees a read behind. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include "format/format.h"
 #include "gguf_make.h"
+#include "temp_dir.h"
 
 static const float values[8] = { 1, 2, 3, 4, 5, 6, 7, 8 };
 static uint8_t blocks[34 * 4]; /* Q8_0, 64 x 2 */
@@ -304,12 +305,89 @@ static void test_cut_and_changed(void **state)
     free(file);
 }
 
+/* ---- parts ---------------------------------------------------------------------------------------- */
+
+typedef struct {
+    int no, count, total; /* what the part says of itself */
+    const char *tensor;
+} part_says;
+
+static void write_part(const char *path, part_says s)
+{
+    size_t size;
+    gguf_file g = gguf_begin(3);
+    gguf_pair_u32(&g, "split.no", (uint32_t)s.no);
+    gguf_pair_u32(&g, "split.count", (uint32_t)s.count);
+    if (s.total) gguf_pair_u32(&g, "split.tensors.count", (uint32_t)s.total);
+    if (s.tensor) gguf_tensor(&g, s.tensor, 0, 1, (const uint64_t[]){ 4 }, values + s.no, 16);
+    unsigned char *file = gguf_finish(&g, &size);
+    assert_int_equal(loci_file_replace(NULL, path, file, size, NULL), LOCI_OK);
+    free(file);
+}
+
+static void test_parts(void **state)
+{
+    static const part_says good_parts[3] = { { 0, 3, 2, NULL },
+                                             { 1, 3, 0, "a" },
+                                             { 2, 3, 0, "b" } };
+    static const struct {
+        int at; /* part that says something else */
+        part_says says;
+        const char *error;
+    } bad[] = {
+        { 0, { 0, 3, 3, NULL }, "split.tensors.count: expected 2, found 3" },
+        { 0, { 1, 3, 2, NULL }, "split.no: expected 0, found 1" },
+        { 0, { 0, 0, 2, NULL }, "split.count: expected 1 to 1000, found 0" },
+        { 0, { 0, 4, 2, NULL }, "expected its name to end with -00001-of-00004.gguf" },
+        { 1, { 2, 3, 0, "a" }, "m-00002-of-00003.gguf: split.no: expected 1, found 2" },
+        { 2, { 2, 4, 0, "b" }, "m-00003-of-00003.gguf: split.count: expected 3, found 4" },
+        { 2, { 2, 3, 0, "a" }, "tensor a: is there twice" },
+    };
+    char dir[TEMP_PATH], path[3][TEMP_PATH + 64];
+    loci_gguf *f;
+    loci_error err = { 0 };
+    int64_t offset;
+    (void)state;
+    assert_true(temp_dir_make(dir));
+    for (int i = 0; i < 3; i++) {
+        snprintf(path[i], sizeof path[i], "%s/m-%05d-of-00003.gguf", dir, i + 1);
+        write_part(path[i], good_parts[i]);
+    }
+    if (loci_gguf_open(&f, path[0], &err) != LOCI_OK) fail_msg("%s", err.text);
+    assert_int_equal(loci_gguf_count(f), 2);
+    const loci_gguf_tensor *b = loci_gguf_find(f, "b");
+    assert_memory_equal(b->data, values + 2, 16);
+    assert_memory_equal(loci_gguf_find(f, "a")->data, values + 1, 16);
+    assert_null(loci_gguf_find(f, "c"));
+    assert_string_equal(loci_gguf_place(f, b->data, &offset), path[2]);
+    assert_true(offset > 0 && offset % 32 == 0);
+    assert_null(loci_gguf_place(f, values, &offset));
+    assert_true(loci_gguf_file_size(f) > 3 * 32);
+    loci_gguf_close(f);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        memset(&err, 0, sizeof err);
+        write_part(path[bad[i].at], bad[i].says);
+        const loci_status st = loci_gguf_open(&f, path[0], &err);
+        if (st != LOCI_EFORMAT || f || !strstr(err.text, bad[i].error))
+            fail_msg("expected \"%s\", found status %d, \"%s\"", bad[i].error, st, err.text);
+        write_part(path[bad[i].at], good_parts[bad[i].at]);
+    }
+    assert_int_equal(remove(path[1]), 0);
+    assert_int_equal(loci_gguf_open(&f, path[0], NULL), LOCI_ENOTFOUND);
+    assert_null(f);
+    temp_dir_remove(dir);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_reads_what_is_there), cmocka_unit_test(test_wrong_tensors),
-        cmocka_unit_test(test_wrong_pairs),         cmocka_unit_test(test_wrong_heads),
-        cmocka_unit_test(test_alignment),           cmocka_unit_test(test_cut_and_changed),
+        cmocka_unit_test(test_reads_what_is_there),
+        cmocka_unit_test(test_wrong_tensors),
+        cmocka_unit_test(test_wrong_pairs),
+        cmocka_unit_test(test_wrong_heads),
+        cmocka_unit_test(test_alignment),
+        cmocka_unit_test(test_cut_and_changed),
+        cmocka_unit_test(test_parts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -192,9 +192,7 @@ static loci_status find_ids(void *ctx, const char *name, int64_t rows, int64_t c
 
 static const char *place(void *ctx, const void *data, int64_t *offset)
 {
-    const gguf_source *s = ctx;
-    *offset = loci_gguf_place(s->f, data);
-    return loci_gguf_label(s->f);
+    return loci_gguf_place(((const gguf_source *)ctx)->f, data, offset);
 }
 
 loci_status loci_dsv4_source_gguf(loci_dsv4_source *s, const loci_gguf *f, loci_error *err)
