@@ -2,6 +2,7 @@
  *
  *   segment.c   one segment file: write in a stream, read, verify (bytes only)
  *   postings.c  rare token runs of a segment's chunks
+ *   frontier.c  means of chunk summaries that stand for a document
  *   catalog.c   the SQLite catalogue (documents, segments, meta), the writer's lock
  *   bank.c      an open bank: codes in memory, content cache; implements search for many banks
  *   source.c    paths -> documents: folders, .gitignore, encodings, binaries

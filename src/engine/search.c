@@ -10,7 +10,7 @@
  *
  * Numbering: chunks of all banks in order of banks, then ingestion, then place: the *union index*,
  * which is also a pick's time.  A pick's id names the bank in its upper bits. */
-#include "engine/bank_impl.h"
+#include "engine/frontier.h"
 #include <stdlib.h>
 
 enum {
@@ -56,6 +56,7 @@ struct loci_searcher {
     uint8_t distance[SCAN_BLOCK];
     candidate cand[CANDIDATES];
     loci_hits hits;
+    loci_frontiers *frontiers; /* NULL without summaries */
     loci_scored best[LOCI_MAX_PICKS];
     cache_slot slot[CACHE_SLOTS];
     int32_t bucket[CACHE_BUCKETS];
@@ -109,8 +110,10 @@ loci_status loci_searcher_open(loci_searcher **out, loci_engine *e, loci_bank *c
     s->content = aligned_alloc(SEG_ALIGN, (size_t)CACHE_SLOTS * SEG_CHUNK_TOKENS *
                                               (size_t)s->shape.d_content * sizeof(float));
     cache_init(s);
-    const loci_status st = s->content ? add_banks(s, banks, n_banks, err)
-                                      : loci_fail(err, LOCI_ENOMEM, "no memory for a search");
+    loci_status st = s->content ? add_banks(s, banks, n_banks, err)
+                                : loci_fail(err, LOCI_ENOMEM, "no memory for a search");
+    if (st == LOCI_OK && s->shape.d_summary)
+        st = loci_frontiers_open(&s->frontiers, &s->model->k, s->bank, n_banks, err);
     if (st != LOCI_OK) {
         loci_searcher_close(s);
         return st;
@@ -122,6 +125,7 @@ loci_status loci_searcher_open(loci_searcher **out, loci_engine *e, loci_bank *c
 void loci_searcher_close(loci_searcher *s)
 {
     if (!s) return;
+    loci_frontiers_close(s->frontiers);
     free(s->content);
     free(s);
 }
@@ -467,7 +471,17 @@ static int content(void *ctx, const loci_pick *pick, const float **rows)
     return s->slot[i].n_tokens;
 }
 
+static int gist(void *ctx, const float *u, float tau, int64_t own_end, loci_gist_take *take,
+                void *to)
+{
+    loci_searcher *s = ctx;
+    (void)tau; /* its order is that of u alone */
+    (void)own_end;
+    if (s->err.code != LOCI_OK) return s->err.code;
+    return loci_frontiers_take(s->frontiers, u, take, to, &s->err);
+}
+
 loci_memory loci_searcher_memory(loci_searcher *s)
 {
-    return (loci_memory){ .ctx = s, .search = search, .content = content };
+    return (loci_memory){ s, search, content, s->frontiers ? gist : NULL };
 }

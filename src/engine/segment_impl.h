@@ -182,6 +182,10 @@ typedef struct {
 } loci_group_view;
 loci_status loci_segment_group(loci_segment *s, int64_t group, loci_group_view *out,
                                loci_error *err);
+/* Summaries of a group's chunks (chunks, d_summary) with a scale each: borrowed, checked.  Only for
+ * shapes with summaries; nothing else of the group is read. */
+loci_status loci_segment_summaries(loci_segment *s, int64_t group, const int8_t **summary,
+                                   const float **scale, loci_error *err);
 const loci_segment_shape *loci_segment_shape_of(const loci_segment *s); /* borrowed */
 
 #endif

@@ -371,6 +371,19 @@ loci_status loci_segment_group(loci_segment *s, int64_t g, loci_group_view *out,
     return LOCI_OK;
 }
 
+loci_status loci_segment_summaries(loci_segment *s, int64_t g, const int8_t **summary,
+                                   const float **scale, loci_error *err)
+{
+    const loci_status st = need(s, g, 1u << COL_SUMMARIES | 1u << COL_SUMMARY_SCALES, err);
+    const uint8_t *base = s->map.data;
+    *summary = NULL;
+    *scale = NULL;
+    if (st != LOCI_OK) return st;
+    *summary = (const int8_t *)(base + column_offset(s, g, COL_SUMMARIES));
+    *scale = (const float *)(const void *)(base + column_offset(s, g, COL_SUMMARY_SCALES));
+    return LOCI_OK;
+}
+
 loci_status loci_segment_chunk(loci_segment *s, int64_t chunk, bool with_content,
                                loci_chunk_view *out, loci_error *err)
 {

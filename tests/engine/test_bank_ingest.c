@@ -317,6 +317,10 @@ static void test_stored_forms(void **state)
         OK(loci_ask(e[i], &b, 1, "What is it?", 11, NULL, &a, &err));
         assert_true(a.chunks_read > 0 && a.chunks_decoded > 0 && a.chunks_decoded <= a.chunks_read);
         loci_answer_free(&a);
+        loci_searcher *searcher;
+        OK(loci_searcher_open(&searcher, e[i], &b, 1, &err));
+        assert_int_equal(loci_searcher_memory(searcher).gist != NULL, form[i].d_summary > 0);
+        loci_searcher_close(searcher);
 
         OK(loci_bank_info(b, &stat, &err));
         int64_t sum = 0;

@@ -1,0 +1,21 @@
+/* frontier.h - the gist of the documents of a union of banks, for the model's gist heads. */
+#ifndef LOCI_FRONTIER_H
+#define LOCI_FRONTIER_H
+
+#include "engine/bank_impl.h"
+
+typedef struct loci_frontiers loci_frontiers;
+/* For n_banks banks (kept until close) with summaries.  Nothing is read yet.
+ * Errors: LOCI_ENOMEM. */
+loci_status loci_frontiers_open(loci_frontiers **out, const loci_kernels *k,
+                                const loci_bank *const *bank, int n_banks, loci_error *err);
+void loci_frontiers_close(loci_frontiers *f); /* NULL is fine */
+/* Hand the frontier of each document to take(to, ...), coarse nodes first, documents in order of time; of
+ * more than LOCI_GIST_DOCS documents those whose mean landmark u (d_landmark) scores highest.
+ * The first call that wants a document reads its summaries, and with so many documents the first
+ * call of all reads all landmarks.
+ * Errors: LOCI_EFORMAT a block is damaged (named), LOCI_ENOMEM. */
+loci_status loci_frontiers_take(loci_frontiers *f, const float *u, loci_gist_take *take, void *to,
+                                loci_error *err);
+
+#endif
