@@ -24,6 +24,8 @@ static void write_file(const char *path, const void *data, size_t n)
 static place place_open(void)
 {
     place p = { .hp = stream_hparams() };
+    p.hp.trained_codes = p.hp.content_bits4 = 1; /* every tensor that there can be */
+    p.hp.d_summary = 32;
     snprintf(p.dir, sizeof p.dir, "/tmp/loci-test-weights-%d", (int)getpid());
     snprintf(p.config, sizeof p.config, "%s/config.json", p.dir);
     snprintf(p.tokenizer, sizeof p.tokenizer, "%s/tokenizer.json", p.dir);
