@@ -76,6 +76,11 @@ LOCI_API loci_status loci_model_describe(const char *model_dir, loci_model_info 
 LOCI_API const loci_model_info *loci_engine_info(const loci_engine *e); /* borrowed from e */
 /* Borrowed from e.  NULL: a DeepSeek-V4 folder without tokenizer.json, which works with ids. */
 LOCI_API const loci_tokenizer *loci_engine_tokenizer(const loci_engine *e);
+/* The tokenizer of a model, without the model: path is its folder, a tokenizer.json or a GGUF
+ * file.  *out is owned: loci_tokenizer_close.
+ * Errors: LOCI_ENOTFOUND, LOCI_EIO, LOCI_EFORMAT, LOCI_EVERSION (a kind that is not supported),
+ * LOCI_ENOMEM. */
+LOCI_API loci_status loci_model_tokenizer(loci_tokenizer **out, const char *path, loci_error *err);
 /* Kernels in use, "gemm=avx512 gemv=avx512 ...": borrowed from e. */
 LOCI_API const char *loci_engine_kernels(const loci_engine *e);
 /* Of a DeepSeek-V4 model whose experts are read into a budget; zeros otherwise. */

@@ -2,15 +2,18 @@
 #include "cli.h"
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum { REPLY_BYTES_MAX = 1 << 28, PATH_BYTES = 4300 };
 
 /* ---- prompt ------------------------------------------------------------------------------ */
 
-/* The folder that a file lies in. */
+/* The folder that a model is, or that its file lies in. */
 static void folder_of(const char *path, char out[PATH_BYTES])
 {
+    struct stat s;
     snprintf(out, PATH_BYTES, "%s", path);
+    if (stat(path, &s) == 0 && S_ISDIR(s.st_mode)) return;
     char *slash = strrchr(out, '/');
     if (slash)
         slash[slash == out ? 1 : 0] = '\0';
@@ -50,7 +53,8 @@ int tokenizer_prompt(int argc, char **argv)
     const char *tokenizer = NULL;
     bool ids = false, json = false;
     arg args[] = {
-        { "tokenizer", ARG_STR, &tokenizer, 0, 0, "FILE", "tokenizer.json of a DeepSeek-V4 model" },
+        { "tokenizer", ARG_STR, &tokenizer, 0, 0, "FILE",
+          "of a DeepSeek-V4 model: tokenizer.json, folder or GGUF" },
         CHAT_ARGS(chat),
         { "ids", ARG_FLAG, &ids, 0, 0, NULL, "the ids instead of the text" },
         { "json", ARG_FLAG, &json, 0, 0, NULL, "one JSON object: text, ids, what it opens" },
@@ -72,7 +76,7 @@ int tokenizer_prompt(int argc, char **argv)
     loci_tokenizer *t = NULL;
     loci_chat_prompt p = { 0 };
     folder_of(tokenizer, folder);
-    loci_status st = loci_tokenizer_open(&t, tokenizer, &err);
+    loci_status st = loci_model_tokenizer(&t, tokenizer, &err);
     if (st == LOCI_OK) st = chat_prompt(&chat, spec.rest.item[0], folder, t, &p, &err);
     if (st == LOCI_OK) show_prompt(&p, ids, json);
     loci_chat_prompt_free(&p);

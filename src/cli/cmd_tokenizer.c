@@ -68,7 +68,7 @@ static int parse(code_args *c, bool encodes, const char *usage, const char *abou
 {
     const arg list[] = {
         { "tokenizer", ARG_STR, &c->path, 0, 0, "FILE",
-          "tokenizer.json (default: the shipped model's)" },
+          "tokenizer.json, a model's folder or GGUF (default: the shipped one's)" },
         { "json", ARG_FLAG, &c->json, 0, 0, NULL, "one JSON object" },
         { "marked", ARG_FLAG, &c->marked, 0, 0, NULL,
           "take added and special tokens that the text spells, such as <think>" },
@@ -88,7 +88,7 @@ static loci_status open_input(const code_args *c, loci_tokenizer **t, char **tex
 {
     char shipped[4300];
     snprintf(shipped, sizeof shipped, "%s/tokenizer.json", model_dir(NULL));
-    const loci_status st = loci_tokenizer_open(t, c->path ? c->path : shipped, err);
+    const loci_status st = loci_model_tokenizer(t, c->path ? c->path : shipped, err);
     if (st != LOCI_OK) return st;
     return read_input(c->spec.rest.n > 0 ? c->spec.rest.item[0] : "-", TEXT_BYTES_MAX, text, bytes,
                       err);

@@ -8,11 +8,13 @@
  *   source.c    paths -> documents: folders, .gitignore, encodings, binaries
  *   ingest.c    documents -> tokens -> spans -> segments
  *   engine.c session.c ask.c sample.c
+ *   model_tokenizer.c   the tokenizer of a folder or GGUF file
  */
 #ifndef LOCI_ENGINE_H
 #define LOCI_ENGINE_H
 
 #include "base/base.h"
+#include "format/format.h"
 #include "kernel/kernel.h"
 #include "model/model.h"
 #include "loci/bank.h"
@@ -29,6 +31,9 @@ struct loci_engine {
 
 /* Refuse a model that has no Read blocks: it can neither fill a bank nor look into one. */
 loci_status loci_engine_need_reads(const loci_engine *e, loci_error *err);
+
+/* The tokenizer that a GGUF file holds (model_tokenizer.c). */
+loci_status loci_gguf_tokenizer(loci_tokenizer **out, const loci_gguf *g, loci_error *err);
 
 /* ---- segment.c: docs/FORMATS.md has the table -------------------------------------------
  * Chunks come in groups of up to LOCI_SEG_GROUP; a group is one block with one column after the

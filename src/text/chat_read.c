@@ -120,8 +120,9 @@ static const char *const role_keys[N_ROLES] = {
 static bool is_listed(const char *key, const char *list)
 {
     const size_t n = strlen(key);
-    for (const char *at = strstr(list, key); n > 0 && at != NULL; at = strstr(at + 1, key))
-        if (at[-1] == ' ' && at[n] == ' ') return true;
+    if (n == 0 || strchr(key, ' ') != NULL) return false;
+    for (const char *at = strstr(list, key); at != NULL; at = strstr(at + 1, key))
+        if (at > list && at[-1] == ' ' && at[n] == ' ') return true;
     return false;
 }
 
