@@ -188,13 +188,18 @@ typedef struct {
       "content that spells a token, such as <think>, becomes it" }
 /* clang-format on */
 /* The prompt of a conversation in `file` ("-": standard input); texts are looked for in the
- * model's folder.  *out is the caller's: loci_chat_prompt_free, also on failure. */
-loci_status chat_prompt(const chat_args *a, const char *file, const char *folder,
+ * folder of the model, which is one or a file.  *out is the caller's: loci_chat_prompt_free, also on failure. */
+loci_status chat_prompt(const chat_args *a, const char *file, const char *model,
                         const loci_tokenizer *t, loci_chat_prompt *out, loci_error *err);
 
 /* ---- deepseek.c --------------------------------------------------------------------------- */
 /* `model info` of a model of the DeepSeek-V4 family; an exit code. */
 int deepseek_info(const char *path, bool json);
+
+/* What a model wrote behind such a prompt as a message, JSON: owned by the caller (free).
+ * Errors: LOCI_EFORMAT malformed, or it ends inside a call. */
+loci_status chat_message(const char *text, size_t bytes, loci_chat_opening opening, char **json,
+                         size_t *n, loci_error *err);
 
 /* ---- subcommands: argv[0] is the subcommand's name ---------------------------------------- */
 int cmd_ingest(int argc, char **argv);

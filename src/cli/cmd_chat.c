@@ -2,24 +2,10 @@
 #include "cli.h"
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
-enum { REPLY_BYTES_MAX = 1 << 28, PATH_BYTES = 4300 };
+enum { REPLY_BYTES_MAX = 1 << 28 };
 
 /* ---- prompt ------------------------------------------------------------------------------ */
-
-/* The folder that a model is, or that its file lies in. */
-static void folder_of(const char *path, char out[PATH_BYTES])
-{
-    struct stat s;
-    snprintf(out, PATH_BYTES, "%s", path);
-    if (stat(path, &s) == 0 && S_ISDIR(s.st_mode)) return;
-    char *slash = strrchr(out, '/');
-    if (slash)
-        slash[slash == out ? 1 : 0] = '\0';
-    else
-        strcpy(out, ".");
-}
 
 static const char *opening_name(loci_chat_opening o)
 {
@@ -71,13 +57,11 @@ int tokenizer_prompt(int argc, char **argv)
     const int code = args_parse(&spec, argc, argv);
     if (code >= 0) return code;
     if (!tokenizer) return usage_error("--tokenizer is missing; usage: loci %s", spec.usage);
-    char folder[PATH_BYTES];
     loci_error err = { 0 };
     loci_tokenizer *t = NULL;
     loci_chat_prompt p = { 0 };
-    folder_of(tokenizer, folder);
     loci_status st = loci_model_tokenizer(&t, tokenizer, &err);
-    if (st == LOCI_OK) st = chat_prompt(&chat, spec.rest.item[0], folder, t, &p, &err);
+    if (st == LOCI_OK) st = chat_prompt(&chat, spec.rest.item[0], tokenizer, t, &p, &err);
     if (st == LOCI_OK) show_prompt(&p, ids, json);
     loci_chat_prompt_free(&p);
     loci_tokenizer_close(t);
@@ -85,21 +69,6 @@ int tokenizer_prompt(int argc, char **argv)
 }
 
 /* ---- reply --------------------------------------------------------------------------------- */
-
-static loci_status gather(const char *text, size_t bytes, loci_chat_opening opening, char **json,
-                          size_t *n, loci_error *err)
-{
-    loci_chat_parser *p = NULL;
-    loci_chat_reply *r = NULL;
-    loci_status st = loci_chat_parser_open(&p, opening, err);
-    if (st == LOCI_OK) st = loci_chat_reply_open(&r, err);
-    if (st == LOCI_OK) st = loci_chat_parser_feed(p, text, bytes, loci_chat_reply_event, r, err);
-    if (st == LOCI_OK) st = loci_chat_parser_finish(p, loci_chat_reply_event, r, err);
-    if (st == LOCI_OK) st = loci_chat_reply_json(r, json, n, err);
-    loci_chat_reply_close(r);
-    loci_chat_parser_close(p);
-    return st;
-}
 
 int tokenizer_reply(int argc, char **argv)
 {
@@ -124,8 +93,9 @@ int tokenizer_reply(int argc, char **argv)
     loci_status st =
         read_input(spec.rest.n > 0 ? spec.rest.item[0] : "-", REPLY_BYTES_MAX, &text, &bytes, &err);
     if (st == LOCI_OK)
-        st = gather(text, bytes, reasoning ? LOCI_CHAT_OPENS_REASONING : LOCI_CHAT_OPENS_ANSWER,
-                    &json, &n, &err);
+        st = chat_message(text, bytes,
+                          reasoning ? LOCI_CHAT_OPENS_REASONING : LOCI_CHAT_OPENS_ANSWER, &json, &n,
+                          &err);
     if (st == LOCI_OK) {
         print_text(stdout, json, n);
         printf("\n");

@@ -63,7 +63,8 @@ typedef struct {
     int64_t reused;          /* of the prompt, from there */
     int64_t drafted, agreed; /* tokens guessed, and those that were right */
     loci_expert_stats experts;
-    bool ended; /* the model gave its end */
+    bool ended;                /* the model gave its end */
+    loci_chat_opening opening; /* of a conversation: what the model was to write */
     double open_ms, prefill_ms, decode_ms;
 } generate_stats;
 
@@ -88,13 +89,18 @@ static loci_status encode_text(const loci_engine *e, const char *text, size_t by
     return st;
 }
 
-static loci_status encode_conversation(const generate_args *a, const loci_engine *e, int32_t **ids,
-                                       int64_t *n, loci_error *err)
+static loci_status encode_conversation(const generate_args *a, const loci_engine *e,
+                                       loci_chat_opening *opening, int32_t **ids, int64_t *n,
+                                       loci_error *err)
 {
     loci_chat_prompt p = { 0 };
-    const loci_status st =
+    loci_status st =
         chat_prompt(&a->chat, a->conversation, a->ea.model, loci_engine_tokenizer(e), &p, err);
+    if (st == LOCI_OK && p.opening == LOCI_CHAT_OPENS_NOTHING)
+        st = set_error(err, LOCI_EINVAL, "%s: its last message is not one that is answered",
+                       a->conversation);
     if (st == LOCI_OK) {
+        *opening = p.opening;
         *ids = p.ids;
         *n = (int64_t)p.n_ids;
         p.ids = NULL;
@@ -104,12 +110,14 @@ static loci_status encode_conversation(const generate_args *a, const loci_engine
 }
 
 static loci_status encode_prompt(const generate_args *a, const loci_engine *e, const char *text,
-                                 size_t bytes, int32_t **ids, int64_t *n, loci_error *err)
+                                 size_t bytes, generate_stats *stats, int32_t **ids,
+                                 loci_error *err)
 {
+    int64_t *n = &stats->prompt_tokens;
     if (!loci_engine_tokenizer(e))
         return set_error(err, LOCI_ENOTFOUND, "%s/tokenizer.json: not there; ids go to loci logits",
                          a->ea.model);
-    return a->conversation ? encode_conversation(a, e, ids, n, err)
+    return a->conversation ? encode_conversation(a, e, &stats->opening, ids, n, err)
                            : encode_text(e, text, bytes, ids, n, err);
 }
 
@@ -227,7 +235,7 @@ static loci_status generate(const generate_args *a, const char *prompt, size_t b
     int32_t *ids = NULL;
     const double begin = now_seconds();
     loci_status st = open_engine(&e, &a->ea, err);
-    if (st == LOCI_OK) st = encode_prompt(a, e, prompt, bytes, &ids, &stats->prompt_tokens, err);
+    if (st == LOCI_OK) st = encode_prompt(a, e, prompt, bytes, stats, &ids, err);
     if (st == LOCI_OK) {
         const loci_model_info *info = loci_engine_info(e);
         loci_session_options opt = loci_session_options_default();
@@ -256,6 +264,19 @@ static loci_status generate(const generate_args *a, const char *prompt, size_t b
 
 /* ---- the command -------------------------------------------------------------------------------- */
 
+/* A reply as a message that may be appended to its conversation, or why it is none. */
+static void put_message(json_t *o, const text_out *out, loci_chat_opening opening)
+{
+    char *json = NULL;
+    size_t n = 0;
+    loci_error err = { 0 };
+    if (chat_message(out->text ? out->text : "", out->bytes, opening, &json, &n, &err) == LOCI_OK)
+        json_object_set_new(o, "message", json_loadb(json, n, JSON_ALLOW_NUL, NULL));
+    else
+        put_text(o, "malformed", err.text);
+    free(json);
+}
+
 static void report_json(const text_out *out, const generate_stats *s)
 {
     json_t *o = json_object(), *usage = json_object(), *timing = json_object();
@@ -271,6 +292,7 @@ static void report_json(const text_out *out, const generate_stats *s)
     put_real(timing, "per_token", s->tokens > 0 ? s->decode_ms / (double)s->tokens : 0.0);
     put_bytes(o, "text", out->text ? out->text : "", out->bytes);
     put_text(o, "stopped", s->ended ? "end" : "length");
+    if (s->opening != LOCI_CHAT_OPENS_NOTHING) put_message(o, out, s->opening);
     json_object_set_new(o, "usage", usage);
     json_object_set_new(o, "timing_ms", timing);
     put_int(o, "resident_bytes", resident_bytes());
@@ -314,7 +336,9 @@ int cmd_generate(int argc, char **argv)
     };
     arg_spec spec = {
         .usage = "generate --prompt TEXT | --chat FILE [options]",
-        .about = "Continue a text.  The same seed, model and kernels give the same text.",
+        .about = "Continue a text, or answer a conversation as its model writes it, reasoning and "
+                 "calls included; --json gives the answer as a message.  The same seed, model and "
+                 "kernels give the same text.",
         .args = args,
         .n_args = COUNT(args),
     };

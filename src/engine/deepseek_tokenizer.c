@@ -1,11 +1,13 @@
-/* deepseek_tokenizer.c - the tokenizer of an open DeepSeek-V4 checkpoint: tokenizer.json of its
- * folder, or the lists that a GGUF file carries.
+/* deepseek_tokenizer.c - the tokenizer of a DeepSeek-V4 checkpoint: tokenizer.json of its folder,
+ * or the lists that a GGUF file carries.
  *
+ *   tokenizer.ggml.model        gpt2: byte-level BPE
  *   tokenizer.ggml.tokens       strings in the byte alphabet
  *   tokenizer.ggml.token_type   1 plain, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte
  *   tokenizer.ggml.merges       "left right", the earlier the sooner
  *   tokenizer.ggml.pre          names the pre-split */
 #include "engine/deepseek.h"
+#include "engine/engine.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,6 +27,18 @@ static void lists_free(lists *l)
     free(l->kind);
 }
 
+/* Converters guess by its looks which token is a control token.  Replies are read by these, so
+ * they must decode to their text whatever was guessed. */
+static bool decodes_to_its_text(loci_text_span name)
+{
+    static const char *const kept[] = { "<think>", "</think>",
+                                        "\xef\xbd\x9c"
+                                        "DSML\xef\xbd\x9c" };
+    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
+        if (strlen(kept[i]) == name.len && memcmp(kept[i], name.data, name.len) == 0) return true;
+    return false;
+}
+
 static loci_status read_kinds(lists *l, const loci_gguf *f, loci_error *err)
 {
     static const unsigned char kind_of[] = {
@@ -42,6 +56,8 @@ static loci_status read_kinds(lists *l, const loci_gguf *f, loci_error *err)
             return loci_fail(err, LOCI_EFORMAT, "%s: %s: %lld: expected 1 to 6, found %lld",
                              loci_gguf_label(f), key, (long long)i, (long long)type);
         l->kind[i] = kind_of[type];
+        if (l->kind[i] == LOCI_TOKEN_SPECIAL && decodes_to_its_text(l->token[i]))
+            l->kind[i] = LOCI_TOKEN_ADDED;
     }
     return LOCI_OK;
 }
@@ -71,9 +87,15 @@ static loci_status read_lists(lists *l, const loci_gguf *f, loci_error *err)
     return read_kinds(l, f, err);
 }
 
-static loci_status from_gguf(loci_tokenizer **out, const loci_gguf *f, loci_error *err)
+loci_status loci_gguf_tokenizer(loci_tokenizer **out, const loci_gguf *f, loci_error *err)
 {
     lists l = { 0 };
+    loci_text_span model = { 0 };
+    *out = NULL;
+    if (loci_gguf_text(f, "tokenizer.ggml.model", &model) &&
+        (model.len != 4 || memcmp(model.data, "gpt2", 4) != 0))
+        return loci_fail(err, LOCI_EVERSION, "%s: tokenizer.ggml.model: expected gpt2, found %.*s",
+                         loci_gguf_label(f), (int)(model.len < 40 ? model.len : 40), model.data);
     loci_status st = read_lists(&l, f, err);
     if (st == LOCI_OK) {
         const loci_vocab_lists v = { l.string,           l.kind,
@@ -89,7 +111,7 @@ loci_status loci_dsv4_tokenizer(loci_tokenizer **out, const loci_dsv4_files *f, 
 {
     char path[4096];
     *out = NULL;
-    if (loci_dsv4_files_gguf(f)) return from_gguf(out, loci_dsv4_files_gguf(f), err);
+    if (loci_dsv4_files_gguf(f)) return loci_gguf_tokenizer(out, loci_dsv4_files_gguf(f), err);
     const loci_status st =
         loci_path_join(path, sizeof path, loci_dsv4_files_dir(f), "tokenizer.json", err);
     return st == LOCI_OK ? loci_tokenizer_open(out, path, err) : st;

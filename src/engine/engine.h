@@ -32,7 +32,8 @@ struct loci_engine {
 /* Refuse a model that has no Read blocks: it can neither fill a bank nor look into one. */
 loci_status loci_engine_need_reads(const loci_engine *e, loci_error *err);
 
-/* The tokenizer that a GGUF file holds (model_tokenizer.c). */
+/* The tokenizer that a GGUF file holds (deepseek_tokenizer.c).  Errors: LOCI_EFORMAT naming file,
+ * key, expected and found; LOCI_EVERSION another kind or pre-split; LOCI_ENOMEM. */
 loci_status loci_gguf_tokenizer(loci_tokenizer **out, const loci_gguf *g, loci_error *err);
 
 /* ---- segment.c: docs/FORMATS.md has the table -------------------------------------------

@@ -165,6 +165,72 @@ static void test_state(void **state)
     free(plain_longer);
 }
 
+/* ---- conversations ------------------------------------------------------------------------------- */
+
+static const char conversation[] = "[{\"role\": \"system\", \"content\": \"Be brief.\"}, "
+                                   "{\"role\": \"user\", \"content\": \"Why?\"}]";
+
+/* The likeliest id behind the last of `ids`, by `loci logits`. */
+static int likeliest(const char *ids)
+{
+    size_t bytes;
+    result r =
+        RUN_WITH(ids, "logits", "--model", "model", "--ids", "-", "--out", "chat.npy", "--quiet");
+    assert_int_equal(r.code, 0);
+    free_result(&r);
+    char *data = slurp("chat.npy", &bytes);
+    const float *last = (const float *)(const void *)(data + bytes) - 2624;
+    int best = 0;
+    for (int i = 1; i < 2624; i++)
+        if (last[i] > last[best]) best = i;
+    free(data);
+    return best;
+}
+
+/* The first token answers the prompt that `tokenizer prompt` shows; all of them are a message. */
+static void test_conversation(void **state)
+{
+    static const char *const mode[] = { "chat", "high" };
+    (void)state;
+    spill("chat.json", conversation, sizeof conversation - 1);
+    for (int k = 0; k < 2; k++) {
+        char id[32];
+        result ids = RUN("tokenizer", "prompt", "--tokenizer", "model", "--think", mode[k], "--ids",
+                         "chat.json");
+        assert_int_equal(ids.code, 0);
+        snprintf(id, sizeof id, "%d", likeliest(ids.out));
+        result first = RUN_WITH(id, "tokenizer", "decode", "--tokenizer", "model/tokenizer.json");
+        result one = RUN("generate", "--model", "model", "--quiet", "--chat", "chat.json",
+                         "--think", mode[k], "--max-tokens", "1");
+        assert_int_equal(one.code, 0);
+        assert_memory_equal(one.out, first.out, first.out_bytes);
+        int n_ids = 1;
+        for (const char *c = ids.out; *c; c++) n_ids += *c == ' ';
+        json_t *o = json_of(RUN("generate", "--model", "model", "--quiet", "--chat", "chat.json",
+                                "--think", mode[k], "--max-tokens", "20", "--json"));
+        json_t *message = json_object_get(o, "message"), *usage = json_object_get(o, "usage");
+        assert_int_equal(json_integer_value(json_object_get(usage, "prompt_tokens")), n_ids);
+        assert_string_equal(json_string_value(json_object_get(message, "role")), "assistant");
+        /* Nothing that a tiny model writes ends its reasoning. */
+        assert_int_equal(json_object_get(message, "reasoning_content") != NULL, k == 1);
+        const char *part = k == 1 ? "reasoning_content" : "content";
+        assert_true(json_string_length(json_object_get(message, part)) > 0);
+        json_decref(o);
+        free_result(&one);
+        free_result(&first);
+        free_result(&ids);
+    }
+    result r = RUN_WITH("[{\"role\": \"assistant\", \"content\": \"x\"}]", "generate", "--model",
+                        "model", "--quiet", "--chat", "-");
+    assert_non_null(strstr(r.err, "not one that is answered"));
+    assert_int_equal(r.code, 2);
+    free_result(&r);
+    r = RUN("generate", "--model", "model", "--quiet", "--chat", "chat.json", "--think", "max");
+    assert_non_null(strstr(r.err, "mode max: its text is the release's"));
+    assert_int_equal(r.code, 1);
+    free_result(&r);
+}
+
 /* ---- refusals ------------------------------------------------------------------------------------------ */
 
 static void test_refusals(void **state)
@@ -219,9 +285,8 @@ static void test_refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_saved),
-        cmocka_unit_test(test_same_text),
-        cmocka_unit_test(test_state),
+        cmocka_unit_test(test_saved),    cmocka_unit_test(test_same_text),
+        cmocka_unit_test(test_state),    cmocka_unit_test(test_conversation),
         cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

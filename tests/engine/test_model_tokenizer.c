@@ -183,8 +183,8 @@ static void test_refusals(void **state)
     expect_refusal(&(variant){ .model = "llama" }, LOCI_EVERSION, "expected gpt2, found llama");
     expect_refusal(&(variant){ .pre = "llama-bpe" }, LOCI_EVERSION, "llama-bpe");
     expect_refusal(&(variant){ .types = 7 }, LOCI_EFORMAT, "found 7");
-    expect_refusal(&(variant){ .type_of_first = 6 }, LOCI_EFORMAT,
-                   "entry 0: expected 1..5, found 6");
+    expect_refusal(&(variant){ .type_of_first = 7 }, LOCI_EFORMAT,
+                   "token_type: 0: expected 1 to 6, found 7");
     expect_refusal(&(variant){ .type_of_first = 1 }, LOCI_EFORMAT, "token 0");
     expect_refusal(&(variant){ .without_merges = true }, LOCI_EFORMAT, "tokenizer.ggml.merges");
     loci_error err = { 0 };
