@@ -1,5 +1,5 @@
-# install.cmake - what `cmake --install` puts where: the command, the public headers, both
-# libraries, what pkg-config and find_package(loci) need, and the models.
+# install.cmake - what `cmake --install` puts where: the command and its manual page, the public
+# headers, both libraries, what pkg-config and find_package(loci) need, and the models.
 #
 # Two sets of targets: loci::loci, the shared library, asks for nothing; loci::loci_static asks for
 # the libraries that loci is built on, and is there only where their development files are.
@@ -34,3 +34,12 @@ install(DIRECTORY models/ DESTINATION ${CMAKE_INSTALL_DATADIR}/loci/models
   PATTERN "train_state.safetensors" EXCLUDE)
 install(FILES README.md LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(DIRECTORY docs/ DESTINATION ${CMAKE_INSTALL_DOCDIR}/docs)
+
+# The manual page is made from what the command says with --help.
+if(TARGET loci AND NOT CMAKE_CROSSCOMPILING)
+  add_custom_command(OUTPUT ${CMAKE_BINARY_DIR}/loci.1
+    COMMAND ${PROJECT_SOURCE_DIR}/tools/make-man.sh $<TARGET_FILE:loci> ${CMAKE_BINARY_DIR}/loci.1
+    DEPENDS loci ${PROJECT_SOURCE_DIR}/tools/make-man.sh VERBATIM)
+  add_custom_target(man ALL DEPENDS ${CMAKE_BINARY_DIR}/loci.1)
+  install(FILES ${CMAKE_BINARY_DIR}/loci.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
+endif()

@@ -10,6 +10,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cmake --install "$build" --prefix "$work/first" >/dev/null
 mv "$work/first" "$work/root" # an installed tree may be moved
+[ -s "$work/root/share/man/man1/loci.1" ] || { echo "no manual page installed"; exit 1; }
 lib=$(dirname "$(find "$work/root" -name 'libloci.so' | head -n 1)")
 
 # Ways to link, one program each.
