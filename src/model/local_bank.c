@@ -6,7 +6,7 @@
  * the two answers are merged.  A model that never reads keeps nothing.
  *
  * With content_bits4 the newest `working` chunks are the working memory, kept whole; a chunk that
- * leaves it is packed (tier.c) and unpacked whenever it is read. */
+ * leaves it is packed (tier.c).  Of those the last CACHE that were read are kept unpacked. */
 #include "model/model_impl.h"
 
 #include <assert.h>
@@ -16,22 +16,24 @@
 #define OWN_ID   INT64_MIN
 #define OWN_TIME ((int64_t)1 << 62)
 
-enum { KEEP = 65 }; /* unpacked chunks that stay valid: loci_memory promises 64 further calls */
+enum { CACHE = 128 }; /* unpacked chunks: 4 MiB at 128 floats a row */
+_Static_assert(CACHE > 64, "loci_memory: rows stay for 64 further calls");
 
 struct loci_local_bank {
     loci_hparams hp;
     int max_chunks, n_chunks;
-    int open;               /* rows of the chunk that is not closed yet           */
-    float *rows;            /* (S, D) of h_lo                                     */
-    float *landmark, *bias; /* (max, M*128) (max)                                 */
-    float *summary;         /* pyramid over max chunks: gist.c                    */
-    int working;            /* chunks kept whole: chunk c in slot c % working     */
-    float *content;         /* (working, S*(dk + dv))                             */
-    uint8_t *packed;        /* (max, S*32): chunks that have left the working ... */
-    uint16_t *scale;        /* ... memory; (max, S*2) halves                      */
-    float *unpacked;        /* (KEEP, S*(dk + dv)), used in turn                  */
-    int turn;
-    const loci_model *m; /* of the last append */
+    int open;                    /* rows of the chunk that is not closed yet           */
+    float *rows;                 /* (S, D) of h_lo                                     */
+    float *landmark, *bias;      /* (max, M*128) (max)                                 */
+    float *summary;              /* pyramid over max chunks: gist.c                    */
+    int working;                 /* chunks kept whole: chunk c in slot c % working     */
+    float *content;              /* (working, S*(dk + dv))                             */
+    uint8_t *packed;             /* (max, S*32): chunks that have left the working ... */
+    uint16_t *scale;             /* ... memory; (max, S*2) halves                      */
+    float *unpacked;             /* (CACHE, S*(dk + dv)) and one more: whole_slot      */
+    int32_t *slot_of, *chunk_of; /* (max) slot of a chunk, (CACHE) chunk of a slot: -1 */
+    int64_t *used, clock;        /* (CACHE) when a slot was read last                  */
+    const loci_model *m;         /* of the last append */
     loci_encoder_tape *encoder;
     const loci_kernels *k; /* of the last loci_local_bank_memory */
     const loci_memory *other;
@@ -54,7 +56,10 @@ static void plan(loci_local_bank *b, loci_arena *a, const loci_hparams *hp, int 
     b->summary = loci_arena_take(a, (size_t)loci_gist_rows(most) * (size_t)hp->d_summary, f);
     b->packed = loci_arena_take(a, packs ? n * S * LOCI_PACK / 2 : 0, 1);
     b->scale = loci_arena_take(a, packs ? n * S * LOCI_PACK / 32 : 0, sizeof *b->scale);
-    b->unpacked = loci_arena_take(a, packs ? (KEEP + 1) * record : 0, f);
+    b->unpacked = loci_arena_take(a, packs ? (CACHE + 1) * record : 0, f);
+    b->slot_of = loci_arena_take(a, packs ? n : 0, sizeof *b->slot_of);
+    b->chunk_of = loci_arena_take(a, CACHE, sizeof *b->chunk_of);
+    b->used = loci_arena_take(a, CACHE, sizeof *b->used);
     float *scratch = loci_arena_take(a, loci_encoder_scratch(hp, 1, false), f);
     b->encoder = loci_encoder_plan_with(a, hp, hp->chunk, 1, scratch);
 }
@@ -79,7 +84,6 @@ loci_local_bank *loci_local_bank_init_with(const loci_hparams *hp, int max_chunk
     loci_arena a = { memory, loci_local_bank_bytes_with(hp, max_chunks, working), 0 };
     loci_local_bank *b = loci_arena_take(&a, 1, sizeof *b);
     plan(b, &a, hp, max_chunks, working);
-    b->turn = 0;
     b->m = NULL;
     b->k = NULL;
     b->other = NULL;
@@ -95,6 +99,11 @@ loci_local_bank *loci_local_bank_init(const loci_hparams *hp, int max_chunks, vo
 void loci_local_bank_reset(loci_local_bank *b)
 {
     b->n_chunks = b->open = 0;
+    b->clock = 0;
+    for (int i = 0; i < CACHE; i++) {
+        b->chunk_of[i] = -1;
+        b->used[i] = 0;
+    }
 }
 
 int loci_local_bank_chunks(const loci_local_bank *b)
@@ -109,11 +118,11 @@ static size_t record_floats(const loci_local_bank *b)
     return (size_t)b->hp.chunk * (size_t)(b->hp.d_key + b->hp.d_value);
 }
 
-/* Buffer KEEP + 1 of `unpacked` is where a chunk is encoded when none is kept whole. */
+/* The buffer behind the cache is where a chunk is encoded when none is kept whole. */
 static float *whole_slot(const loci_local_bank *b, int chunk)
 {
     return b->working > 0 ? b->content + (size_t)(chunk % b->working) * record_floats(b)
-                          : b->unpacked + KEEP * record_floats(b);
+                          : b->unpacked + CACHE * record_floats(b);
 }
 
 static bool is_packed(const loci_local_bank *b, int chunk)
@@ -126,6 +135,7 @@ static void pack(loci_local_bank *b, const loci_model *m, int chunk)
     const size_t row = (size_t)chunk * (size_t)b->hp.chunk;
     loci_pack_content(m, b->packed + row * LOCI_PACK / 2, b->scale + row * LOCI_PACK / 32,
                       whole_slot(b, chunk), b->hp.chunk);
+    b->slot_of[chunk] = -1;
 }
 
 static void close_chunk(loci_local_bank *b, const loci_model *m)
@@ -201,14 +211,27 @@ static int search(void *ctx, const float *u, float tau, int k, int64_t own_end, 
     return m < 0 ? m : merge(picks, k, own, n, others, m);
 }
 
-/* Chunk c from its packed form, in a buffer that stays for KEEP - 1 further calls. */
+/* A slot for chunk c: the one that was read longest ago. */
+static int take_slot(loci_local_bank *b, int c)
+{
+    int slot = 0;
+    for (int i = 1; i < CACHE; i++) slot = b->used[i] < b->used[slot] ? i : slot;
+    if (b->chunk_of[slot] >= 0) b->slot_of[b->chunk_of[slot]] = -1;
+    b->chunk_of[slot] = c;
+    return b->slot_of[c] = slot;
+}
+
 static const float *unpack(loci_local_bank *b, int c)
 {
     const size_t row = (size_t)c * (size_t)b->hp.chunk;
-    float *out = b->unpacked + (size_t)b->turn * record_floats(b);
-    b->turn = (b->turn + 1) % KEEP;
-    loci_unpack_content(b->m, out, b->packed + row * LOCI_PACK / 2, b->scale + row * LOCI_PACK / 32,
-                        b->summary + (size_t)(c * b->hp.d_summary), b->hp.chunk);
+    const bool known = b->slot_of[c] >= 0;
+    const int slot = known ? b->slot_of[c] : take_slot(b, c);
+    float *out = b->unpacked + (size_t)slot * record_floats(b);
+    b->used[slot] = ++b->clock;
+    if (!known)
+        loci_unpack_content(b->m, out, b->packed + row * LOCI_PACK / 2,
+                            b->scale + row * LOCI_PACK / 32,
+                            b->summary + (size_t)(c * b->hp.d_summary), b->hp.chunk);
     return out;
 }
 

@@ -313,6 +313,56 @@ static void working_memory(void **state)
     random_model_close(&r);
 }
 
+/* More packed chunks than are kept unpacked, read in any order: always the same rows, and none is
+ * overwritten within 64 further calls. */
+static void unpacked_cache(void **state)
+{
+    enum { CHUNKS = 150, LAST = 65 };
+    loci_hparams hp = stream_hparams();
+    hp.d_summary = 32;
+    hp.content_bits4 = 1;
+    random_model r = random_model_open(&hp, SEED + 2);
+    const size_t w = 64 * (size_t)(hp.d_key + hp.d_value);
+    int32_t *ids = random_ids(CHUNKS * 64, hp.vocab, 9);
+    float *first = room(CHUNKS * w * sizeof *first);
+    const float *given[LAST];
+    int of[LAST];
+    loci_error err = { 0 };
+    loci_rng rng;
+    (void)state;
+    loci_rng_seed(&rng, SEED);
+    chat c = chat_open_with(r.m, 64, CHUNKS, 0, NULL);
+    for (int round = 0; round < 2; round++) { /* the second one after a reset, with other text */
+        loci_stream_reset(c.s);
+        loci_local_bank_reset(c.own);
+        for (int i = 0; i < CHUNKS; i++) {
+            const int at = round ? CHUNKS - 1 - i : i;
+            const float *h = loci_stream_lower(c.s, r.m, ids + at * 64, 64);
+            assert_int_equal(loci_local_bank_append(c.own, r.m, h, 64, &err), LOCI_OK);
+        }
+        for (int n = 0; n < 3000; n++) {
+            /* Each once, then most of the time one of a few. */
+            const uint32_t among = n % 4 ? CHUNKS / 4 : CHUNKS;
+            const int i = n < CHUNKS ? n : (int)loci_rng_below(&rng, among);
+            const loci_pick p = { .id = INT64_MIN + i };
+            const float *rows;
+            assert_int_equal(c.memory.content(c.memory.ctx, &p, &rows), 64);
+            if (n < CHUNKS) memcpy(first + (size_t)i * w, rows, w * sizeof *first);
+            given[n % LAST] = rows;
+            of[n % LAST] = i;
+            for (int k = 0; n % 50 == 0 && k < LAST && k <= n; k++)
+                assert_memory_equal(given[k], first + (size_t)of[k] * w, w * sizeof *first);
+            assert_memory_equal(rows, first + (size_t)i * w, w * sizeof *first);
+        }
+        for (int i = 1; i < CHUNKS; i++)
+            assert_memory_not_equal(first, first + (size_t)i * w, w * sizeof *first);
+    }
+    chat_close(&c);
+    loci_free_aligned(ids);
+    loci_free_aligned(first);
+    random_model_close(&r);
+}
+
 /* Without a memory, the pass of a document that is not banked is the same. */
 static void no_memory(void **state)
 {
@@ -488,6 +538,7 @@ int main(void)
         cmocka_unit_test(upper_left_out), cmocka_unit_test(what_was_read),
         cmocka_unit_test(failures),       cmocka_unit_test(packed),
         cmocka_unit_test(working_memory), cmocka_unit_test(gists),
+        cmocka_unit_test(unpacked_cache),
     };
     print_message("seed %d\n", SEED);
     return cmocka_run_group_tests(tests, NULL, NULL);
