@@ -146,14 +146,16 @@ static void help_names_every_option(void **state)
         { "model info", "model json" },
         { "quantize", "model out type json quiet" },
         { "train",
-          "config out data tokenizer init threads cpu no-resume steps minutes json quiet" },
+          "config out data tokenizer init threads cpu device no-resume steps minutes json quiet" },
         { "tokenizer train", "vocab out max-bytes json quiet" },
-        { "tokenizer encode", "tokenizer json" },
+        { "tokenizer encode", "tokenizer json marked" },
         { "tokenizer decode", "tokenizer json" },
+        { "tokenizer prompt", "tokenizer think chat-texts keep-reasoning content-tokens ids json" },
+        { "tokenizer reply", "reasoning" },
         { "tasks make", "family seed split wordings facts questions items bytes text hops "
                         "near-duplicate out json quiet" },
         { "eval needles",
-          "tokens needles items questions family names wordings near-duplicate spread "
+          "tokens needles items questions family names wordings near-duplicate only recall spread "
           "seed text k max-tokens work json csv model threads cpu quiet" },
         { "bench kernels", "family cpu seconds json csv" },
         { "bench gpu", "op device json csv" },
