@@ -85,7 +85,8 @@ static int in_order_of_place(const void *pa, const void *pb)
 {
     const loci_doc_place *a = pa, *b = pb;
     if (a->segment != b->segment) return a->segment < b->segment ? -1 : 1;
-    return (a->first_chunk > b->first_chunk) - (a->first_chunk < b->first_chunk);
+    if (a->first_chunk != b->first_chunk) return a->first_chunk < b->first_chunk ? -1 : 1;
+    return (a->chunks > b->chunks) - (a->chunks < b->chunks); /* empty ones first */
 }
 
 static loci_status sort_by_place(loci_bank *b, loci_error *err)
@@ -94,7 +95,8 @@ static loci_status sort_by_place(loci_bank *b, loci_error *err)
     if (!b->by_place)
         return loci_fail(err, LOCI_ENOMEM, "no memory for %lld documents", (long long)b->n_docs);
     for (int64_t i = 0; i < b->n_docs; i++)
-        b->by_place[i] = (loci_doc_place){ b->doc_segment[i], b->doc[i].first_chunk, i };
+        b->by_place[i] =
+            (loci_doc_place){ b->doc_segment[i], b->doc[i].first_chunk, b->doc[i].chunks, i };
     qsort(b->by_place, (size_t)b->n_docs, sizeof *b->by_place, in_order_of_place);
     return LOCI_OK;
 }
@@ -113,7 +115,7 @@ int64_t loci_bank_index_of(const loci_bank *b, int32_t segment, int64_t chunk)
     if (low == 0 || b->by_place[low - 1].segment != segment) return -1;
     const loci_doc_place *p = &b->by_place[low - 1];
     const int64_t in_doc = chunk - p->first_chunk;
-    return in_doc < b->doc[p->doc].chunks ? b->doc_first[p->doc] + in_doc : -1;
+    return in_doc < p->chunks ? b->doc_first[p->doc] + in_doc : -1;
 }
 
 /* Counts and places; the sums cannot overflow: chunks lie in files that are mapped, and bytes and

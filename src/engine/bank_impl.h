@@ -9,7 +9,7 @@
 
 typedef struct { /* a live document by where its chunks lie */
     int32_t segment;
-    int64_t first_chunk, doc;
+    int64_t first_chunk, chunks, doc;
 } loci_doc_place;
 
 /* What loci_bank_open read: one snapshot of the catalogue.  A bank opened for writing takes a new
