@@ -117,7 +117,6 @@ typedef struct {
 typedef enum {
     LOCI_INIT_ZERO,
     LOCI_INIT_NORMAL,
-    LOCI_INIT_UNIFORM,
     LOCI_INIT_CONST,
     LOCI_INIT_SAME /* as the tensor before it, whose shape it has */
 } loci_init;
@@ -125,7 +124,7 @@ typedef struct {
     char name[48]; /* tensor name in the checkpoint, e.g. "lower.0.attn.q" */
     size_t offset; /* of its loci_mat inside loci_params, in bytes */
     int rows, cols;
-    loci_init init; /* NORMAL: deviation `value`; UNIFORM: +-1/sqrt(cols); CONST: value */
+    loci_init init; /* NORMAL: deviation `value`; CONST: value */
     float value;
     bool decay;    /* weight decay applies */
     bool quantise; /* may be stored as bf16 / int8 (else always f32) */

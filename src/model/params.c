@@ -248,7 +248,6 @@ static void init_one(void *ctx, const loci_param_info *info)
 {
     walker *w = ctx;
     const size_t n = (size_t)info->rows * (size_t)info->cols;
-    const double edge = 1.0 / sqrt((double)info->cols);
     loci_rng rng;
     const uint64_t stream = w->index++ - (info->init == LOCI_INIT_SAME);
     loci_rng_seed(&rng, loci_rng_mix(w->seed, stream));
@@ -258,9 +257,6 @@ static void init_one(void *ctx, const loci_param_info *info)
     case LOCI_INIT_NORMAL:
     case LOCI_INIT_SAME:
         for (size_t i = 0; i < n; i++) w->at[i] = (float)(info->value * loci_rng_normal(&rng));
-        break;
-    case LOCI_INIT_UNIFORM:
-        for (size_t i = 0; i < n; i++) w->at[i] = (float)(edge * (2.0 * loci_rng_unit(&rng) - 1.0));
         break;
     case LOCI_INIT_CONST:
         for (size_t i = 0; i < n; i++) w->at[i] = info->value;
