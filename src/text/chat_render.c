@@ -141,6 +141,13 @@ static void need_text(writer *w, const char *what)
          ": its text is the release's (encoding/encoding_dsv4.py) and was not found");
 }
 
+/* A text of the release behind an empty line, which may be the text's own. */
+static void put_section(writer *w, const char *text, const filling *list, size_t n)
+{
+    if (strncmp(text, "\n\n", 2) != 0) put(w, "\n\n");
+    put_template(w, text, list, n);
+}
+
 static void put_tools(writer *w, const json_t *tools)
 {
     const char *text = w->opt->texts != NULL ? w->opt->texts->tools : NULL;
@@ -155,8 +162,7 @@ static void put_tools(writer *w, const json_t *tools)
         need_text(w, "tools");
         return;
     }
-    put(w, "\n\n");
-    put_template(w, text, list, sizeof list / sizeof *list);
+    put_section(w, text, list, sizeof list / sizeof *list);
 }
 
 static void put_format(writer *w, const json_t *format)
@@ -168,8 +174,7 @@ static void put_format(writer *w, const json_t *format)
         need_text(w, "response_format");
         return;
     }
-    put(w, "\n\n");
-    put_template(w, text, list, 1);
+    put_section(w, text, list, 1);
 }
 
 /* Before everything else; what low and high add is nothing unless the texts say otherwise. */

@@ -223,6 +223,42 @@ static void test_kept_reasoning(void **state)
     loci_chat_prompt_free(&p);
 }
 
+/* The empty line before a text of the release is there once, whoever writes it. */
+static void test_own_empty_line(void **state)
+{
+    (void)state;
+    static const char json[] = "{\"messages\": [" S("sys") "], \"tools\": [{\"name\": \"f\"}]}";
+    loci_chat_texts *own = open_texts("texts.json", "{\"tools\": \"\\n\\nT {tool_schemas}\"}");
+    loci_error err = { 0 };
+    loci_chat_prompt p;
+    const loci_chat_options opt = { .texts = own };
+    MUST(loci_chat_render(NULL, json, sizeof json - 1, "own", &opt, &p, &err));
+    assert_string_equal(p.text, BOS "sys\n\nT {\"name\": \"f\"}");
+    loci_chat_prompt_free(&p);
+    loci_chat_texts_close(own);
+}
+
+/* A text with a place that nothing is known for, or a brace that is none, is refused. */
+static void test_broken_templates(void **state)
+{
+    (void)state;
+    static const char json[] = "{\"messages\": [" S("sys") "], \"tools\": [{\"name\": \"f\"}]}";
+    static const char *const text[] = { "{\"tools\": \"T {other}\"}", "{\"tools\": \"T {\"}",
+                                        "{\"tools\": \"T }\"}",
+                                        "{\"tools\": \"T {tool_schemas\"}" };
+    for (size_t i = 0; i < sizeof text / sizeof *text; i++) {
+        loci_chat_texts *broken = open_texts("texts.json", text[i]);
+        loci_error err = { 0 };
+        loci_chat_prompt p;
+        const loci_chat_options opt = { .texts = broken };
+        assert_int_equal(loci_chat_render(NULL, json, sizeof json - 1, "broken", &opt, &p, &err),
+                         LOCI_EFORMAT);
+        assert_non_null(strstr(err.text, "a place that is not known"));
+        assert_null(p.text);
+        loci_chat_texts_close(broken);
+    }
+}
+
 /* Content that spells a turn stays text; with content_tokens it becomes tokens as in the release. */
 static void test_content_cannot_forge(void **state)
 {
@@ -383,6 +419,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_prompts),
         cmocka_unit_test(test_kept_reasoning),
+        cmocka_unit_test(test_own_empty_line),
+        cmocka_unit_test(test_broken_templates),
         cmocka_unit_test(test_content_cannot_forge),
         cmocka_unit_test(test_python_json),
         cmocka_unit_test(test_refusals),
