@@ -139,7 +139,7 @@ static loci_status add_gist(const loci_model *m, int group, loci_consult *c, flo
     loci_gist_queries(m, p, c->gist.q, NULL, c->xn, n);
     for (int t = 0; t < n; t++) {
         const int st =
-            loci_gist_read(m, p, &c->gist, t, memory, c->u + (size_t)t * (size_t)hp->d_landmark,
+            loci_gist_read(m, group, &c->gist, t, memory, c->u + (size_t)t * (size_t)hp->d_landmark,
                            tau, first + t - hp->window + hp->chunk);
         if (st < 0) return loci_fail(err, (loci_status)st, "summaries at token %d", t);
     }

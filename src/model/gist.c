@@ -356,34 +356,61 @@ void loci_gist_backward(const loci_model *m, const loci_read_params *p, loci_rea
 
 /* ---- streams: nodes come from a memory, a block at a time ---------------------------------------- */
 
-enum { BLOCK = 128 }; /* nodes attended to at once */
+/* Nodes attended to at once; blocks of a group whose keys and values are remembered: a frontier is
+ * mostly that of the token before, and comparing nodes costs far less than products with them. */
+enum { BLOCK = 128, BLOCKS = 16, CAPACITY = BLOCK * BLOCKS };
 
 void loci_gist_reader_plan(loci_gist_reader *x, loci_arena *a, const loci_hparams *hp, int n)
 {
     const size_t ds = (size_t)hp->d_summary, rows = ds ? (size_t)n : 0, f = sizeof(float);
-    const size_t block = ds ? BLOCK : 0;
+    const size_t block = ds ? BLOCK : 0, all = ds ? CAPACITY : 0;
     x->q = loci_arena_take(a, rows * HEADS * W, f);
     x->o = loci_arena_take(a, rows * HEADS * W, f);
+    x->node = loci_arena_take(a, block * ds, f);
     x->xn = loci_arena_take(a, block * ds, f);
     x->y = loci_arena_take(a, block * ds, f);
     x->kv = loci_arena_take(a, block * 2 * W, f);
     x->part = loci_arena_take(a, rows ? HEADS * W : 0, f);
     x->level = loci_arena_take(a, block, 1);
-    x->n = 0;
+    for (int g = 0; g < hp->n_groups; g++) {
+        x->known[g].node = loci_arena_take(a, all * ds, f);
+        x->known[g].kv = loci_arena_take(a, all * 2 * W, f);
+        x->known[g].level = loci_arena_take(a, all, 1);
+        x->known[g].n = 0;
+    }
+}
+
+/* Keys and values of the block: remembered ones if its nodes are those of the last time. */
+static const float *block_keys(loci_gist_reader *x)
+{
+    const int ds = x->m->hp.d_summary;
+    loci_gist_known *k = &x->known[x->group];
+    const size_t at = (size_t)x->before, n = (size_t)x->n, bytes = n * (size_t)ds * sizeof(float);
+    const bool fits = at + n <= CAPACITY;
+    float *node = fits ? k->node + at * (size_t)ds : NULL;
+    float *kv = fits ? k->kv + at * 2 * W : x->kv;
+    if (fits && (int)(at + n) <= k->n && memcmp(k->level + at, x->level, n) == 0 &&
+        memcmp(node, x->node, bytes) == 0)
+        return kv;
+    x->m->k.rmsnorm(x->xn, ds, NULL, x->node, ds, x->n, ds, x->m->hp.norm_eps);
+    loci_gist_keys(x->m, x->p, kv, NULL, x->y, x->xn, x->level, x->n);
+    if (fits) {
+        memcpy(node, x->node, bytes);
+        memcpy(k->level + at, x->level, n);
+        if ((int)(at + n) > k->n) k->n = (int)(at + n); /* each row behind is still its node's */
+    }
+    return kv;
 }
 
 /* What the block's nodes say joins what those before said: two softmaxes become one. */
 static void flush(loci_gist_reader *x)
 {
-    const loci_kernels *k = &x->m->k;
-    const int ds = x->m->hp.d_summary;
     float lse[HEADS];
     if (x->n == 0) return;
-    k->rmsnorm(x->xn, ds, NULL, x->xn, ds, x->n, ds, x->m->hp.norm_eps);
-    loci_gist_keys(x->m, x->p, x->kv, NULL, x->y, x->xn, x->level, x->n);
+    const float *kv = block_keys(x);
     memset(x->part, 0, HEADS * W * sizeof *x->part);
-    k->chunk_attn(x->part, W, lse, x->row_q, W, x->kv, 2 * W, x->kv + W, 2 * W, NULL, HEADS, x->n,
-                  W, W, SCALE);
+    x->m->k.chunk_attn(x->part, W, lse, x->row_q, W, kv, 2 * W, kv + W, 2 * W, NULL, HEADS, x->n, W,
+                       W, SCALE);
     for (int h = 0; h < HEADS; h++) {
         const float top = fmaxf(x->lse[h], lse[h]);
         const float all = top + logf(expf(x->lse[h] - top) + expf(lse[h] - top));
@@ -392,6 +419,7 @@ static void flush(loci_gist_reader *x)
         for (int i = 0; i < W; i++) o[i] = old * o[i] + now * x->part[h * W + i];
         x->lse[h] = all;
     }
+    x->before += x->n;
     x->n = 0;
 }
 
@@ -400,18 +428,19 @@ static void take(void *ctx, const float *node, int level, int n)
     loci_gist_reader *x = ctx;
     const size_t ds = (size_t)x->m->hp.d_summary;
     for (int i = 0; i < n; i++) {
-        memcpy(x->xn + (size_t)x->n * ds, node + (size_t)i * ds, ds * sizeof *node);
+        memcpy(x->node + (size_t)x->n * ds, node + (size_t)i * ds, ds * sizeof *node);
         x->level[x->n++] = (uint8_t)level;
         if (x->n == BLOCK) flush(x);
     }
 }
 
-int loci_gist_read(const loci_model *m, const loci_read_params *p, loci_gist_reader *x, int row,
+int loci_gist_read(const loci_model *m, int group, loci_gist_reader *x, int row,
                    const loci_memory *memory, const float *u, float tau, int64_t own_end)
 {
     x->m = m;
-    x->p = p;
-    x->n = 0;
+    x->p = &m->p.read[group];
+    x->group = group;
+    x->n = x->before = 0;
     x->row_q = x->q + (size_t)row * HEADS * W;
     x->row_o = x->o + (size_t)row * HEADS * W;
     for (int h = 0; h < HEADS; h++) x->lse[h] = -INFINITY;

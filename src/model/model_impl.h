@@ -188,18 +188,25 @@ void loci_gist_keys(const loci_model *m, const loci_read_params *p, float *kv, f
 void loci_gist_queries(const loci_model *m, const loci_read_params *p, float *q, float *inv,
                        const float *xn, int n);
 /* Rows of a stream: o (n, 4*64) of q (n, 4*64), over the nodes that the memory gives. */
+typedef struct { /* what a group last made of its first nodes */
+    float *node, *kv;
+    uint8_t *level;
+    int n;
+} loci_gist_known;
 typedef struct {
     float *q, *o;
-    float *xn, *y, *kv, *part; /* a block of nodes */
+    float *node, *xn, *y, *kv, *part; /* a block of nodes */
     uint8_t *level;
-    int n; /* nodes in it */
+    int n, before; /* nodes in it, and in the blocks before it */
+    loci_gist_known known[LOCI_MAX_GROUPS];
     const loci_model *m;
     const loci_read_params *p;
+    int group;
     const float *row_q; /* the row that reads */
     float *row_o, lse[LOCI_GIST_HEADS];
 } loci_gist_reader;
 void loci_gist_reader_plan(loci_gist_reader *x, loci_arena *a, const loci_hparams *hp, int n);
-int loci_gist_read(const loci_model *m, const loci_read_params *p, loci_gist_reader *x, int row,
+int loci_gist_read(const loci_model *m, int group, loci_gist_reader *x, int row,
                    const loci_memory *memory, const float *u, float tau, int64_t own_end);
 
 /* What one call of a Read block is told. */

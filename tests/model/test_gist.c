@@ -263,6 +263,94 @@ static void test_many_documents(void **state)
     gist_close(&c);
 }
 
+/* ---- streams -------------------------------------------------------------------------------------- */
+
+enum { NODES = 2500 };
+
+typedef struct {
+    float *node;
+    uint8_t level[NODES];
+    int n;
+} nodes;
+
+/* In pieces of one level, as a memory gives them. */
+static int give(void *ctx, const float *u, float tau, int64_t own_end, loci_gist_take *take,
+                void *to)
+{
+    const nodes *x = ctx;
+    (void)u, (void)tau, (void)own_end;
+    for (int at = 0, n; at < x->n; at += n) {
+        for (n = 1; at + n < x->n && x->level[at + n] == x->level[at];) n++;
+        take(to, x->node + at * DS, x->level[at], n);
+    }
+    return LOCI_OK;
+}
+
+static void check_read(const small_model *s, int group, loci_gist_reader *reader, const nodes *x)
+{
+    const loci_read_params *p = &s->m.p.read[group];
+    const loci_memory memory = { (void *)(uintptr_t)x, NULL, NULL, give };
+    double o[Q] = { 0 }, total[LOCI_GIST_HEADS] = { 0 };
+    assert_int_equal(loci_gist_read(&s->m, group, reader, 1, &memory, NULL, 1.0f, 0), LOCI_OK);
+    for (int i = 0; i < x->n; i++) {
+        double y[DS], kv[128];
+        for (int j = 0; j < DS; j++) y[j] = x->node[i * DS + j];
+        norm(y, DS);
+        for (int j = 0; j < DS; j++)
+            y[j] += (double)((float *)p->gist_level.data)[x->level[i] * DS + j];
+        product(kv, &p->gist_kv, y);
+        norm(kv, 64);
+        for (int h = 0; h < LOCI_GIST_HEADS; h++) {
+            double dot = 0.0;
+            for (int j = 0; j < 64; j++) dot += reader->q[Q + 64 * h + j] * kv[j] / 4.0;
+            total[h] += exp(dot);
+            for (int j = 0; j < 64; j++) o[64 * h + j] += exp(dot) * kv[64 + j];
+        }
+    }
+    for (int i = 0; i < Q; i++) {
+        const double want = x->n ? o[i] / total[i / 64] : 0.0, found = reader->o[Q + i];
+        if (!(fabs(found - want) < 1e-5)) fail_msg("%d nodes: %g and %g", x->n, found, want);
+    }
+}
+
+/* A stream's attention over any number of nodes, whatever it has seen before: what is remembered of
+ * a node serves that node alone. */
+static void test_reader(void **state)
+{
+    (void)state;
+    static const int size[] = { 0, 1, 127, 128, 129, 300, 299, 2048, NODES, 2047, 5, 600 };
+    loci_hparams hp = small_hparams();
+    small_model s;
+    loci_gist_reader reader;
+    loci_arena a = { 0 };
+    loci_rng rng;
+    nodes x;
+    hp.d_summary = DS;
+    small_model_open(&s, &hp, SEED);
+    loci_rng_seed(&rng, SEED + 3);
+    loci_gist_reader_plan(&reader, &a, &hp, 2);
+    void *memory = loci_alloc_aligned(a.used);
+    a = (loci_arena){ memory, a.used, 0 };
+    loci_gist_reader_plan(&reader, &a, &hp, 2);
+    fill_normal(reader.q, 2 * Q, 1.0, &rng);
+    x.node = normal_array(NODES * DS, 1.0, &rng);
+    for (int i = 0; i < NODES; i++) x.level[i] = (uint8_t)loci_rng_below(&rng, 3);
+    for (size_t i = 0; i < sizeof size / sizeof *size; i++) {
+        x.n = size[i];
+        check_read(&s, (int)(i % 2), &reader, &x);
+        check_read(&s, (int)(i % 2), &reader, &x); /* from memory */
+        if (x.n == 0) continue;
+        const int at = (int)loci_rng_below(&rng, (uint32_t)x.n);
+        x.node[at * DS] += 0.5f;
+        check_read(&s, (int)(i % 2), &reader, &x);
+        x.level[at] = (uint8_t)((x.level[at] + 1) % 3);
+        check_read(&s, (int)(i % 2), &reader, &x);
+    }
+    loci_free_aligned(x.node);
+    loci_free_aligned(memory);
+    small_model_close(&s);
+}
+
 static void test_gradients(void **state)
 {
     (void)state;
@@ -300,7 +388,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_frontier),  cmocka_unit_test(test_growth),
         cmocka_unit_test(test_attention), cmocka_unit_test(test_many_documents),
-        cmocka_unit_test(test_gradients),
+        cmocka_unit_test(test_gradients), cmocka_unit_test(test_reader),
     };
     print_message("seed %d\n", SEED);
     return cmocka_run_group_tests(tests, NULL, NULL);
