@@ -182,6 +182,15 @@ typedef struct {
 } loci_group_view;
 loci_status loci_segment_group(loci_segment *s, int64_t group, loci_group_view *out,
                                loci_error *err);
+/* For segment_verify.c: groups and bytes of the file; of a column of a group its bytes, its offset in
+ * the file and, whoever checked it before, whether it is sound; the group that ends block i of
+ * postings. */
+int64_t loci_seg_groups(const loci_segment *s);
+int64_t loci_seg_file_bytes(const loci_segment *s);
+size_t loci_seg_column_bytes(const loci_segment *s, int64_t group, int column);
+size_t loci_seg_column_offset(const loci_segment *s, int64_t group, int column);
+loci_status loci_seg_check_column(loci_segment *s, int64_t group, int column, loci_error *err);
+int64_t loci_seg_postings_group(const loci_segment *s, int64_t i);
 /* Summaries of a group's chunks (chunks, d_summary) with a scale each: borrowed, checked.  Only for
  * shapes with summaries; nothing else of the group is read. */
 loci_status loci_segment_summaries(loci_segment *s, int64_t group, const int8_t **summary,

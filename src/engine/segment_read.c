@@ -3,7 +3,8 @@
  * Opening reads header, trailer and table and insists that the file is laid out exactly as they
  * say.  A column's bytes are checked (checksum, zeros behind it, range of its numbers) when it
  * is first touched, so that opening a large bank does not read its content; afterwards pointers
- * into the mapping are handed out.  Any number of threads may read one segment. */
+ * into the mapping are handed out.  Any number of threads may read one segment.  Checking all of a
+ * file at once is segment_verify.c's. */
 #include "engine/segment_impl.h"
 #include <math.h>
 #include <stdatomic.h>
@@ -160,7 +161,7 @@ static int64_t postings_chunks(const loci_segment *s, int64_t g)
 }
 
 /* Bytes of a column, of postings what the table says. */
-static size_t column_bytes(const loci_segment *s, int64_t g, int column)
+size_t loci_seg_column_bytes(const loci_segment *s, int64_t g, int column)
 {
     if (column == COL_POSTINGS)
         return (size_t)get_u64(entry(s, g) + offsetof(seg_entry, column) + 16 * COL_POSTINGS);
@@ -170,7 +171,7 @@ static size_t column_bytes(const loci_segment *s, int64_t g, int column)
 /* The length of a block is in no other place than the table: it is held within what is possible. */
 static bool postings_length_ok(const loci_segment *s, int64_t g)
 {
-    const size_t bytes = column_bytes(s, g, COL_POSTINGS);
+    const size_t bytes = loci_seg_column_bytes(s, g, COL_POSTINGS);
     if (!seg_ends_postings(&s->shape, g, s->groups)) return bytes == 0;
     const int64_t chunks = postings_chunks(s, g);
     const int bits = loci_postings_bits(chunks);
@@ -190,7 +191,7 @@ static loci_status check_table(const loci_segment *s, loci_error *err)
                   get_u32(e + offsetof(seg_entry, zero)) == 0 && postings_length_ok(s, g);
         for (int c = 0; c < SEG_COLUMNS; c++) {
             const uint8_t *col = e + offsetof(seg_entry, column) + 16 * (size_t)c;
-            const size_t bytes = ok ? column_bytes(s, g, c) : 0;
+            const size_t bytes = ok ? loci_seg_column_bytes(s, g, c) : 0;
             ok = ok && get_u64(col) == bytes && (bytes > 0 || get_u64(col + 8) == 0);
             at += seg_align(bytes);
         }
@@ -254,12 +255,20 @@ const loci_segment_shape *loci_segment_shape_of(const loci_segment *s)
 {
     return &s->shape;
 }
+int64_t loci_seg_groups(const loci_segment *s)
+{
+    return s->groups;
+}
+int64_t loci_seg_file_bytes(const loci_segment *s)
+{
+    return (int64_t)s->map.size;
+}
 
 /* ---- columns ---------------------------------------------------------------------------------- */
-static size_t column_offset(const loci_segment *s, int64_t g, int column)
+size_t loci_seg_column_offset(const loci_segment *s, int64_t g, int column)
 {
     size_t at = (size_t)get_u64(entry(s, g));
-    for (int c = 0; c < column; c++) at += seg_align(column_bytes(s, g, c));
+    for (int c = 0; c < column; c++) at += seg_align(loci_seg_column_bytes(s, g, c));
     return at;
 }
 
@@ -294,10 +303,10 @@ static bool column_sane(const uint8_t *p, size_t bytes, int column)
     }
 }
 
-static loci_status check_column(loci_segment *s, int64_t g, int column, loci_error *err)
+loci_status loci_seg_check_column(loci_segment *s, int64_t g, int column, loci_error *err)
 {
-    const size_t bytes = column_bytes(s, g, column);
-    const size_t at = column_offset(s, g, column);
+    const size_t bytes = loci_seg_column_bytes(s, g, column);
+    const size_t at = loci_seg_column_offset(s, g, column);
     const uint8_t *p = s->map.data + at;
     const uint64_t want =
         get_u64(entry(s, g) + offsetof(seg_entry, column) + 16 * (size_t)column + 8);
@@ -326,7 +335,7 @@ static loci_status need(loci_segment *s, int64_t g, unsigned mask, loci_error *e
         mask & ~(unsigned)atomic_load_explicit(&s->sound[g], memory_order_relaxed);
     loci_status st = LOCI_OK;
     for (int c = 0; left >> c && st == LOCI_OK; c++)
-        if (left >> c & 1u) st = check_column(s, g, c, err);
+        if (left >> c & 1u) st = loci_seg_check_column(s, g, c, err);
     return st;
 }
 
@@ -347,7 +356,7 @@ loci_status loci_segment_codes(loci_segment *s, int64_t first, int64_t n, uint64
         const int64_t g = first / LOCI_SEG_GROUP, from = first % LOCI_SEG_GROUP;
         const int64_t here = (int64_t)group_chunks(s, g) - from, take = n < here ? n : here;
         if ((st = need(s, g, 1u << COL_CODES, err)) != LOCI_OK) break;
-        memcpy(code, s->map.data + column_offset(s, g, COL_CODES) + (size_t)from * size,
+        memcpy(code, s->map.data + loci_seg_column_offset(s, g, COL_CODES) + (size_t)from * size,
                (size_t)take * size);
         code += (size_t)take * size / sizeof *code;
         first += take;
@@ -363,10 +372,10 @@ loci_status loci_segment_group(loci_segment *s, int64_t g, loci_group_view *out,
         need(s, g, 1u << COL_LANDMARKS | 1u << COL_LANDMARK_SCALES | 1u << COL_BIAS, err);
     if (st != LOCI_OK) return st;
     const uint8_t *base = s->map.data;
-    out->landmark = (const int8_t *)(base + column_offset(s, g, COL_LANDMARKS));
+    out->landmark = (const int8_t *)(base + loci_seg_column_offset(s, g, COL_LANDMARKS));
     out->landmark_scale =
-        (const float *)(const void *)(base + column_offset(s, g, COL_LANDMARK_SCALES));
-    out->bias = (const float *)(const void *)(base + column_offset(s, g, COL_BIAS));
+        (const float *)(const void *)(base + loci_seg_column_offset(s, g, COL_LANDMARK_SCALES));
+    out->bias = (const float *)(const void *)(base + loci_seg_column_offset(s, g, COL_BIAS));
     out->chunks = (int)group_chunks(s, g);
     return LOCI_OK;
 }
@@ -379,8 +388,8 @@ loci_status loci_segment_summaries(loci_segment *s, int64_t g, const int8_t **su
     *summary = NULL;
     *scale = NULL;
     if (st != LOCI_OK) return st;
-    *summary = (const int8_t *)(base + column_offset(s, g, COL_SUMMARIES));
-    *scale = (const float *)(const void *)(base + column_offset(s, g, COL_SUMMARY_SCALES));
+    *summary = (const int8_t *)(base + loci_seg_column_offset(s, g, COL_SUMMARIES));
+    *scale = (const float *)(const void *)(base + loci_seg_column_offset(s, g, COL_SUMMARY_SCALES));
     return LOCI_OK;
 }
 
@@ -398,7 +407,7 @@ loci_status loci_segment_chunk(loci_segment *s, int64_t chunk, bool with_content
 
     const uint8_t *cell[COL_POSTINGS];
     for (int c = 0; c < COL_POSTINGS; c++)
-        cell[c] = s->map.data + column_offset(s, g, c) +
+        cell[c] = s->map.data + loci_seg_column_offset(s, g, c) +
                   (size_t)(chunk % LOCI_SEG_GROUP) * seg_chunk_bytes(&s->shape, c);
     out->landmark = (const int8_t *)cell[COL_LANDMARKS];
     out->landmark_scale = (const float *)(const void *)cell[COL_LANDMARK_SCALES];
@@ -421,42 +430,13 @@ loci_status loci_segment_chunk(loci_segment *s, int64_t chunk, bool with_content
     return LOCI_OK;
 }
 
-/* ---- sizes --------------------------------------------------------------------------------------- */
-void loci_segment_sizes(const loci_segment *s, int64_t bytes[LOCI_BANK_PARTS])
-{
-    static const loci_bank_part part[SEG_COLUMNS_USED] = {
-        [COL_CODES] = LOCI_BANK_CODES,
-        [COL_LANDMARKS] = LOCI_BANK_LANDMARKS,
-        [COL_LANDMARK_SCALES] = LOCI_BANK_LANDMARKS,
-        [COL_BIAS] = LOCI_BANK_LANDMARKS,
-        [COL_COUNTS] = LOCI_BANK_PLACES,
-        [COL_CONTENT] = LOCI_BANK_CONTENT,
-        [COL_CONTENT_SCALES] = LOCI_BANK_CONTENT,
-        [COL_IDS] = LOCI_BANK_IDS,
-        [COL_BYTE_STARTS] = LOCI_BANK_PLACES,
-        [COL_LINE_STARTS] = LOCI_BANK_PLACES,
-        [COL_SUMMARIES] = LOCI_BANK_SUMMARIES,
-        [COL_SUMMARY_SCALES] = LOCI_BANK_SUMMARIES,
-        [COL_PACKED] = LOCI_BANK_CONTENT,
-        [COL_PACKED_SCALES] = LOCI_BANK_CONTENT,
-        [COL_POSTINGS] = LOCI_BANK_POSTINGS,
-    };
-    int64_t named = 0;
-    for (int64_t g = 0; g < s->groups; g++)
-        for (int c = 0; c < SEG_COLUMNS_USED; c++) {
-            bytes[part[c]] += (int64_t)column_bytes(s, g, c);
-            named += (int64_t)column_bytes(s, g, c);
-        }
-    bytes[LOCI_BANK_TABLES] += (int64_t)s->map.size - named;
-}
-
 /* ---- postings ---------------------------------------------------------------------------------- */
 int64_t loci_segment_postings_blocks(const loci_segment *s)
 {
     return s->shape.postings ? (s->groups + SEG_POSTINGS_GROUPS - 1) / SEG_POSTINGS_GROUPS : 0;
 }
 
-static int64_t postings_group(const loci_segment *s, int64_t i)
+int64_t loci_seg_postings_group(const loci_segment *s, int64_t i)
 {
     const int64_t full = (i + 1) * SEG_POSTINGS_GROUPS;
     return (full < s->groups ? full : s->groups) - 1;
@@ -470,75 +450,10 @@ loci_status loci_segment_postings(loci_segment *s, int64_t i, const uint8_t **bl
     if (i < 0 || i >= loci_segment_postings_blocks(s))
         return loci_fail(err, LOCI_EINVAL, "%s: postings %lld of %lld", s->path, (long long)i,
                          (long long)loci_segment_postings_blocks(s));
-    const int64_t g = postings_group(s, i);
+    const int64_t g = loci_seg_postings_group(s, i);
     const loci_status st = need(s, g, 1u << COL_POSTINGS, err);
     if (st != LOCI_OK) return st;
-    *block = s->map.data + column_offset(s, g, COL_POSTINGS);
+    *block = s->map.data + loci_seg_column_offset(s, g, COL_POSTINGS);
     *chunks = postings_chunks(s, g);
     return LOCI_OK;
-}
-
-/* The block against the ids that it was made of. */
-static loci_status check_postings(loci_segment *s, int64_t i, loci_postings_builder *b,
-                                  loci_error *err)
-{
-    const uint8_t *block;
-    int64_t chunks;
-    loci_chunk_view v;
-    loci_error local = { 0 };
-    loci_status st = loci_segment_postings(s, i, &block, &chunks, err);
-    for (int64_t c = 0; c < chunks && st == LOCI_OK; c++) {
-        int32_t ids[SEG_CHUNK_TOKENS];
-        st = loci_segment_chunk(s, i * LOCI_POSTINGS_CHUNKS + c, false, &v, err);
-        if (st != LOCI_OK) return st;
-        for (int k = 0; k < v.n_tokens; k++) ids[k] = seg_id(&v, s->shape.id_bytes, k);
-        st = loci_postings_add(b, ids, v.n_tokens, 0, err);
-    }
-    if (st != LOCI_OK || loci_postings_check(b, block, &local) == LOCI_OK) return st;
-    const int64_t g = postings_group(s, i);
-    return loci_fail(err, local.code, "%s: group %lld, column postings at offset %zu: %s", s->path,
-                     (long long)g, column_offset(s, g, COL_POSTINGS), local.text);
-}
-
-/* ---- verify ------------------------------------------------------------------------------------- */
-static void note_bad(int64_t *bad, char *first_bad, size_t size, const char *text)
-{
-    if ((*bad)++ == 0 && first_bad && size > 0) snprintf(first_bad, size, "%s", text);
-}
-
-loci_status loci_segment_verify(const char *path, int64_t *blocks, int64_t *bad, char *first_bad,
-                                size_t first_bad_size, loci_error *err)
-{
-    loci_segment *s;
-    loci_error local = { 0 };
-    *blocks = *bad = 0;
-    if (first_bad && first_bad_size > 0) *first_bad = '\0';
-    const loci_status opened = loci_segment_open(&s, path, NULL, &local);
-    *blocks = 2; /* the header; table and trailer */
-    if (opened != LOCI_OK) {
-        note_bad(bad, first_bad, first_bad_size, local.text);
-        return loci_fail(err, opened, "%s", local.text);
-    }
-    for (int64_t g = 0; g < s->groups; g++)
-        for (int c = 0; c < SEG_COLUMNS_USED; c++) {
-            local = (loci_error){ 0 };
-            if (column_bytes(s, g, c) == 0) continue;
-            ++*blocks;
-            if (check_column(s, g, c, &local) == LOCI_OK) continue;
-            note_bad(bad, first_bad, first_bad_size, local.text);
-            loci_fail(err, LOCI_EFORMAT, "%s", local.text);
-        }
-    /* What the bytes mean is worth a look only where the bytes are right. */
-    loci_postings_builder *b = NULL;
-    loci_status st = *bad ? LOCI_EFORMAT : LOCI_OK;
-    if (st == LOCI_OK && s->shape.postings) st = loci_postings_open(&b, err);
-    for (int64_t i = 0; st == LOCI_OK && b && i < loci_segment_postings_blocks(s); i++) {
-        local = (loci_error){ 0 };
-        st = check_postings(s, i, b, &local);
-        if (st == LOCI_EFORMAT) note_bad(bad, first_bad, first_bad_size, local.text);
-        if (st != LOCI_OK) loci_fail(err, st, "%s", local.text);
-    }
-    loci_postings_close(b);
-    loci_segment_close(s);
-    return st;
 }
