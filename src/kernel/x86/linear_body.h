@@ -89,8 +89,8 @@ INLINE void decode_q4_k(float *dst, const uint8_t *p, int half)
     const float d = f16_at(p), dmin = f16_at(p + 2);
     uint8_t scale[4], min[4];
     for (int i = 0; i < 4; i++) {
-        scale[i] = half ? (s[8 + i] & 15) | (s[i] >> 6) << 4 : s[i] & 63;
-        min[i] = half ? s[8 + i] >> 4 | (s[4 + i] >> 6) << 4 : s[4 + i] & 63;
+        scale[i] = (uint8_t)(half ? (s[8 + i] & 15) | (s[i] >> 6) << 4 : s[i] & 63);
+        min[i] = (uint8_t)(half ? s[8 + i] >> 4 | (s[4 + i] >> 6) << 4 : s[4 + i] & 63);
     }
     for (int i = 0; i < 4; i++) {
         const vf f = v_set(d * (float)scale[i]), m = v_set(dmin * (float)min[i]);
