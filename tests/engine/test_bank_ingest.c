@@ -279,7 +279,7 @@ static loci_engine *model_make(const char *name, loci_hparams hp)
  * of other settings is refused. */
 static void test_stored_forms(void **state)
 {
-    enum { BYTES = 300000 };
+    enum { BYTES = 60000 };
     static const struct {
         const char *name;
         int postings, content_bits4, d_summary;
