@@ -27,6 +27,8 @@ typedef struct {
     double loss_hash;      /* trained codes: KL of router and codes, spread of the codes */
     double code_agreement; /* share of equal bits of a query's and its gold chunk's code */
     double consult_rate;   /* share of (token, group) pairs with an open gate      */
+    double regret;         /* nats a token that closed gates cost by estimate ...  */
+    double reading_gain;   /* ... of what the bank saves, 0 without `regret_every` */
     double router_recall;  /* gold chunk among the K best, own and other sequences */
     double grad_norm;
     double tokens_per_second;

@@ -34,6 +34,8 @@ static json_t *step_json(const loci_train_progress *p)
     put_real(o, "loss_hash", p->loss_hash);
     put_real(o, "code_agreement", p->code_agreement);
     put_real(o, "consult_rate", p->consult_rate);
+    put_real(o, "regret", p->regret);
+    put_real(o, "reading_gain", p->reading_gain);
     put_real(o, "router_recall", p->router_recall);
     put_real(o, "grad_norm", p->grad_norm);
     put_real(o, "tokens_per_second", p->tokens_per_second);
@@ -52,7 +54,8 @@ static int on_step(void *ctx, const loci_train_progress *p)
     } loss[] = { { "kl", p->loss_kl },         { "oracle", p->loss_oracle },
                  { "absent", p->loss_absent }, { "pointer", p->loss_pointer },
                  { "decode", p->loss_decode }, { "ageing", p->loss_ageing },
-                 { "hash", p->loss_hash },     { "agreement", p->code_agreement } };
+                 { "hash", p->loss_hash },     { "agreement", p->code_agreement },
+                 { "regret", p->regret } };
     fprintf(stderr, "step %lld %s %.1f%%: text %.4f answer %.4f", (long long)p->step,
             p->phase ? p->phase : "",
             p->total_tokens > 0 ? 100.0 * (double)p->tokens / (double)p->total_tokens : 0.0,

@@ -157,20 +157,21 @@ loci_status loci_consult_forward(const loci_model *m, int group, loci_consult *c
     m->k.rmsnorm(c->xn, D, NULL, h, D, n, D, hp->norm_eps);
     loci_router_gate(m, p, c->gate, c->xn, n);
     loci_router_harden(hp, c->gate, c->gate, n);
+    const bool gist = memory && hp->d_summary && memory->gist; /* whatever the gates say */
     bool any = false;
     for (int t = 0; memory && t < n; t++) any = any || wanted(c, t, reads);
+    if (any || gist) loci_router_query(m, p, c->u, NULL, c->hidden, c->act, c->xn, n);
+    loci_status st = LOCI_OK;
     if (any) {
         const size_t wide = (size_t)(hp->read_heads * hp->d_value);
-        loci_router_query(m, p, c->u, NULL, c->hidden, c->act, c->xn, n);
         loci_read_heads(m, p, c->q, NULL, c->xn, n);
         memset(c->o, 0, (size_t)n * wide * sizeof *c->o);
-        loci_status st = read_rows(m, group, c, first, n, memory, reads, err);
-        if (st == LOCI_OK && hp->d_summary && memory->gist)
-            st = add_gist(m, group, c, h, first, n, memory, err);
-        if (st != LOCI_OK) return st;
+        st = read_rows(m, group, c, first, n, memory, reads, err);
     } else if (reads) {
         report_none(hp, group, 0, n, reads);
     }
+    if (st == LOCI_OK && gist) st = add_gist(m, group, c, h, first, n, memory, err);
+    if (st != LOCI_OK) return st;
     for (int t = 0; reads && t < n; t++)
         reads->gate[(size_t)t * (size_t)hp->n_groups + (size_t)group] = c->gate[t];
     loci_mix_forward(m, p, &c->mix, h, c->o, c->gate, any ? 0 : n, n);

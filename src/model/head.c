@@ -93,7 +93,7 @@ static void report_exact(const loci_sequence *s, const int32_t *best, loci_loss_
 
 void loci_head_loss(const loci_model *m, const float *h, const loci_sequence *s,
                     const loci_loss_options *opt, float *dh, loci_mat *dhead, int32_t *best,
-                    loci_loss_sums *sums, float *scratch)
+                    float *ce, loci_loss_sums *sums, float *scratch)
 {
     const loci_hparams *hp = &m->hp;
     const int D = hp->d_model, V = hp->vocab;
@@ -108,6 +108,7 @@ void loci_head_loss(const loci_model *m, const float *h, const loci_sequence *s,
                            V);
         report(s, &b, n, sums);
         for (int r = 0; r < n; r++) best[b.row[r]] = b.best[r];
+        for (int r = 0; ce && r < n; r++) ce[b.row[r]] = b.loss[r];
         if (!dh) continue;
         loci_linear_bwd(&m->k, b.dxn, D, 0.0f, dhead, b.logits, V, b.xn, D, loci_head(m), n);
         for (int r = 0; r < n; r++)

@@ -271,13 +271,17 @@ typedef struct {
  *   + pointer gold_scale sum_t mean_g -log attention on source    source >= 0 and eligible
  *   + decode decode_scale sum_j mean_g CE of value j alone        every 8th row of the bank
  *   + gate query_scale sum_t sum_g gate(t,g)                      tokens with an eligible chunk
+ *   + regret regret_scale sum_t mean_g r_t (1 - gate(t,g))        those that have a target
  *   + ageing ageing_scale sum_j |packed row j - row j|^2 / width  content_bits4: tier.c
  *   + hash code_scale sum_t mean_g KL(router || codes)            sampled tokens: code_loss.c
  *   + hash code_bank_scale sum_banks spread of the codes          trained_codes only
  * KL rows are tokens t of a sequence with an eligible chunk and t % kl_every == kl_phase; none when
  * kl_every is 0.  The heads' mass costs a product with every eligible key, so long sequences take
- * few rows.  The scales are of the batch, so that sequences add up.  gate is a plain coefficient: what it is
- * (a multiplier, a penalty) is the trainer's affair. */
+ * few rows.
+ * r_t = max(0, CE_t of a pass without the bank - CE_t), not differentiated, is what closed gates
+ * would cost; it takes a second forward pass of the upper stack.
+ * The scales are of the batch, so that sequences add up.  gate is a plain coefficient: what it is (a
+ * multiplier, a penalty) is the trainer's affair. */
 typedef struct {
     bool routed; /* false: dense warm-up                           */
     float kl, oracle, absence, gate, z;
@@ -293,6 +297,8 @@ typedef struct {
     float ageing;          /* tier.c, with content_bits4                     */
     float ageing_scale;    /* 1 / tokens in packed chunks of the batch       */
     float ce_scale;        /* 1 / sum of weights in the batch                */
+    float regret;          /* 0: no second pass                              */
+    float regret_scale;    /* 1 / number of tokens of the batch with r_t     */
     float query_scale;     /* 1 / number of query tokens in the batch        */
     int kl_every;          /* 1: every query token; n: one in n; 0: none     */
     int kl_phase;          /* 0 .. kl_every - 1                              */
@@ -304,16 +310,18 @@ typedef struct {
 
 /* Sums over tokens, without weights and scales; the trainer divides.  kl, oracle, absence and
  * recall are means over groups summed over n_kl, n_gold, n_absent, n_gold tokens; gate and
- * consulted (gates above gate_open) are sums over n_consult_pairs = (token, group) pairs.
+ * consulted (gates above gate_open) are sums over n_consult_pairs = (token, group) pairs; regret =
+ * sum of mean_g r_t (1 - gate) and gain = sum of r_t go over n_regret tokens.
  * hash: KL of the n_hash sampled tokens; spread: of n_spread banks; agreement: share of the bits
  * that a query's code has in common with its gold chunk's, summed over n_gold tokens.
  * recall: gold chunk among the top K of own and negative chunks.  An answer is a run of tokens
  * with answer = 1; exact of n_exact answers were right in every token. */
 typedef struct {
-    double ce_text, ce_answer, kl, oracle, absence, gate, consulted, recall, exact, pointer, decode;
+    double ce_text, ce_answer, kl, oracle, absence, gate, consulted, recall, exact, pointer, decode,
+        regret, gain;
     double hash, spread, agreement, ageing;
     int64_t n_text, n_answer, n_query, n_gold, n_absent, n_answer_right, n_consult_pairs, n_exact,
-        n_decode, n_kl, n_hash, n_spread, n_aged;
+        n_decode, n_kl, n_hash, n_spread, n_aged, n_regret;
 } loci_loss_sums;
 
 typedef struct loci_pass loci_pass; /* tape of one sequence */

@@ -219,6 +219,7 @@ typedef struct {
     const loci_loss_options *opt; /* NULL: forward only, no losses */
     loci_loss_sums *sums;         /* with opt */
     loci_gist_tape *gist;
+    const float *regret; /* (T) r_t of the regret loss, 0 where there is none; or NULL */
 } loci_read_job;
 
 /* Is the heads' mass of row t (which has an eligible chunk) compared with the router? */
@@ -291,11 +292,12 @@ void loci_negatives_backward(const loci_model *m, const loci_negative_job *job, 
 /* ---- head.c --------------------------------------------------------------------------------- */
 
 size_t loci_head_scratch(const loci_hparams *hp); /* floats */
-/* Cross-entropy of rms(h) E^T, a block of rows at a time.  dh (T, D) is written and dhead added
- * to, both NULL without gradients; best (T) receives the arg max where there is a target. */
+/* Cross-entropy of rms(h) E^T, a block of rows at a time.  dh (T, D) is written and dhead added to,
+ * both NULL without gradients; where there is a target best (T) receives the arg max and ce (T),
+ * which may be NULL, the cross-entropy. */
 void loci_head_loss(const loci_model *m, const float *h, const loci_sequence *s,
                     const loci_loss_options *opt, float *dh, loci_mat *dhead, int32_t *best,
-                    loci_loss_sums *sums, float *scratch);
+                    float *ce, loci_loss_sums *sums, float *scratch);
 /* logits (n, vocab) = rms(h) E^T, E the head's matrix; xn (n, D) scratch. */
 void loci_head_logits(const loci_model *m, const float *h, float *xn, float *logits, int n);
 
@@ -306,6 +308,7 @@ struct loci_pass {
     int T, capacity; /* most tokens, most chunks */
     loci_rope_table rope;
     int32_t *pos, *best; /* (T) position in the document; (T) arg max */
+    float *ce, *regret;  /* (T) cross-entropy; r_t of the regret loss */
     float *x0, *inv0;    /* (T, D) (T) embedded rows                  */
     float *h_lo, *dh_lo; /* (T, D)                                    */
     float *h;            /* (T, D) residual of the upper stack        */

@@ -64,6 +64,8 @@ static void plan(loci_pass *t, loci_arena *a, const loci_hparams *hp, int T)
     loci_rope_plan(&t->rope, a, T);
     t->pos = loci_arena_take(a, n, sizeof(int32_t));
     t->best = loci_arena_take(a, n, sizeof(int32_t));
+    t->ce = loci_arena_take(a, n, f);
+    t->regret = loci_arena_take(a, n, f);
     t->x0 = loci_arena_take(a, n * D, f);
     t->inv0 = loci_arena_take(a, n, f);
     t->h_lo = loci_arena_take(a, n * D, f);
@@ -272,15 +274,44 @@ static void upper_forward(loci_pass *t, const loci_model *m, loci_read_job *job)
     }
 }
 
+/* t->regret = cross-entropy of the sequence when no bank is there.  The tapes are overwritten. */
+static void pass_without_bank(loci_pass *t, const loci_model *m, const loci_sequence *s,
+                              const loci_loss_options *opt)
+{
+    const loci_chunks none = { .n = 0 };
+    loci_loss_sums sums = { 0 }; /* of no interest */
+    loci_read_job job = { .s = s, .bank = &none, .routed = opt->routed };
+    upper_forward(t, m, &job);
+    loci_head_loss(m, t->h, s, opt, NULL, NULL, t->best, t->regret, &sums, t->scratch);
+}
+
+/* From both cross-entropies to r_t, and what the gates of all groups make of it. */
+static void set_regret(loci_pass *t, const loci_sequence *s, loci_loss_sums *sums)
+{
+    const int G = t->hp.n_groups;
+    for (int i = 0; i < s->T; i++) {
+        const bool counts = s->target[i] >= 0 && t->bank.n_eligible[i] > 0;
+        const float more = counts ? t->regret[i] - t->ce[i] : 0.0f;
+        t->regret[i] = more > 0.0f ? more : 0.0f;
+        sums->n_regret += counts;
+        sums->gain += (double)t->regret[i];
+        for (int g = 0; counts && g < G; g++)
+            sums->regret += (double)t->regret[i] * (1.0 - (double)t->read[g].gate[i]) / G;
+    }
+}
+
 void loci_pass_upper(loci_pass *t, const loci_model *m, const loci_sequence *s,
                      const loci_negatives *neg, int n_neg, const loci_loss_options *opt,
                      loci_params *grads, loci_loss_sums *sums)
 {
     const loci_hparams *hp = &t->hp;
-    loci_read_job job = { s, &t->bank, neg, n_neg, 0, opt->routed, opt, sums, &t->gist };
+    loci_read_job job = { s, &t->bank, neg, n_neg, 0, opt->routed, opt, sums, &t->gist, NULL };
+    const bool regrets = opt->regret > 0.0f && t->bank.n > 0;
+    if (regrets) pass_without_bank(t, m, s, opt);
     upper_forward(t, m, &job);
     loci_head_loss(m, t->h, s, opt, grads ? t->dh_lo : NULL,
-                   grads ? loci_head_grad(m, grads) : NULL, t->best, sums, t->scratch);
+                   grads ? loci_head_grad(m, grads) : NULL, t->best, t->ce, sums, t->scratch);
+    if (regrets) set_regret(t, s, sums), job.regret = t->regret;
     loci_ageing_loss(m, &t->tier, &t->bank, opt, grads != NULL, sums);
     if (t->bank.n > 0) loci_decode_loss(m, s, &t->bank, opt, grads, sums, t->scratch);
     loci_code_loss(m, s, &t->bank, t->read, neg, n_neg, opt, grads, sums, t->scratch);
@@ -331,7 +362,7 @@ void loci_pass_lower_backward(loci_pass *t, const loci_model *m, const loci_sequ
 void loci_pass_logits(loci_pass *t, const loci_model *m, const loci_sequence *s, bool routed,
                       float *out)
 {
-    loci_read_job job = { s, &t->bank, NULL, 0, 0, routed, NULL, NULL, &t->gist };
+    loci_read_job job = { .s = s, .bank = &t->bank, .routed = routed, .gist = &t->gist };
     upper_forward(t, m, &job);
     /* dh_lo is free here: it belongs to the backward pass. */
     loci_head_logits(m, t->h, t->dh_lo, out, s->T);

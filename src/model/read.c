@@ -444,7 +444,7 @@ void loci_read_forward(const loci_model *m, const loci_read_params *p, loci_read
     loci_mix_forward(m, p, &t->mix, h, t->o, t->gate, t->first, T);
 }
 
-/* d_gate (rows from first on): gate loss added, then through the sigmoid into parameters and
+/* d_gate (rows from first on): gate and regret losses added, then through the sigmoid into parameters and
  * dxn. */
 static void gate_backward(const loci_model *m, const loci_read_params *p, loci_read_params *g,
                           const loci_read_tape *t, const loci_read_job *job, const read_scratch *x)
@@ -452,8 +452,11 @@ static void gate_backward(const loci_model *m, const loci_read_params *p, loci_r
     const loci_loss_options *o = job->opt;
     const size_t D = (size_t)m->hp.d_model;
     const float load = o->gate * o->query_scale * o->grad_scale;
+    const float regret = o->regret * o->regret_scale * o->grad_scale / (float)m->hp.n_groups;
     for (int r = t->first; r < job->s->T; r++) {
-        const float open = t->soft[r], cost = job->bank->n_eligible[r] ? load : 0.0f;
+        const float open = t->soft[r];
+        const float cost = (job->bank->n_eligible[r] ? load : 0.0f) -
+                           (job->regret ? regret * job->regret[r] : 0.0f);
         const float dz = (x->dgate[r] + cost) * open * (1.0f - open);
         m->k.axpy(x->dxn + (size_t)r * D, p->gate_w.data, dz, D);
         m->k.axpy(g->gate_w.data, t->xn + (size_t)r * D, dz, D);

@@ -118,11 +118,11 @@ static const struct {
     size_t offset;
     int digits;
 } column[] = {
-    C(loss_text, 4),         C(loss_answer, 4),   C(answer_right, 4), C(exact, 4),
-    C(loss_kl, 4),           C(loss_oracle, 4),   C(loss_absent, 4),  C(loss_pointer, 4),
-    C(loss_decode, 4),       C(loss_ageing, 4),   C(loss_hash, 4),    C(code_agreement, 4),
-    C(consult_rate, 4),      C(router_recall, 4), C(lr, 6),           C(grad_norm, 3),
-    C(tokens_per_second, 0), C(seconds, 1),
+    C(loss_text, 4),    C(loss_answer, 4), C(answer_right, 4),      C(exact, 4),
+    C(loss_kl, 4),      C(loss_oracle, 4), C(loss_absent, 4),       C(loss_pointer, 4),
+    C(loss_decode, 4),  C(loss_ageing, 4), C(loss_hash, 4),         C(code_agreement, 4),
+    C(consult_rate, 4), C(regret, 6),      C(reading_gain, 6),      C(router_recall, 4),
+    C(lr, 6),           C(grad_norm, 3),   C(tokens_per_second, 0), C(seconds, 1),
 };
 #undef C
 enum { N_COLUMNS = sizeof column / sizeof *column };

@@ -39,6 +39,8 @@ static const loci_setting train_table[] = {
     T(z, FLOAT, 0, 1, "weight of logsumexp^2 of the logits"),
     T(gate_rho, FLOAT, 0, 100, "gate loss: quadratic part above the target"),
     T(gate_eta, FLOAT, 0, 100, "gate loss: step of the dual multiplier"),
+    T(regret, FLOAT, 0, 100, "weight of what closed gates would cost"),
+    T(regret_every, INT, 0, 1e6, "1 sequence in so many is run without its bank too; 0: none"),
     T(log_every, INT, 1, 1e6, "steps between progress lines"),
     T(checkpoint_every, INT, 1, 1e7, "steps between checkpoints"),
     T(tokenizer_bytes, I64, 1000, 4e9, "text used when a tokenizer is trained"),
@@ -101,6 +103,7 @@ static void config_defaults(loci_train_config *c)
     c->z = 1e-4f;
     c->gate_rho = 1.0f;
     c->gate_eta = 0.01f;
+    c->regret = 1.0f;
     c->log_every = 20;
     c->checkpoint_every = 500;
     c->tokenizer_bytes = 50000000;

@@ -191,6 +191,13 @@ int64_t loci_item_code_rows(const loci_item *it, int every, int phase)
     return rows;
 }
 
+int64_t loci_item_regret_rows(const loci_item *it)
+{
+    int64_t rows = 0;
+    for (int64_t t = it->seq.T - it->n_query; t < it->seq.T; t++) rows += it->target[t] >= 0;
+    return rows;
+}
+
 int64_t loci_item_packed_rows(const loci_item *it, int chunk)
 {
     const loci_sequence *s = &it->seq;

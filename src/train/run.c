@@ -130,6 +130,8 @@ static void fill_progress(loci_train_progress *p, const loci_trainer *t, const l
     p->code_agreement = mean(s->agreement, s->n_gold);
     p->exact = mean(s->exact, s->n_exact);
     p->consult_rate = mean(s->consulted, s->n_consult_pairs);
+    p->regret = mean(s->regret, s->n_regret);
+    p->reading_gain = mean(s->gain, s->n_regret);
     p->router_recall = mean(s->recall, s->n_gold);
 }
 

@@ -52,6 +52,8 @@ typedef struct {
     float hash;               /* losses of trained codes (code_loss.c) */
     int hash_every;           /* of how many query tokens one trains them */
     float gate_rho, gate_eta;
+    float regret;                    /* weight of what closed gates would cost             */
+    int regret_every;                /* 1 sequence in so many is asked for it; 0: none     */
     int log_every, checkpoint_every; /* steps */
     int64_t tokenizer_bytes;
     float family[LOCI_TASK_COUNT]; /* shares, any sum > 0 */
@@ -102,6 +104,8 @@ int loci_item_chunks_max(int seq_len);
 int64_t loci_item_kl_rows(const loci_item *it, int every, int phase);
 /* Tokens whose codes are compared (code_loss.c): every so many, and all with a gold chunk. */
 int64_t loci_item_code_rows(const loci_item *it, int every, int phase);
+/* Tokens that the regret of a sequence is taken over: with a target and a chunk to read. */
+int64_t loci_item_regret_rows(const loci_item *it);
 /* Tokens in chunks that are served packed (tier.c). */
 int64_t loci_item_packed_rows(const loci_item *it, int chunk);
 /* Fill `it` for (config, phase, corpus, seed): the same bytes for the same arguments. */

@@ -149,6 +149,11 @@ static int collect_negatives(loci_trainer *t, int s, int self)
     return count;
 }
 
+bool loci_trainer_regrets(const loci_train_config *c, const loci_phase *p, int64_t step, int i)
+{
+    return c->regret_every > 0 && (step * p->batch + i) % c->regret_every == 0;
+}
+
 static void tile_upper(void *ctx, int s, int worker)
 {
     (void)worker;
@@ -159,7 +164,10 @@ static void tile_upper(void *ctx, int s, int worker)
                (size_t)t->first_chunk[t->micro] * (row + 1) * sizeof(float));
     for (int i = s; i < t->micro; i += t->config.slots) {
         const int n_neg = t->config.negatives ? collect_negatives(t, s, i) : 0;
-        loci_pass_upper(t->pass[i], t->model, sequence(t, i), t->slot[s].negatives, n_neg, &t->loss,
+        loci_loss_options loss = t->loss;
+        if (!loci_trainer_regrets(&t->config, t->phase, t->state.step, t->at + i))
+            loss.regret = 0.0f;
+        loci_pass_upper(t->pass[i], t->model, sequence(t, i), t->slot[s].negatives, n_neg, &loss,
                         &t->slot[s].grads, &t->slot[s].sums);
     }
 }
@@ -234,13 +242,13 @@ static void set_code_losses(const loci_train_config *c, const loci_item *item, c
 
 /* Weights of the losses for this step: what to divide by is known once all items are made.
  * The gate's share is the derivative of
- *   l (mean g - pi) + rho/2 max(0, mean g - pi)^2     (model.md section 4)
- * at the mean of the step before. */
+ *   l (mean g - pi) + rho/2 max(0, mean g - pi)^2,  l <- max(0, l + eta (mean g - pi))
+ * at the mean of the step before; the mean goes over tokens and groups, the loss's sum too. */
 void loci_trainer_losses(const loci_train_config *c, const loci_item *item, const loci_phase *p,
                          const loci_train_state *state, loci_loss_options *o)
 {
     double weight = 0.0;
-    int64_t query = 0, gold = 0, absent = 0, kl = 0, aged = 0;
+    int64_t query = 0, gold = 0, absent = 0, kl = 0, aged = 0, regret = 0;
     memset(o, 0, sizeof *o);
     o->kl_every = p->kl_every;
     o->kl_phase = p->kl_every > 0 ? (int)(state->step % p->kl_every) : 0;
@@ -251,6 +259,7 @@ void loci_trainer_losses(const loci_train_config *c, const loci_item *item, cons
         absent += item[i].n_absent;
         kl += loci_item_kl_rows(&item[i], o->kl_every, o->kl_phase);
         aged += loci_item_packed_rows(&item[i], c->hp.chunk);
+        if (loci_trainer_regrets(c, p, state->step, i)) regret += loci_item_regret_rows(&item[i]);
     }
     const double at = (double)state->phase_tokens / (double)p->tokens;
     const double over = state->gate_mean - (double)p->gate_target;
@@ -264,11 +273,14 @@ void loci_trainer_losses(const loci_train_config *c, const loci_item *item, cons
     o->absence = c->absence;
     o->z = c->z;
     o->gate = p->gate_target < 1.0f
-                  ? (float)(state->gate_multiplier + (double)c->gate_rho * (over > 0 ? over : 0))
+                  ? (float)((state->gate_multiplier + (double)c->gate_rho * (over > 0 ? over : 0)) /
+                            (c->hp.n_groups ? c->hp.n_groups : 1))
                   : 0.0f;
     o->ce_scale = inverse(weight);
     o->query_scale = inverse((double)query);
     o->kl_scale = inverse((double)kl);
+    o->regret = c->regret;
+    o->regret_scale = inverse((double)regret);
     o->gold_scale = inverse((double)gold);
     o->absent_scale = inverse((double)absent);
     o->grad_scale = 1.0f;
@@ -306,6 +318,9 @@ static void add_sums(loci_loss_sums *a, const loci_loss_sums *b)
     a->agreement += b->agreement;
     a->ageing += b->ageing;
     a->n_aged += b->n_aged;
+    a->regret += b->regret;
+    a->gain += b->gain;
+    a->n_regret += b->n_regret;
     a->n_hash += b->n_hash;
     a->n_spread += b->n_spread;
     a->n_exact += b->n_exact;

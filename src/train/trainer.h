@@ -43,6 +43,9 @@ void loci_trainer_free(loci_trainer *t);
 /* The items of step `step` of a phase, on all threads. */
 loci_status loci_trainer_make(loci_trainer *t, loci_item *item, const loci_phase *phase,
                               int64_t step, loci_error *err);
+/* Is item i of a step's batch one of those that are run without their bank as well?  The others are
+ * run with loss.regret 0. */
+bool loci_trainer_regrets(const loci_train_config *c, const loci_phase *p, int64_t step, int i);
 /* Weights and scales of the losses of those items. */
 void loci_trainer_losses(const loci_train_config *c, const loci_item *item, const loci_phase *p,
                          const loci_train_state *state, loci_loss_options *o);

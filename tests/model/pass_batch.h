@@ -53,7 +53,8 @@ typedef struct {
     void *memory[2];
     loci_loss_options opt;
     loci_loss_sums sums;
-    float *target[2][2]; /* held mass (MAX_T, capacity) of sequence and group */
+    float *target[2][2];    /* held mass (MAX_T, capacity) of sequence and group */
+    float regret[2][MAX_T]; /* held r_t of the regret loss                       */
 } batch;
 
 /* Lower both, upper both against the other's bank, and back if there are gradients. */
@@ -90,6 +91,18 @@ static inline double held_kl(const batch *b)
     return b->s.m.hp.n_groups ? kl / b->s.m.hp.n_groups : 0.0;
 }
 
+/* sum mean_g r_t (1 - gate), r_t as it was. */
+static inline double held_regret(const batch *b)
+{
+    double sum = 0.0;
+    for (int i = 0; i < 2; i++)
+        for (int g = 0; g < b->s.m.hp.n_groups; g++)
+            for (int t = 0; t < b->q[i].s.T; t++)
+                if (b->regret[i][t] > 0.0f)
+                    sum += (double)b->regret[i][t] * (1.0 - b->pass[i]->read[g].gate[t]);
+    return sum / b->s.m.hp.n_groups;
+}
+
 static inline loss_value batch_loss(void *ctx)
 {
     batch *b = ctx;
@@ -105,6 +118,7 @@ static inline loss_value batch_loss(void *ctx)
     add_sum(&v, o->gate * o->query_scale * s->gate, s->n_consult_pairs);
     add_sum(&v, o->pointer * o->gold_scale * s->pointer, s->n_gold);
     add_sum(&v, o->decode * o->decode_scale * s->decode, s->n_decode);
+    if (o->regret > 0.0f) add_sum(&v, o->regret * o->regret_scale * held_regret(b), s->n_regret);
     return v;
 }
 
@@ -171,6 +185,8 @@ static inline void batch_close(batch *b)
 
 static inline void hold_targets(batch *b)
 {
+    for (int i = 0; b->opt.regret > 0.0f && i < 2; i++)
+        memcpy(b->regret[i], b->pass[i]->regret, (size_t)b->q[i].s.T * sizeof(float));
     for (int i = 0; i < 2; i++)
         for (int g = 0; g < b->s.m.hp.n_groups; g++) {
             const size_t n = (size_t)(b->q[i].s.T * b->pass[i]->capacity);

@@ -319,7 +319,7 @@ static void test_head(void **state)
     loci_loss_sums sums = { 0 }, again = { 0 };
     head_open(&c, &rng);
     grad_check check = grad_check_begin(head_loss, &c, 16);
-    loci_head_loss(&c.s.m, c.h, &c.seq, &c.opt, c.dh, &c.s.g.embed, c.best, &sums, c.scratch);
+    loci_head_loss(&c.s.m, c.h, &c.seq, &c.opt, c.dh, &c.s.g.embed, c.best, NULL, &sums, c.scratch);
     const grad_array arrays[] = { { "h", c.h, c.dh, HEAD_T * 64 },
                                   mat_array("embed", &c.s.m.p.embed, &c.s.g.embed) };
     for (int i = 0; i < 2; i++) {
@@ -333,13 +333,13 @@ static void test_head(void **state)
     assert_int_equal(sums.n_answer, answers);
     assert_int_equal(sums.n_text + sums.n_answer, HEAD_T - 10);
     assert_true(sums.n_exact >= 7);
-    loci_head_loss(&c.s.m, c.h, &c.seq, &c.opt, NULL, NULL, c.best, &again, c.scratch);
+    loci_head_loss(&c.s.m, c.h, &c.seq, &c.opt, NULL, NULL, c.best, NULL, &again, c.scratch);
     assert_memory_equal(&sums, &again, sizeof sums);
     /* Ask for what the model says: every answer is then right and exact. */
     for (int t = 0; t < HEAD_T; t++)
         if (c.target[t] >= 0) c.target[t] = c.best[t];
     memset(&again, 0, sizeof again);
-    loci_head_loss(&c.s.m, c.h, &c.seq, &c.opt, NULL, NULL, c.best, &again, c.scratch);
+    loci_head_loss(&c.s.m, c.h, &c.seq, &c.opt, NULL, NULL, c.best, NULL, &again, c.scratch);
     assert_int_equal(again.n_answer_right, again.n_answer);
     assert_int_equal((int64_t)again.exact, again.n_exact);
     head_close(&c);

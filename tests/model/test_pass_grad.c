@@ -34,6 +34,72 @@ static void test_routed(void **state)
     pass_gradients(true);
 }
 
+/* ---- regret -------------------------------------------------------------------------------------- */
+
+/* Cross-entropy of every token of sequence i from plain logits, its bank there or not. */
+static void plain_ce(batch *b, int i, bool with_bank, double ce[MAX_T])
+{
+    static float logits[MAX_T * V];
+    small_sequence q = b->q[i];
+    for (int d = 0; !with_bank && d < q.s.n_docs; d++) q.banked[d] = 0;
+    for (int t = 0; !with_bank && t < q.s.T; t++) q.gold[t] = q.source[t] = -1;
+    q.s.banked = q.banked;
+    q.s.gold = q.gold;
+    q.s.source = q.source;
+    assert_int_equal(loci_pass_lower(b->pass[i], &b->s.m, &q.s, NULL), LOCI_OK);
+    loci_pass_logits(b->pass[i], &b->s.m, &q.s, false, logits);
+    for (int t = 0; t < q.s.T; t++) {
+        double sum = 0.0;
+        for (int v = 0; v < V; v++) sum += exp(logits[t * V + v]);
+        ce[t] = q.s.target[t] < 0 ? 0.0 : log(sum) - logits[t * V + q.s.target[t]];
+    }
+}
+
+/* r_t is what it says: two runs of the dense mode, in which negatives weigh nothing. */
+static void test_regret_rows(void **state)
+{
+    (void)state;
+    batch b;
+    double with[2][MAX_T], without[2][MAX_T], gain = 0.0, regret = 0.0;
+    int rows = 0;
+    batch_open(&b, false);
+    for (int i = 0; i < 2; i++) {
+        plain_ce(&b, i, true, with[i]);
+        plain_ce(&b, i, false, without[i]);
+    }
+    b.opt.regret = 0.7f;
+    batch_run(&b, NULL);
+    for (int i = 0; i < 2; i++)
+        for (int t = 0; t < b.q[i].s.T; t++) {
+            const bool counts = b.q[i].target[t] >= 0 && b.pass[i]->bank.n_eligible[t] > 0;
+            const double r = counts ? fmax(0.0, without[i][t] - with[i][t]) : 0.0;
+            assert_true(fabs(b.pass[i]->regret[t] - r) < 1e-4);
+            rows += counts;
+            gain += r;
+            for (int g = 0; counts && g < 2; g++)
+                regret += r * (1.0 - b.pass[i]->read[g].gate[t]) / 2.0;
+        }
+    assert_int_equal(b.sums.n_regret, rows);
+    assert_in_range(rows, 20, 100);
+    assert_true(gain > 0.5 && fabs(b.sums.gain - gain) < 1e-3 * gain);
+    assert_true(fabs(b.sums.regret - regret) < 1e-3 * gain);
+    batch_close(&b);
+}
+
+static void test_regret(void **state)
+{
+    (void)state;
+    batch b;
+    batch_open(&b, true);
+    b.opt.regret = 2.0f;
+    b.opt.regret_scale = 0.1f;
+    batch_run(&b, &b.s.g);
+    hold_targets(&b);
+    assert_true(fabs(held_regret(&b) - b.sums.regret) < 1e-4 * b.sums.gain);
+    batch_gradients(&b, 1);
+    batch_close(&b);
+}
+
 /* Without gradients the sums are the same; grad_scale multiplies every gradient. */
 static void test_scales(void **state)
 {
@@ -240,8 +306,8 @@ int main(void)
         cmocka_unit_test(test_scales),          cmocka_unit_test(test_causal_dense),
         cmocka_unit_test(test_causal_routed),   cmocka_unit_test(test_only_through_bank),
         cmocka_unit_test(test_first_query),     cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_too_many_chunks),
-
+        cmocka_unit_test(test_too_many_chunks), cmocka_unit_test(test_regret_rows),
+        cmocka_unit_test(test_regret),
     };
     print_message("seed %d\n", SEED);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -22,13 +22,14 @@ static const char *config_text(char out[4096], const char *train, const char *ph
     return out;
 }
 
-/* A trainer before its first step; synthetic text. */
-static loci_trainer *trainer_open(const char *train, const char *phase)
+/* A trainer before its first step; synthetic text; an upper layer for each group. */
+static loci_trainer *trainer_open_with(const char *train, const char *phase, int groups)
 {
     char text[4096];
     loci_trainer *t = calloc(1, sizeof *t);
     assert_non_null(t);
     MUST(loci_train_config_parse(&t->config, config_text(text, train, phase), "test", err));
+    t->config.hp.n_groups = t->config.hp.n_upper = groups;
     t->tok = tiny_tokenizer(320);
     MUST(loci_pool_open(&t->pool, 1, err));
     MUST(loci_optim_init(&t->optim, &t->config, t->config.slots, err));
@@ -41,6 +42,17 @@ static loci_trainer *trainer_open(const char *train, const char *phase)
     for (size_t i = 0; i < t->optim.n; i++)
         t->optim.param[i] += 0.02f * (float)loci_rng_normal(&rng);
     return t;
+}
+
+static loci_trainer *trainer_open(const char *train, const char *phase)
+{
+    return trainer_open_with(train, phase, 1);
+}
+
+/* Where a matrix's gradient lies in what gradient() gives. */
+static size_t place_of(const loci_trainer *t, const loci_mat *w)
+{
+    return (size_t)((const float *)w->data - t->optim.param);
 }
 
 static void trainer_close(loci_trainer *t)
@@ -132,12 +144,73 @@ static void test_memory(void **state)
     trainer_close(part);
 }
 
+/* Sequences 0, 2, 4, ... of the run are asked what their banks are worth. */
+static void test_regret(void **state)
+{
+    (void)state;
+    loci_loss_sums x, y;
+    loci_trainer *a = trainer_open(", \"regret_every\": 2, \"regret\": 3", ""),
+                 *b = trainer_open("", "");
+    float *ga = gradient(a, &x), *gb = gradient(b, &y);
+    assert_int_equal(x.n_regret,
+                     loci_item_regret_rows(&a->item[0]) + loci_item_regret_rows(&a->item[2]));
+    assert_true(x.n_regret > 0 && x.gain > 0.0 && x.regret > 0.0 && x.regret < x.gain);
+    assert_true(fabs((double)a->loss.regret_scale * (double)x.n_regret - 1.0) < 1e-6);
+    assert_true(y.n_regret == 0 && y.gain == 0.0 && y.regret == 0.0);
+    assert_true(x.ce_text == y.ce_text && x.oracle == y.oracle);
+    /* Gates are pushed open. */
+    const size_t gate = place_of(a, &a->model->p.read[0].gate_b);
+    assert_true(ga[gate] < gb[gate]);
+    free(ga);
+    free(gb);
+    trainer_close(a);
+    trainer_close(b);
+}
+
+/* The gate loss l (mean g - pi) + rho/2 max(0, mean g - pi)^2, its mean over tokens and groups, and
+ * l's step.  Gates are held at one number by a zero gate_w: d loss / d gate_b of one of two groups is
+ * half of (l + rho (mean g - pi)) g (1 - g). */
+static void test_gate_loss(void **state)
+{
+    (void)state;
+    const double l = 0.3, before = 0.7, rho = 2.0, eta = 0.25, bias = 0.8, pi = 0.5;
+    const double g = 1.0 / (1.0 + exp(-bias));
+    loci_loss_sums sums;
+    double norm, lr, found[2][2];
+    loci_trainer *t = trainer_open_with(", \"gate_rho\": 2, \"gate_eta\": 0.25", "", 2);
+    for (int i = 0; i < 2; i++) {
+        memset(t->model->p.read[i].gate_w.data, 0, 64 * sizeof(float));
+        *(float *)t->model->p.read[i].gate_b.data = (float)bias;
+    }
+    for (int on = 0; on < 2; on++) {
+        t->state.gate_multiplier = on ? l : 0.0;
+        t->state.gate_mean = on ? before : 0.0;
+        float *x = gradient(t, &sums);
+        for (int i = 0; i < 2; i++)
+            found[on][i] = (double)x[place_of(t, &t->model->p.read[i].gate_b)];
+        memset(t->optim.slot, 0, t->optim.n * sizeof *x);
+        free(x);
+    }
+    for (int i = 0; i < 2; i++) {
+        const double want = (l + rho * (before - pi)) * g * (1.0 - g) / 2.0;
+        assert_true(fabs(found[1][i] - found[0][i] - want) < 1e-5);
+    }
+    MUST(loci_trainer_step(t, &sums, &norm, &lr, err));
+    assert_true(fabs(t->state.gate_mean - g) < 1e-6);
+    assert_true(fabs(t->state.gate_multiplier - (l + eta * (g - pi))) < 1e-6);
+    t->state.gate_multiplier = 0.0;
+    for (int i = 0; i < 2; i++) *(float *)t->model->p.read[i].gate_b.data = -1.0f;
+    MUST(loci_trainer_step(t, &sums, &norm, &lr, err)); /* below the target: never negative */
+    assert_true(t->state.gate_mean < pi && t->state.gate_multiplier == 0.0);
+    trainer_close(t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_micro_batches),
-        cmocka_unit_test(test_negatives),
-        cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_micro_batches), cmocka_unit_test(test_negatives),
+        cmocka_unit_test(test_memory),        cmocka_unit_test(test_regret),
+        cmocka_unit_test(test_gate_loss),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
