@@ -58,6 +58,7 @@ static const loci_setting phase_table[] = {
     P(seq_len, INT, 64, 1 << 20, true, "tokens a sequence"),
     P(batch, INT, 1, 4096, true, "sequences a step"),
     P(accumulate, INT, 1, 64, false, "micro-batches that a batch is run in"),
+    P(window, INT, 0, 1 << 16, false, "tokens that the window attention sees; 0: the model's"),
     P(routed, BOOL, 0, 1, true, "false: dense warm-up; true: top-k by the router"),
     P(kl_every, INT, -1, 65536, false, "KL on 1 query token in this many; 0: none; -1: by seq_len"),
     P(oracle_from, FLOAT, 0, 100, false, "oracle loss at the start of the phase"),
@@ -217,6 +218,7 @@ loci_hparams loci_phase_hparams(const loci_train_config *c, const loci_phase *ph
 {
     loci_hparams hp = c->hp;
     if (phase->hard_gate) hp.hard_gate = 1;
+    if (phase->window > 0) hp.window = phase->window;
     return hp;
 }
 
@@ -256,6 +258,13 @@ static loci_status read_root(json_t *root, const char *label, loci_train_config 
         if (st != LOCI_OK) return st;
     }
     if (!phases) return loci_fail(err, LOCI_EFORMAT, "%s: \"phases\" is missing", label);
+    for (int i = 0; i < c->n_phases; i++) {
+        const loci_phase *p = &c->phase[i];
+        if (p->window != 0 && (p->window < c->hp.chunk || p->window > c->hp.window))
+            return loci_fail(err, LOCI_EFORMAT,
+                             "%s: phase %s: window: expected 0 or %d to %d, found %d", label,
+                             p->name, c->hp.chunk, c->hp.window, p->window);
+    }
     return loci_hparams_check(&c->hp, label, err);
 }
 

@@ -502,7 +502,7 @@ static loci_status task_item(loci_item *it, loci_item_maker *m, const loci_train
     int room = p->seq_len - 1;
     for (int i = 0; i < n_q; i++) room -= span[i].n_question + span[i].n_answer + 4;
     /* In one stream the facts stay clear of the window, which would answer without reading. */
-    const int clear = separate || !reads ? 0 : c->hp.window + SLACK_TOKENS;
+    const int clear = separate || !reads ? 0 : loci_phase_hparams(c, p).window + SLACK_TOKENS;
     size_t n_tok = 0;
     if (st == LOCI_OK && n_q > 0 && room > 0 &&
         build_text(m, &task, corpus, room, clear, rng, &n_tok, err, &st)) {
@@ -538,7 +538,8 @@ loci_status loci_item_make(loci_item *it, loci_item_maker *m, const loci_train_c
         for (int t = 0; t < MAX_TRIES && !made && st == LOCI_OK; t++)
             st = task_item(it, m, c, phase, corpus, &rng, &made, err);
     if (st == LOCI_OK && !made) st = text_item(it, m, c, phase, corpus, &rng, err);
-    if (st == LOCI_OK) finish(it, &c->hp);
+    const loci_hparams hp = loci_phase_hparams(c, phase);
+    if (st == LOCI_OK) finish(it, &hp);
     it->seq.tier_seed = seed;
     it->seq.tier_share = c->hp.content_bits4 ? c->tier_share : 0.0f;
     return st;

@@ -24,6 +24,7 @@ typedef struct {
     int64_t tokens;               /* length of the phase                                          */
     int seq_len, batch;           /* tokens a sequence, sequences a step                          */
     int accumulate;               /* micro-batches that a step's batch is run in                  */
+    int window;                   /* of the attention in this phase, 0: the model's               */
     bool routed;                  /* false: dense warm-up                                         */
     int kl_every;                 /* KL on 1 query token in this many, 0: on none                 */
     float oracle_from, oracle_to; /* weights of losses, linear over the phase: oracle,  */

@@ -295,7 +295,7 @@ static void begin_phase(loci_trainer *t)
     t->model->hp = loci_phase_hparams(&t->config, t->phase);
     const size_t bytes = loci_pass_bytes(&t->config.hp, t->phase->seq_len);
     for (int i = 0; i < t->micro; i++)
-        t->pass[i] = loci_pass_init(&t->config.hp, t->phase->seq_len,
+        t->pass[i] = loci_pass_init(&t->model->hp, t->phase->seq_len,
                                     (char *)t->tape_memory + (size_t)i * bytes);
     t->phase_ready = t->phase;
 }

@@ -166,6 +166,15 @@ static void test_refused_ranges(void **state)
     refuse("{\"phases\": [{\"name\": \"a\", \"tokens\": 10, \"seq_len\": 64, \"batch\": 6, "
            "\"routed\": false, \"hard_gate\": true}]}",
            "hard_gate");
+    static const char *const window[] = { "63", "129" }; /* the model's is 128 */
+    for (int i = 0; i < 2; i++) {
+        char text[400];
+        snprintf(text, sizeof text,
+                 "{\"phases\": [{\"name\": \"a\", \"tokens\": 10, \"seq_len\": 64, \"batch\": 6, "
+                 "\"routed\": true, \"window\": %s}]}",
+                 window[i]);
+        refuse(text, "window");
+    }
     refuse("{\"phases\": [{\"name\": \"a name of far more than thirty-one bytes\", "
            "\"tokens\": 10, \"seq_len\": 64, \"batch\": 2, \"routed\": true}]}",
            "name");

@@ -133,6 +133,30 @@ static void test_negatives(void **state)
     compare("", "", "", ", \"accumulate\": 2", false);
 }
 
+/* A phase's window is a model with that window: the same items, gradients and saved shape. */
+static void test_window(void **state)
+{
+    (void)state;
+    loci_loss_sums x, y;
+    loci_trainer *a = trainer_open("", ", \"window\": 64"), *b = trainer_open("", ""),
+                 *c = trainer_open("", "");
+    a->config.hp.window = 128;
+    b->config.hp.window = 64;
+    c->config.hp.window = 128;
+    float *ga = gradient(a, &x), *gb = gradient(b, &y);
+    assert_int_equal(a->model->hp.window, 64);
+    assert_memory_equal(&x, &y, sizeof x);
+    assert_memory_equal(ga, gb, a->optim.n * sizeof *ga);
+    free(gb);
+    gb = gradient(c, &y);
+    assert_true(y.n_query < x.n_query && distance(ga, gb, a->optim.n) > 100 * same);
+    free(ga);
+    free(gb);
+    trainer_close(a);
+    trainer_close(b);
+    trainer_close(c);
+}
+
 /* Tapes are planned for a micro-batch, not for the batch. */
 static void test_memory(void **state)
 {
@@ -209,8 +233,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_micro_batches), cmocka_unit_test(test_negatives),
-        cmocka_unit_test(test_memory),        cmocka_unit_test(test_regret),
-        cmocka_unit_test(test_gate_loss),
+        cmocka_unit_test(test_memory),        cmocka_unit_test(test_window),
+        cmocka_unit_test(test_regret),        cmocka_unit_test(test_gate_loss),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
