@@ -104,13 +104,15 @@ static int bench_kernels(int argc, char **argv)
                : usage_error("--family %s: no such family (loci version lists them)", a.family);
 }
 
-int bench_gpu(int argc, char **argv); /* gpu.c */
+int bench_gpu(int argc, char **argv);  /* gpu.c */
+int bench_dsv4(int argc, char **argv); /* deepseek.c */
 
 int cmd_bench(int argc, char **argv)
 {
     static const command list[] = {
         { "kernels", bench_kernels, "every listed kernel at fixed sizes" },
         { "gpu", bench_gpu, "every op of training on one GPU" },
+        { "dsv4", bench_dsv4, "decoding of a DeepSeek-V4 shape by part" },
     };
     return run_group("bench", list, COUNT(list), argc, argv);
 }

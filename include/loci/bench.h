@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include "loci/error.h"
 
 #ifdef __cplusplus
@@ -36,6 +37,45 @@ LOCI_API loci_status loci_bench_kernel(int i, double seconds, loci_bench_row *ro
  * Errors: LOCI_EINVAL unknown name; text is "". */
 LOCI_API loci_status loci_bench_kernels_for(const char *cpu, char *text, size_t cap,
                                             loci_error *err);
+
+/* ---- DeepSeek-V4 shapes -------------------------------------------------------------------------
+ * Decoding with generated weights behind a generated context: what a token costs by part. */
+typedef struct {
+    const char *shape;      /* "flash" or "pro"; borrowed for the call */
+    int layers;             /* the first so many; 0 = all, or as many as memory_bytes allows */
+    int experts;            /* distinct routed experts whose memory all layers share; default 64 */
+    uint64_t memory_bytes;  /* for weights and context; default 12 GiB */
+    int64_t tokens_max;     /* longest context that will be run; default 2^20 */
+    int threads;            /* 0 = all cores */
+    const char *cpu, *mode; /* as in loci_engine_options; NULL: native, fast */
+} loci_bench_deepseek_options;
+LOCI_API loci_bench_deepseek_options loci_bench_deepseek_options_default(void);
+
+enum { LOCI_BENCH_DEEPSEEK_PARTS = 8 };
+typedef struct {
+    int layers, n_csa, n_hca;
+    int64_t tokens;                                 /* of context */
+    double part_seconds[LOCI_BENCH_DEEPSEEK_PARTS]; /* of one token, all layers */
+    double token_seconds;                           /* their sum */
+    double bytes_per_token;                         /* of context, held in memory */
+    int64_t sequence_bytes;                         /* held besides, scratch included */
+    double scan_seconds;                            /* of one layer's index scan */
+    double scan_bytes, scan_ops; /* keys read; int8 multiplications and additions */
+    double read_bytes_per_second, int8_ops_per_second; /* measured peaks of all threads */
+} loci_bench_deepseek_row;
+LOCI_API const char *loci_bench_deepseek_part(int i); /* static storage; NULL: no such part */
+
+typedef struct loci_bench_deepseek loci_bench_deepseek;
+/* Make weights and measure the peaks.  *out owned: loci_bench_deepseek_close.
+ * Errors: LOCI_EINVAL an option; LOCI_ENOMEM memory_bytes does not hold one layer of each kind, or
+ * there is none. */
+LOCI_API loci_status loci_bench_deepseek_open(loci_bench_deepseek **out,
+                                              const loci_bench_deepseek_options *opt,
+                                              loci_error *err);
+LOCI_API void loci_bench_deepseek_close(loci_bench_deepseek *b); /* NULL is fine */
+/* The best of `repeat` (1..1000) tokens behind `tokens` (1..tokens_max) of context. */
+LOCI_API loci_status loci_bench_deepseek_run(loci_bench_deepseek *b, int64_t tokens, int repeat,
+                                             loci_bench_deepseek_row *row, loci_error *err);
 
 /* ---- one GPU ------------------------------------------------------------------------------------
  * Every op of training at the sizes of a step of 65,536 tokens of the M model, behind two ceilings: a

@@ -17,7 +17,7 @@ static const command commands[] = {
     { "tokenizer", cmd_tokenizer, "tokenizer train | encode | decode | prompt | reply" },
     { "tasks", cmd_tasks, "tasks make: synthetic long-range tasks" },
     { "eval", cmd_eval, "eval needles | demo: measured answers through the real path" },
-    { "bench", cmd_bench, "bench kernels, gpu: speed of every kernel, of every op on a GPU" },
+    { "bench", cmd_bench, "bench kernels, gpu, dsv4: speed of every kernel, op and part" },
     { "version", cmd_version, "what this build is and can do" },
 };
 

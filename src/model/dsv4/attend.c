@@ -222,10 +222,15 @@ void dsv4_attention(loci_dsv4_seq *s, int l, const float *h, float *y, int64_t p
 {
     const loci_dsv4_layer_shape *shape = &s->m->hp.layer[l];
     project(s, l, h, pos, T);
+    dsv4_lap(s, LOCI_DSV4_PART_PROJECT);
     if (shape->ratio > 0) dsv4_compress(s, l, h, pos, T);
+    dsv4_lap(s, LOCI_DSV4_PART_COMPRESS);
     if (shape->indexer) dsv4_index(s, l, h, pos, T);
+    dsv4_lap(s, LOCI_DSV4_PART_INDEX);
     attend(s, l, pos, T);
+    dsv4_lap(s, LOCI_DSV4_PART_ATTEND);
     group_outputs(s, l, T);
     dsv4_linear(s, y, s->m->hp.hidden, s->sc.u, s->m->hp.o_groups * s->m->hp.o_rank,
                 &s->m->w.layer[l].o_b, T, true);
+    dsv4_lap(s, LOCI_DSV4_PART_OUTPUT);
 }

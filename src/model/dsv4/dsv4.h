@@ -256,6 +256,41 @@ loci_status loci_dsv4_extend(loci_dsv4_seq *s, const int32_t *ids, int64_t n, fl
  * last batch.  False, nothing done, when that is not possible. */
 bool loci_dsv4_rewind(loci_dsv4_seq *s, int64_t n);
 
+/* ---- measuring (bench.c) --------------------------------------------------------------------------- */
+typedef enum {
+    LOCI_DSV4_PART_MIX,      /* streams: mixers, sums, norms */
+    LOCI_DSV4_PART_PROJECT,  /* queries and entries of the position */
+    LOCI_DSV4_PART_COMPRESS, /* compressors, the indexer's too */
+    LOCI_DSV4_PART_INDEX,    /* queries of the indexer, its scan, its choice */
+    LOCI_DSV4_PART_ATTEND,
+    LOCI_DSV4_PART_OUTPUT, /* grouped output projections */
+    LOCI_DSV4_PART_EXPERTS,
+    LOCI_DSV4_PART_HEAD, /* embedding, logits */
+    LOCI_DSV4_PARTS
+} loci_dsv4_part;
+const char *loci_dsv4_part_name(loci_dsv4_part part);
+
+typedef struct loci_dsv4_bench loci_dsv4_bench;
+typedef struct {
+    double seconds[LOCI_DSV4_PARTS]; /* of one token, all layers */
+    double scan_seconds;             /* of one indexer's scan, its queries apart */
+    double scan_bytes, scan_ops;     /* keys read; multiplications and additions of int8 */
+    size_t block_bytes, fixed_bytes; /* held by the sequence for its tokens; besides */
+} loci_dsv4_bench_result;
+/* The first `layers` layers of a known shape with generated weights in the types of the release.
+ * Routed experts share the memory of `experts` distinct ones.  Errors: LOCI_EINVAL, LOCI_ENOMEM. */
+loci_status loci_dsv4_bench_open(loci_dsv4_bench **out, const char *shape, int layers, int experts,
+                                 loci_dsv4_mode mode, unsigned cpu_flags, loci_pool *pool,
+                                 loci_error *err);
+void loci_dsv4_bench_close(loci_dsv4_bench *b); /* NULL is fine */
+/* Bytes that it will take, before it is opened; with `tokens` of context. */
+size_t loci_dsv4_bench_bytes(const loci_dsv4_hparams *hp, int layers, int experts, int64_t tokens);
+/* Decode behind a context of so many generated entries, the best of `repeat` tokens by total. */
+loci_status loci_dsv4_bench_run(loci_dsv4_bench *b, int64_t tokens, int repeat,
+                                loci_dsv4_bench_result *out, loci_error *err);
+/* Read memory larger than any cache on all threads: bytes a second. */
+double loci_dsv4_bench_bandwidth(const loci_dsv4_bench *b);
+
 /* ---- a sequence on disk (store.c, record.c; docs/DEEPSEEK.md has the files) -----------------------
  * One folder holds one text: its entries in blocks, appended, and records of the rest at some
  * positions.  One process at a time. */

@@ -81,6 +81,8 @@ struct loci_dsv4_seq {
     loci_dsv4_scratch sc;
     void *memory;
     size_t memory_bytes;
+    double *clock; /* (LOCI_DSV4_PARTS) seconds by part, for benchmarks; NULL: not measured */
+    double lap;    /* when the last part ended */
     bool drafting; /* the MTP block follows */
     int64_t mtp_n; /* positions it has seen with the decoder's own streams */
 };
@@ -160,6 +162,8 @@ void dsv4_expand(loci_dsv4_seq *s, float *X, const float *y, int T);
 void dsv4_compress(loci_dsv4_seq *s, int l, const float *h, int64_t pos, int T);
 /* index.c: picks of T rows. */
 void dsv4_index(loci_dsv4_seq *s, int l, const float *h, int64_t pos, int T);
+/* The same with the queries that are there. */
+void dsv4_scan(loci_dsv4_seq *s, int l, int64_t pos, int T);
 /* attend.c: y (T, D) from normed h (T, D). */
 void dsv4_attention(loci_dsv4_seq *s, int l, const float *h, float *y, int64_t pos, int T);
 /* moe.c: y (T, D) from normed h (T, D). */
@@ -176,6 +180,14 @@ void dsv4_logits(loci_dsv4_seq *s, const loci_dsv4_mixer *mix, const float *norm
 loci_status dsv4_draft_follow(loci_dsv4_seq *s, const int32_t *ids, int T, loci_error *err);
 /* Behind a batch: all positions but the last, whose successor is not known. */
 loci_status dsv4_draft_catch_up(loci_dsv4_seq *s, loci_error *err);
+/* The time since the last lap belongs to `part`. */
+static inline void dsv4_lap(loci_dsv4_seq *s, loci_dsv4_part part)
+{
+    if (!s->clock) return;
+    const double now = loci_seconds();
+    s->clock[part] += now - s->lap;
+    s->lap = now;
+}
 /* Entries of layer l that position t sees. */
 static inline int64_t dsv4_visible(const loci_dsv4 *m, int l, int64_t t)
 {

@@ -25,11 +25,15 @@ loci_status dsv4_layer(loci_dsv4_seq *s, int l, float *X, const int32_t *ids, in
 {
     const loci_dsv4_layer *w = &s->m->w.layer[l];
     sublayer_in(s, &w->attn_mix, w->attn_norm, X, T);
+    dsv4_lap(s, LOCI_DSV4_PART_MIX);
     dsv4_attention(s, l, s->sc.h, s->sc.y, pos, T);
     dsv4_expand(s, X, s->sc.y, T);
     sublayer_in(s, &w->ffn_mix, w->ffn_norm, X, T);
+    dsv4_lap(s, LOCI_DSV4_PART_MIX);
     const loci_status st = dsv4_moe(s, l, s->sc.h, s->sc.y, ids, T, err);
+    dsv4_lap(s, LOCI_DSV4_PART_EXPERTS);
     if (st == LOCI_OK) dsv4_expand(s, X, s->sc.y, T);
+    dsv4_lap(s, LOCI_DSV4_PART_MIX);
     return st;
 }
 
@@ -65,11 +69,13 @@ static loci_status batch(loci_dsv4_seq *s, const int32_t *ids, int T, float *log
     if (st != LOCI_OK) return st;
     memcpy(s->ids + s->n, ids, (size_t)T * sizeof *ids);
     dsv4_embed(m, X, ids, T);
+    dsv4_lap(s, LOCI_DSV4_PART_HEAD);
     for (int l = 0; l < m->hp.n_layers && st == LOCI_OK; l++)
         st = dsv4_layer(s, l, X, ids, s->n, T, err);
     if (st != LOCI_OK) return st;
     if (want > 0)
         dsv4_logits(s, &m->w.head_mix, m->w.norm, X + (size_t)(T - want) * wide, want, logits);
+    dsv4_lap(s, LOCI_DSV4_PART_HEAD);
     s->x_pos = s->n;
     s->n += T;
     s->high = s->n > s->high ? s->n : s->high;

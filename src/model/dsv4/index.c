@@ -152,7 +152,7 @@ static void collect(const scan *c, int t)
 
 /* ---- queries -------------------------------------------------------------------------------- */
 
-static void queries(loci_dsv4_seq *s, int l, const float *h, int64_t pos, int T)
+static void queries(loci_dsv4_seq *s, int l, const float *h, int T)
 {
     const loci_dsv4 *m = s->m;
     loci_dsv4_scratch *sc = &s->sc;
@@ -160,7 +160,6 @@ static void queries(loci_dsv4_seq *s, int l, const float *h, int64_t pos, int T)
     const float scale = (float)(1.0 / sqrt((double)di * Hi));
     dsv4_linear(s, sc->iq, Hi * di, sc->qr, m->hp.q_rank, &m->w.layer[l].index_q, T, true);
     dsv4_linear(s, sc->iw, Hi, h, m->hp.hidden, &m->w.layer[l].index_w, T, true);
-    (void)pos;
     for (int t = 0; t < T; t++) {
         float *q = sc->iq + (size_t)t * (size_t)(Hi * di);
         dsv4_rotate(s, q, Hi, di, sc->cos + t * half, sc->sin + t * half, 1);
@@ -171,14 +170,19 @@ static void queries(loci_dsv4_seq *s, int l, const float *h, int64_t pos, int T)
     dsv4_round(m, sc->iw, (size_t)T * (size_t)Hi);
 }
 
-void dsv4_index(loci_dsv4_seq *s, int l, const float *h, int64_t pos, int T)
+void dsv4_scan(loci_dsv4_seq *s, int l, int64_t pos, int T)
 {
     const int64_t visible = dsv4_visible(s->m, l, pos + T - 1);
     scan c = { s, l, pos, 1 };
     if (visible > s->m->hp.index_topk) {
-        queries(s, l, h, pos, T);
         if (T == 1) c.parts = (int)((visible + SPAN_KEYS - 1) / SPAN_KEYS);
         loci_pool_run(s->pool, T * c.parts, scan_tile, &c);
     }
     for (int t = 0; t < T; t++) collect(&c, t);
+}
+
+void dsv4_index(loci_dsv4_seq *s, int l, const float *h, int64_t pos, int T)
+{
+    if (dsv4_visible(s->m, l, pos + T - 1) > s->m->hp.index_topk) queries(s, l, h, T);
+    dsv4_scan(s, l, pos, T);
 }
