@@ -159,8 +159,7 @@ static void help_names_every_option(void **state)
           "seed text k max-tokens work json csv model threads cpu quiet" },
         { "bench kernels", "family cpu seconds json csv" },
         { "bench gpu", "op device json csv" },
-        { "bench dsv4",
-          "shape layers memory experts tokens repeat mode threads cpu json csv" },
+        { "bench dsv4", "shape layers memory experts tokens repeat mode threads cpu json csv" },
         { "version", "cpu json" },
     };
     for (size_t i = 0; i < sizeof manual / sizeof *manual; i++) {
