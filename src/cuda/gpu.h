@@ -296,10 +296,10 @@ typedef struct {
 void loci_gpu_read_backward(loci_gpu *g, const loci_gpu_read *r, const loci_gpu_read_grad *grad);
 
 /* target (n_rows, ld): mean over heads of the attention mass of query rows[i] on each of its own chunks
- * [own_lo, own_hi); columns behind are left alone. */
-void loci_gpu_mass(loci_gpu *g, float *target, int ld, const loci_bf16 *q, const loci_bf16 *content,
-                   const int32_t *n_tokens, const int32_t *own_lo, const int32_t *own_hi,
-                   const int32_t *rows, int n_rows, float scale);
+ * [own_lo, own_hi); columns behind are left alone.  part (n_rows, 8, ld) scratch. */
+void loci_gpu_mass(loci_gpu *g, float *target, float *part, int ld, const loci_bf16 *q,
+                   const loci_bf16 *content, const int32_t *n_tokens, const int32_t *own_lo,
+                   const int32_t *own_hi, const int32_t *rows, int n_rows, float scale);
 /* Dense pointer loss: rows (n_rows) queries with source; lse (n, 8) over all keys.  Writes extra (n, 8) (0
  * elsewhere is the caller's) and the loss.  The gradient: extra into attn backward, and the source's own part: */
 void loci_gpu_pointer_forward(loci_gpu *g, float *extra, float *stat, int n, const loci_bf16 *q,

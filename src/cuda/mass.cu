@@ -2,20 +2,22 @@
  *
  *   target(t,c) = mean_h sum_{j in c} exp(scale q_h k_j - lse_h),  lse_h over all chunks t may read
  *
- * A block takes 8 queries with their 8 heads (64 rows) and walks twice over the keys: once for lse, once
- * for the masses.  Also the pointer loss of the dense mode, which needs the same numbers. */
+ * A block takes 8 queries with their 8 heads (64 rows) and walks once over the keys, leaving each
+ * chunk's log of its sum in a buffer; with lse_h known at the end, the masses follow from those.
+ * Also the pointer loss of the dense mode, which needs the same numbers. */
 #include "gpu_impl.h"
 #include "read.cuh"
 
 typedef struct {
     bf16 q[64 * 64], k[2][64 * 64];
+    float lse2[64]; /* of each row over all its chunks, base 2 */
     int range[2];
 } mass_tiles;
 
 typedef struct {
     const bf16 *q, *content;
     const int32_t *n_tokens, *own_lo, *own_hi, *rows;
-    float *target;
+    float *target, *part; /* (n_rows, ld) (n_rows, 8, ld) */
     int ld, n_rows;
     float scale;
 } mass_job;
@@ -23,6 +25,39 @@ typedef struct {
 __device__ __forceinline__ void keys_load(bf16 *to, const mass_job &j, int c)
 {
     tile_load64(to, j.content + (size_t)c * 64 * 128, 128, 0, 64);
+}
+
+/* log2 of the chunk's sum for the thread's row r; top and sum take the chunk in. */
+__device__ __forceinline__ float chunk_log2(const float s[8][4], int r, float *top, float *sum)
+{
+    float best = -INFINITY, part = 0.0f;
+#pragma unroll
+    for (int x = 0; x < 8; x++) best = fmaxf(best, fmaxf(s[x][2 * r], s[x][2 * r + 1]));
+    best = quad_max(best);
+#pragma unroll
+    for (int x = 0; x < 8; x++) part += exp2f(s[x][2 * r] - best) + exp2f(s[x][2 * r + 1] - best);
+    part = quad_sum(part);
+    const float all = fmaxf(*top, best);
+    *sum = *sum * exp2f(*top - all) + part * exp2f(best - all);
+    *top = all;
+    return best + log2f(part);
+}
+
+/* Masses of the warp's two queries, a chunk a lane. */
+__device__ __forceinline__ void mass_rows(const mass_job &j, const mass_tiles *t, int row0,
+                                          const int lo[2], const int hi[2])
+{
+    const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
+#pragma unroll
+    for (int r = 0; r < 2; r++)
+        for (int c = lane; c < hi[r] - lo[r]; c += 32) {
+            float mass = 0.0f;
+#pragma unroll
+            for (int h = 0; h < READ_HEADS; h++)
+                mass += exp2f(j.part[((size_t)(row0 + r) * READ_HEADS + h) * j.ld + c] -
+                              t->lse2[warp * 16 + 8 * r + h]);
+            j.target[(size_t)(row0 + r) * j.ld + c] = mass / READ_HEADS;
+        }
 }
 
 __global__ void __launch_bounds__(128) mass(mass_job j)
@@ -56,14 +91,12 @@ __global__ void __launch_bounds__(128) mass(mass_job j)
     copy_commit();
     float top[2] = { -INFINITY, -INFINITY }, sum[2] = { 0.0f, 0.0f };
     uint32_t qf[4][4];
-    const int n = first < end ? end - first : 0;
-    for (int i = 0; i < 2 * n; i++) { /* chunks first .. end - 1, twice */
-        const int c = first + i % n, buf = i & 1;
-        if (i + 1 < 2 * n) keys_load(t->k[buf ^ 1], j, first + (i + 1) % n);
+    for (int c = first, buf = 0; c < end; c++, buf ^= 1) {
+        if (c + 1 < end) keys_load(t->k[buf ^ 1], j, c + 1);
         copy_commit();
         copy_wait<1>();
         __syncthreads();
-        if (i == 0)
+        if (c == first)
 #pragma unroll
             for (int k = 0; k < 4; k++) load_a<64>(qf[k], t->q, warp * 16, k * 16);
         float s[8][4];
@@ -71,42 +104,38 @@ __global__ void __launch_bounds__(128) mass(mass_job j)
 #pragma unroll
         for (int r = 0; r < 2; r++) {
             if (c < lo[r] || c >= hi[r]) continue; /* the same for the whole warp */
-            if (i < n) {
-                float best = top[r], part = 0.0f;
-#pragma unroll
-                for (int x = 0; x < 8; x++) best = fmaxf(best, fmaxf(s[x][2 * r], s[x][2 * r + 1]));
-                best = quad_max(best);
-#pragma unroll
-                for (int x = 0; x < 8; x++)
-                    part += exp2f(s[x][2 * r] - best) + exp2f(s[x][2 * r + 1] - best);
-                sum[r] = sum[r] * exp2f(top[r] - best) + quad_sum(part);
-                top[r] = best;
-            } else {
-                const float lse2 = top[r] + log2f(sum[r]);
-                float part = 0.0f;
-#pragma unroll
-                for (int x = 0; x < 8; x++)
-                    part += exp2f(s[x][2 * r] - lse2) + exp2f(s[x][2 * r + 1] - lse2);
-                part = heads_sum(quad_sum(part)) / READ_HEADS;
-                if (lane == 0) j.target[(size_t)(row0 + r) * j.ld + (c - lo[r])] = part;
-            }
+            const float log2_sum = chunk_log2(s, r, &top[r], &sum[r]);
+            if ((lane & 3) == 0)
+                j.part[((size_t)(row0 + r) * READ_HEADS + (lane >> 2)) * j.ld + (c - lo[r])] =
+                    log2_sum;
         }
         __syncthreads();
     }
     copy_wait<0>();
+#pragma unroll
+    for (int r = 0; r < 2; r++)
+        if ((lane & 3) == 0) t->lse2[warp * 16 + 8 * r + (lane >> 2)] = top[r] + log2f(sum[r]);
+    __syncthreads();
+    mass_rows(j, t, row0, lo, hi);
 }
 
-extern "C" void loci_gpu_mass(loci_gpu *g, float *target, int ld, const loci_bf16 *q,
+extern "C" void loci_gpu_mass(loci_gpu *g, float *target, float *part, int ld, const loci_bf16 *q,
                               const loci_bf16 *content, const int32_t *n_tokens,
                               const int32_t *own_lo, const int32_t *own_hi, const int32_t *rows,
                               int n_rows, float scale)
 {
     if (n_rows == 0) return;
-    const mass_job j = { (const bf16 *)q, (const bf16 *)content,
-                         n_tokens,        own_lo,
-                         own_hi,          rows,
-                         target,          ld,
-                         n_rows,          scale };
+    const mass_job j = { (const bf16 *)q,
+                         (const bf16 *)content,
+                         n_tokens,
+                         own_lo,
+                         own_hi,
+                         rows,
+                         target,
+                         part,
+                         ld,
+                         n_rows,
+                         scale };
     mass<<<gpu_blocks(n_rows, 8), 128, sizeof(mass_tiles), g->stream>>>(j);
     gpu_launched(g, "mass");
 }

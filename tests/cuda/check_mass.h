@@ -35,7 +35,8 @@ static inline void mass_case(int n, int n_chunks)
     for (int t = 0; t < n; t++)
         if (t % 3 != 1 || n < 3) row[n_rows++] = t;
     const size_t all = (size_t)n_rows * ld;
-    float *want = host(all * sizeof(float)), *target = out_f32(NULL, all);
+    float *want = host(all * sizeof(float)), *target = out_f32(NULL, all),
+          *part = device(NULL, all * HEADS * sizeof *part);
     memset(want, 0xff, all * sizeof(float));
     for (int i = 0; i < n_rows; i++) {
         double total[HEADS];
@@ -52,7 +53,7 @@ static inline void mass_case(int n, int n_chunks)
     const int32_t *tokens = put_i32(r.n_tokens, n_chunks), *lo = put_i32(r.lo, n),
                   *hi = put_i32(r.hi, n), *rows = put_i32(row, n_rows);
     TWICE("mass")
-    loci_gpu_mass(gpu, target, ld, q, content, tokens, lo, hi, rows, n_rows, READ_SCALE);
+    loci_gpu_mass(gpu, target, part, ld, q, content, tokens, lo, hi, rows, n_rows, READ_SCALE);
     float *got = get_f32(target, all);
     for (size_t i = 0; i < all; i++) {
         if (!isnan(want[i])) continue;

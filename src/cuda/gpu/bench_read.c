@@ -99,13 +99,14 @@ gpu_work gpu_bench_mass(gpu_bench *b, int variant)
 {
     (void)variant;
     enum { ROWS = TOKENS / 8 };
-    float *target = gpu_take(b, (size_t)ROWS * OWN * sizeof *target);
+    float *target = gpu_take(b, (size_t)ROWS * OWN * sizeof *target),
+          *part = gpu_take(b, (size_t)ROWS * 8 * OWN * sizeof *part);
     const loci_bf16 *q = gpu_take_bf16(b, (size_t)TOKENS * READ),
                     *content = gpu_take_bf16(b, (size_t)CHUNKS * 64 * 128);
     const int32_t *n = gpu_take_i32(b, CHUNKS, full), *lo = gpu_take_i32(b, TOKENS, gpu_first_own),
                   *hi = gpu_take_i32(b, TOKENS, gpu_last_own),
                   *rows = gpu_take_i32(b, ROWS, kl_row);
-    LAUNCH(loci_gpu_mass(b->g, target, OWN, q, content, n, lo, hi, rows, ROWS, 0.25f));
+    LAUNCH(loci_gpu_mass(b->g, target, part, OWN, q, content, n, lo, hi, rows, ROWS, 0.25f));
     return (gpu_work){ "8192 rows of 4096", (double)ROWS * (OWN - 1) / 2 * 64 * READ * 2,
                        ROWS * (2.0 * READ + 2.0 * OWN) + content_bytes / 2 };
 }

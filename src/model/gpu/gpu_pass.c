@@ -96,6 +96,7 @@ static size_t part_floats(const loci_gpu_pass *p, bool routed)
     n = largest(n, (LOCI_GPU_SPLITS + 1) * 66 * e);
     n = largest(n, R * (e / 64));
     n = largest(n, loci_gpu_score_parts(p->b.real_chunks));
+    n = largest(n, (size_t)p->b.n_kl * LOCI_GPU_READ_HEADS * (size_t)p->b.target_ld);
     if (routed && hp->n_groups > 0)
         n = largest(n, ((size_t)p->b.n * LOCI_GPU_SLOTS / LOCI_GPU_ITEM + (size_t)p->b.real_chunks +
                         1) *
@@ -215,7 +216,7 @@ void loci_gpu_pass_close(loci_gpu_pass *p)
 
 /* ---- order ---------------------------------------------------------------------------------------------- */
 
-static void mark(loci_gpu_pass *p, const char *name)
+void loci_gpu_pass_mark(loci_gpu_pass *p, const char *name)
 {
     if (p->n_marks >= LOCI_GPU_PASS_MARKS) return;
     p->mark_name[p->n_marks] = name;
@@ -242,18 +243,18 @@ static void forward(loci_gpu_pass *p)
     loci_gpu_copy(p->g, p->h, p->x0, (size_t)p->b.n * (size_t)hp->d_model * 4);
     for (int l = 0; l < hp->n_lower; l++)
         loci_gpu_layer_forward(p, &p->w->at.lower[l], &p->layer[l]);
-    mark(p, "lower");
+    loci_gpu_pass_mark(p, "lower");
     if (hp->n_groups > 0) loci_gpu_encoder_forward(p);
-    mark(p, "encoder");
+    loci_gpu_pass_mark(p, "encoder");
     for (int l = 0; l < hp->n_upper; l++) {
         if (every > 0 && l % every == 0) {
-            mark(p, "upper");
+            loci_gpu_pass_mark(p, "upper");
             loci_gpu_read_block(p, l / every);
-            mark(p, "read");
+            loci_gpu_pass_mark(p, "mix");
         }
         loci_gpu_layer_forward(p, &p->w->at.upper[l], &p->layer[hp->n_lower + l]);
     }
-    mark(p, "upper");
+    loci_gpu_pass_mark(p, "upper");
 }
 
 static void embed_backward(loci_gpu_pass *p)
@@ -281,18 +282,18 @@ static void backward(loci_gpu_pass *p)
         loci_gpu_layer_backward(p, &p->w->at.upper[l], &p->w->grad_at.upper[l],
                                 &p->layer[hp->n_lower + l]);
         if (every > 0 && l % every == 0) {
-            mark(p, "upper back");
+            loci_gpu_pass_mark(p, "upper back");
             loci_gpu_read_block_backward(p, l / every);
-            mark(p, "read back");
+            loci_gpu_pass_mark(p, "route back");
         }
     }
-    mark(p, "upper back");
+    loci_gpu_pass_mark(p, "upper back");
     if (hp->n_groups > 0) loci_gpu_encoder_backward(p);
-    mark(p, "encoder back");
+    loci_gpu_pass_mark(p, "encoder back");
     for (int l = hp->n_lower - 1; l >= 0; l--)
         loci_gpu_layer_backward(p, &p->w->at.lower[l], &p->w->grad_at.lower[l], &p->layer[l]);
     embed_backward(p);
-    mark(p, "lower back");
+    loci_gpu_pass_mark(p, "lower back");
 }
 
 /* ---- sums -------------------------------------------------------------------------------------------------- */
@@ -404,7 +405,7 @@ loci_status loci_gpu_pass_run(loci_gpu_pass *p, const loci_gpu_layout *b,
     forward(p);
     loci_gpu_head(p);
     loci_gpu_decode(p);
-    mark(p, "head");
+    loci_gpu_pass_mark(p, "head");
     if (train) backward(p);
     return report(p, s, n, sums, err);
 }

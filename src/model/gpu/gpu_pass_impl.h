@@ -86,6 +86,9 @@ struct loci_gpu_pass {
     const char *mark_name[LOCI_GPU_PASS_MARKS];
 };
 
+/* What was enqueued since the mark before is called `name` in loci_gpu_pass_times. */
+void loci_gpu_pass_mark(loci_gpu_pass *p, const char *name);
+
 /* C = x W^T, x (m, W.cols); adding onto f32 y with `wide` and beta 1. */
 void loci_gpu_linear(loci_gpu_pass *p, void *y, int ldy, const loci_bf16 *x, int ldx,
                      const loci_mat *w, int m, float beta, bool wide);

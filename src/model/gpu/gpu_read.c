@@ -199,13 +199,16 @@ void loci_gpu_read_block(loci_gpu_pass *p, int group)
     loci_gpu_gate(p->g, t->soft, t->gate, p->stat, t->xn, w->gate_w.data, w->gate_b.data, n, D,
                   p->b.own_lo, p->b.own_hi, hp->gate_open, hp->hard_gate != 0);
     route(p, w, t);
+    loci_gpu_pass_mark(p, "route");
     if (p->opt->routed)
         read_routed(p, w, t);
     else
         read_dense(p, t);
+    loci_gpu_pass_mark(p, "read");
     if (p->b.n_kl > 0)
-        loci_gpu_mass(p->g, t->target, p->b.target_ld, t->q, p->content, p->b.n_tokens, p->b.own_lo,
-                      p->b.own_hi, p->b.kl_rows, p->b.n_kl, loci_read_scale(hp));
+        loci_gpu_mass(p->g, t->target, p->s.part, p->b.target_ld, t->q, p->content, p->b.n_tokens,
+                      p->b.own_lo, p->b.own_hi, p->b.kl_rows, p->b.n_kl, loci_read_scale(hp));
+    loci_gpu_pass_mark(p, "teacher");
     loci_gpu_scale_rows(p->g, p->s.wide, t->o, t->gate, n, WIDE);
     loci_gpu_linear(p, p->h, D, p->s.wide, WIDE, &w->o, n, 1.0f, true);
     loci_gpu_mlp_forward(p, &mlp);
@@ -342,7 +345,9 @@ void loci_gpu_read_block_backward(loci_gpu_pass *p, int group)
     loci_gpu_sum_rows(p->g, gate_sum, p->s.dz, 1, n);
     loci_gpu_add_scalar(p->g, dw->gate_b.data, gate_sum, NULL);
 
+    loci_gpu_pass_mark(p, "mix back");
     reading_backward(p, dw, t, share * o->pointer * o->gold_scale);
+    loci_gpu_pass_mark(p, "read back");
     loci_gpu_norm_rope_bwd(p->g, p->s.wide2, WIDE, t->q, WIDE, t->inv_q, NULL, NULL, HEADS, n);
     loci_gpu_linear_dx(p, p->s.narrow, D, p->s.wide2, WIDE, &w->q, n, 0.0f);
     loci_gpu_linear_dw(p, &dw->q, p->s.wide2, WIDE, t->xn, D, n);
