@@ -349,6 +349,45 @@ void loci_gpu_summary(loci_gpu *g, loci_bf16 *cls, float *bias, const float *z, 
 void loci_gpu_unsummary(loci_gpu *g, float *dz, const loci_bf16 *dcls, const float *dbias,
                         const float *w, int n_chunks, int e);
 
+/* ---- content rows as 4-bit storage gives them back (tier.cu): rows of 64 + 64 numbers --------------- */
+/* y (n) bf16 = x as kernel.h quant_q4 and dequant_q4 leave it, blocks of 32 numbers.  n a multiple of 32. */
+void loci_gpu_round_q4(loci_gpu *g, loci_bf16 *y, const float *x, size_t n);
+typedef struct {
+    const loci_bf16
+        *whole; /* (n_chunks*64, 128) rows as the encoder wrote them, zero behind tokens */
+    const uint8_t *packed;   /* (n_chunks) */
+    const int32_t *n_tokens; /* (n_chunks) */
+    int n_chunks;
+} loci_gpu_tier;
+/* served (n_chunks*64, 128) = rows of whole, in packed chunks [rms | rms] of r + the chunk's row of
+ * context (n_chunks, 128); r (n_chunks*64, 128), inv (n_chunks*64, 2), 0 where nothing is packed. */
+void loci_gpu_serve(loci_gpu *g, const loci_gpu_tier *t, loci_bf16 *served, float *inv,
+                    const float *r, const float *context, float eps);
+/* dr (n_chunks*64, 128) = gradient of r from dcontent, that of served, whose packed rows are then cleared;
+ * zeros elsewhere; dcontext (n_chunks, 128) = sums of dr over the chunk.  t->whole is not looked at. */
+void loci_gpu_unserve(loci_gpu *g, const loci_gpu_tier *t, loci_bf16 *dr, loci_bf16 *dcontext,
+                      float *dcontent, const loci_bf16 *served, const float *inv);
+/* loss (n_chunks*64) = |served - whole|^2 / 128 of packed rows, else 0; dcontent += k (served - whole), or
+ * NULL. */
+void loci_gpu_ageing(loci_gpu *g, const loci_gpu_tier *t, float *loss, float *dcontent,
+                     const loci_bf16 *served, float k);
+
+/* ---- pyramids (gist.cu) ------------------------------------------------------------------------------- */
+/* Rows first .. first + rows - 1 of node (., cols) = mean of the 16 rows from child[r] on, which lie before
+ * `first`. */
+void loci_gpu_pool(loci_gpu *g, float *node, const int32_t *child, int first, int rows, int cols);
+/* Those 16 += 1/16 of the row; no row has two parents. */
+void loci_gpu_unpool(loci_gpu *g, float *dnode, const int32_t *child, int first, int rows,
+                     int cols);
+/* y (rows, cols) = x + table[level[r],:], table f32. */
+void loci_gpu_add_level(loci_gpu *g, loci_bf16 *y, const loci_bf16 *x, const float *table,
+                        const uint8_t *level, int rows, int cols);
+/* out (n, 128) = x[row[i],:]. */
+void loci_gpu_hand_out(loci_gpu *g, loci_bf16 *out, const loci_bf16 *x, const int32_t *row, int n);
+/* out (rows, 128) = sum of x[order[i],:], i from start[r] to start[r + 1]. */
+void loci_gpu_take_back(loci_gpu *g, loci_bf16 *out, const loci_bf16 *x, const int32_t *order,
+                        const int32_t *start, int rows);
+
 /* ---- head (head.cu) -------------------------------------------------------------------------------- */
 /* logits (rows, vocab) f32 -> loss (rows), best (rows); dlogits (rows, vocab) bf16 or NULL = weight (softmax +
  * 2 z lse softmax - onehot); target -1: loss 0, gradient 0, best -1.

@@ -17,6 +17,8 @@
 #include "check_read.h"
 #include "check_mass.h"
 #include "check_encode.h"
+#include "check_tier.h"
+#include "check_gist.h"
 #include "check_head.h"
 #include "check_optim.h"
 

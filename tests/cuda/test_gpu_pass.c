@@ -26,13 +26,13 @@ enum { SAMPLES = 3 };
 /* One rounding a weight stands for the dozen or so that activations take on their way through a block. */
 static const double FACTOR = 2.0;
 
-enum { N_SEQ = 3, LEN = 700 };
+enum { N_SEQ = 3, LEN = 2240, DOCS = 80 };
 
 typedef struct {
     loci_sequence s;
-    int32_t ids[LEN], target[LEN], gold[LEN], source[LEN], doc[16];
+    int32_t ids[LEN], target[LEN], gold[LEN], source[LEN], doc[DOCS + 1];
     float weight[LEN];
-    uint8_t answer[LEN], banked[16];
+    uint8_t answer[LEN], banked[DOCS];
 } sequence;
 
 static loci_gpu *gpu;
@@ -73,28 +73,33 @@ static loci_hparams small_shape(void)
     return hp;
 }
 
-/* Documents of awkward lengths, the last two never banked; questions about random chunks. */
+/* Documents of awkward lengths, the last two never banked; questions about random chunks.  With summaries
+ * the first sequence has a document of 19 chunks, whose pyramid has two levels, and the second more
+ * documents than a query attends to. */
 static void make_sequence(sequence *q, const loci_hparams *hp, loci_rng *rng, int which)
 {
     static const int lengths[N_SEQ][5] = { { 300, 65, 40, 30, 21 },
                                            { 1, 130, 64, 9, 50 },
                                            { 449, 63, 2, 77, 1 } };
+    const int n_docs = hp->d_summary && which == 1 ? 5 + LOCI_GIST_DOCS + 4 : 5, asks = n_docs - 2;
     int t = 0, chunks = 0;
     memset(q, 0, sizeof *q);
-    for (int d = 0; d < 5; d++) {
+    for (int d = 0; d < n_docs; d++) {
+        int len = d < 3 ? lengths[which][d] : d < asks ? 5 : lengths[which][d - n_docs + 5];
+        if (hp->d_summary && which == 0 && d == 0) len = 1200;
         q->doc[d] = t;
-        q->banked[d] = d < 3;
-        chunks += d < 3 ? (lengths[which][d] + 63) / 64 : 0;
-        t += lengths[which][d];
+        q->banked[d] = d < asks;
+        chunks += d < asks ? (len + 63) / 64 : 0;
+        t += len;
     }
-    q->doc[5] = t;
+    q->doc[n_docs] = t;
     for (int i = 0; i < t; i++) {
         q->ids[i] = (int32_t)(16 + loci_rng_below(rng, (uint32_t)hp->vocab - 16));
         q->target[i] =
             loci_rng_below(rng, 9) == 0 ? -1 : (int32_t)loci_rng_below(rng, (uint32_t)hp->vocab);
         q->weight[i] = q->target[i] < 0 ? 0.0f : 1.0f + (float)loci_rng_below(rng, 3);
         q->gold[i] = q->source[i] = -1;
-        if (i >= q->doc[3] && q->target[i] >= 0) {
+        if (i >= q->doc[asks] && q->target[i] >= 0) {
             q->answer[i] = 1;
             q->gold[i] =
                 loci_rng_below(rng, 4) == 0 ? -2 : (int32_t)loci_rng_below(rng, (uint32_t)chunks);
@@ -108,9 +113,11 @@ static void make_sequence(sequence *q, const loci_hparams *hp, loci_rng *rng, in
                             .answer = q->answer,
                             .gold = q->gold,
                             .source = q->source,
-                            .n_docs = 5,
+                            .n_docs = n_docs,
                             .doc = q->doc,
-                            .banked = q->banked };
+                            .banked = q->banked,
+                            .tier_seed = SEED + (uint64_t)which,
+                            .tier_share = hp->content_bits4 ? 0.5f : 0.0f };
 }
 
 static float to_bf16(float x)
@@ -147,6 +154,8 @@ static loci_loss_options all_losses(bool routed)
                                 .kl_scale = 1.0f / 300,
                                 .gold_scale = 1.0f / 150,
                                 .absent_scale = 1.0f / 50,
+                                .ageing = 0.5f,
+                                .ageing_scale = 1.0f / 600,
                                 .grad_scale = 1.0f };
 }
 
@@ -226,6 +235,8 @@ static void compare_sums(const loci_loss_sums *c, const loci_loss_sums *g)
     compare_number("gate", c->gate, g->gate, 5e-3);
     compare_number("consulted", c->consulted, g->consulted, 2e-2);
     compare_number("recall", c->recall, g->recall, 8e-2);
+    compare_number("ageing", c->ageing, g->ageing, 2e-2);
+    assert_int_equal(c->n_aged, g->n_aged);
     assert_int_equal(c->n_text, g->n_text);
     assert_int_equal(c->n_answer, g->n_answer);
     assert_int_equal(c->n_query, g->n_query);
@@ -399,12 +410,40 @@ static void test_untied(void **state)
     check(&hp, true, true);
 }
 
+static void test_gist(void **state)
+{
+    (void)state;
+    loci_hparams hp = small_shape();
+    hp.d_summary = 48;
+    check(&hp, true, true);
+}
+
+static void test_tiers(void **state)
+{
+    (void)state;
+    loci_hparams hp = small_shape();
+    hp.d_summary = 32;
+    hp.content_bits4 = 1;
+    check(&hp, true, true);
+}
+
+static void test_tiers_dense(void **state)
+{
+    (void)state;
+    loci_hparams hp = small_shape();
+    hp.d_summary = 32;
+    hp.content_bits4 = 1;
+    check(&hp, false, true);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_dense),        cmocka_unit_test(test_routed),
         cmocka_unit_test(test_routed_alone), cmocka_unit_test(test_hard_gate),
         cmocka_unit_test(test_no_groups),    cmocka_unit_test(test_untied),
+        cmocka_unit_test(test_gist),         cmocka_unit_test(test_tiers),
+        cmocka_unit_test(test_tiers_dense),
     };
     return cmocka_run_group_tests(tests, open_gpu, close_gpu);
 }

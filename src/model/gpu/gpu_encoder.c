@@ -76,8 +76,8 @@ void loci_gpu_encoder_forward(loci_gpu_pass *p)
     loci_gpu_linear(p, p->landmark, 128, t->cls, e, &w->landmark, 2 * C, 0.0f, false);
     loci_gpu_unit(p->g, p->landmark, t->inv_l, 2 * C);
     loci_gpu_cat(p->g, t->cat, t->inv_z, t->xn, p->s.z, p->b.token_row, C, D, e, hp->norm_eps);
-    loci_gpu_linear(p, p->content, 128, t->cat, D + e, &w->content, C * CHUNK, 0.0f, false);
-    loci_gpu_norm_rope(p->g, p->content, 128, t->inv_kv, NULL, NULL, 2, C * CHUNK, hp->norm_eps);
+    loci_gpu_linear(p, p->whole, 128, t->cat, D + e, &w->content, C * CHUNK, 0.0f, false);
+    loci_gpu_norm_rope(p->g, p->whole, 128, t->inv_kv, NULL, NULL, 2, C * CHUNK, hp->norm_eps);
 }
 
 /* Gradient of a norm inside the encoder: s.enc_narrow -> dz and its copy. */
@@ -98,16 +98,16 @@ static void norm_backward(loci_gpu_pass *p, const loci_bf16 *y, const float *inv
     loci_gpu_rmsnorm_bwd(p->g, &j);
 }
 
-/* dcontent, dlandmark, dbias -> dz and (in s.narrow) the tokens' share of x. */
+/* dcontent, dlandmark, dbias, dsummary (in gist.summary) -> dz and (in s.narrow) the tokens' share of x. */
 static void outputs_backward(loci_gpu_pass *p)
 {
     const loci_hparams *hp = &p->w->hp;
     const loci_encoder_params *w = &p->w->at.enc, *dw = &p->w->grad_at.enc;
-    const int D = hp->d_model, e = hp->enc_dim, C = p->b.n_chunks, P = C * CHUNK;
+    const int D = hp->d_model, e = hp->enc_dim, C = p->b.n_chunks, P = C * CHUNK,
+              ds = hp->d_summary;
     loci_gpu_encoder_tape *t = &p->enc;
     loci_bf16 *dE = p->s.enc_wide, *dl = p->s.enc_wide, *dcls = p->s.enc_narrow;
-    loci_gpu_rmsnorm_bwd_b(p->g, dE, 64, NULL, p->dcontent, 64, p->content, 64, t->inv_kv, 2 * P,
-                           64);
+    loci_gpu_rmsnorm_bwd_b(p->g, dE, 64, NULL, p->dcontent, 64, p->whole, 64, t->inv_kv, 2 * P, 64);
     loci_gpu_linear_dx(p, p->s.dcat, D + e, dE, 128, &w->content, P, 0.0f);
     loci_gpu_linear_dw(p, &dw->content, dE, 128, t->cat, D + e, P);
     loci_gpu_clear(p->g, p->s.narrow, (size_t)p->b.n * (size_t)D * 2);
@@ -117,6 +117,10 @@ static void outputs_backward(loci_gpu_pass *p)
     loci_gpu_unit_bwd(p->g, dl, NULL, p->dlandmark, p->landmark, t->inv_l, 2 * C);
     loci_gpu_linear_dx(p, dcls, e, dl, 128, &w->landmark, 2 * C, 0.0f);
     loci_gpu_linear_dw(p, &dw->landmark, dl, 128, t->cls, e, 2 * C);
+    if (ds > 0) {
+        loci_gpu_linear_dx(p, dcls, 2 * e, p->gist.summary, ds, &w->summary, C, 1.0f);
+        loci_gpu_linear_dw(p, &dw->summary, p->gist.summary, ds, t->cls, 2 * e, C);
+    }
     loci_gpu_unsummary(p->g, p->s.dz_enc, dcls, p->dbias, w->bias_w.data, C, e);
     loci_gpu_column_sum(p->g, dw->bias_w.data, p->s.part, t->cls, 2 * e, p->dbias, C, 2 * e, 0);
     loci_gpu_sum_parts(p->g, dw->bias_b.data, p->dbias, C, 1);

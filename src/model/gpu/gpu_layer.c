@@ -45,6 +45,24 @@ void loci_gpu_linear_dx(loci_gpu_pass *p, loci_bf16 *dx, int lddx, const loci_bf
     loci_gpu_gemm(p->g, &j);
 }
 
+void loci_gpu_linear_dx_add(loci_gpu_pass *p, float *dx, int lddx, const loci_bf16 *dy, int lddy,
+                            const loci_mat *w, int m)
+{
+    const loci_gpu_gemm_job j = { .c = dx,
+                                  .a = dy,
+                                  .b = loci_gpu_half(p->w, w),
+                                  .ldc = lddx,
+                                  .lda = lddy,
+                                  .ldb = w->cols,
+                                  .m = m,
+                                  .n = w->cols,
+                                  .k = w->rows,
+                                  .alpha = 1.0f,
+                                  .beta = 1.0f,
+                                  .wide = true };
+    loci_gpu_gemm(p->g, &j);
+}
+
 void loci_gpu_linear_dw(loci_gpu_pass *p, const loci_mat *dw, const loci_bf16 *dy, int lddy,
                         const loci_bf16 *x, int ldx, int m)
 {

@@ -57,7 +57,7 @@ static size_t carve(loci_gpu_layout *b, void *memory, size_t bytes, bool host)
 {
     loci_arena a = { memory, bytes, 0 };
     const size_t N = (size_t)b->n, C = (size_t)b->n_chunks, H = (size_t)b->n_head,
-                 Q = (size_t)b->n_decode;
+                 Q = (size_t)b->n_decode, G = (size_t)b->n_nodes, F = (size_t)b->n_gist;
 #define X(type, name, count)                                                                       \
     {                                                                                              \
         type *at = loci_arena_take(&a, (count), sizeof(type));                                     \
@@ -202,6 +202,8 @@ static void fill_sequence(loci_gpu_layout *b, const loci_hparams *hp, const loci
         if (hp->n_groups > 0 && s->banked[d])
             fill_chunks(b, start, end, row0 + s->T, hp->window, &at->chunk);
     }
+    for (int c = chunk0; c < at->chunk; c++)
+        b->host.packed[c] = hp->content_bits4 && loci_tier_packed(s, c - chunk0);
     fill_queries(b, s, row0, chunk0, at->chunk, opt);
     fill_losses(b, s, row0, opt, at);
     fill_decode(b, hp, s, chunk0, opt, at);
@@ -222,6 +224,7 @@ static void fill_pads(loci_gpu_layout *b, const cursor *at)
     }
     for (int c = at->chunk; c < b->n_chunks; c++) {
         b->host.n_tokens[c] = b->host.first_tile[c] = b->host.last_tile[c] = 0;
+        b->host.packed[c] = 0;
         for (int i = 0; i < CHUNK; i++) {
             b->host.token_row[c * CHUNK + i] = -1;
             b->host.key_ok[c * CHUNK + i] = 0;
@@ -339,6 +342,7 @@ loci_status loci_gpu_layout_fill(loci_gpu_layout *b, loci_gpu *g, const loci_hpa
     b->real_chunks = t.chunks;
     b->n_kl = 0;
     b->target_ld = 1;
+    if ((st = loci_gpu_nodes_count(b, hp, s, n, err)) != LOCI_OK) return st;
     if ((st = reserve(b, g, hp, err)) != LOCI_OK) return st;
     cursor at = { 0 };
     for (int i = 0; i < n; i++) fill_sequence(b, hp, s[i], opt, &at);
@@ -346,7 +350,7 @@ loci_status loci_gpu_layout_fill(loci_gpu_layout *b, loci_gpu *g, const loci_hpa
     sort_ids(b, hp);
     if ((st = sort_sources(b, err)) != LOCI_OK) return st;
     span_tiles(b);
-    return LOCI_OK;
+    return loci_gpu_nodes_fill(b, hp, s, n, err);
 }
 
 void loci_gpu_layout_free(loci_gpu_layout *b, loci_gpu *g)

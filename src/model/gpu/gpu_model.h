@@ -5,9 +5,11 @@
  * which rows have to do with which is said by ranges (gpu_layout.c).  So every product is one product
  * over the batch, and the chunks of other sequences, the negatives, are simply the rest of the bank.
  *
- *   gpu_layout.c   documents and chunks of a batch -> index arrays, on the host, one upload
+ *   gpu_layout.c   documents and chunks of a batch -> index arrays, on the host, one upload;
+ *   gpu_nodes.c    with it the pyramids over summaries
  *   gpu_layer.c    transformer layer          gpu_encoder.c   chunk encoder
  *   gpu_read.c     Read block                 gpu_head.c      head and decode loss
+ *   gpu_tier.c     content served packed      gpu_gist.c      summaries and attention to them
  *   gpu_pass.c     memory, the order of all that, sums
  *
  * Shapes that the kernels are written for: heads, keys and values of 64, chunks of 64, two landmarks of
@@ -42,7 +44,8 @@ static inline const loci_bf16 *loci_gpu_half(const loci_gpu_weights *w, const lo
 
 /* ---- layout of a batch (gpu_layout.c) ---------------------------------------------------------- */
 /* Every array once: type, name, how many.  N rows (padded with rows of no document), C chunks (padded
- * with empty ones), R = 66 C rows of the encoder, H head rows, Q decode rows. */
+ * with empty ones), R = 66 C rows of the encoder, H head rows, Q decode rows; G nodes of pyramids (padded
+ * with empty ones), F rows of frontiers (gpu_nodes.c). */
 #define LOCI_GPU_ARRAYS(X)                                                                         \
     X(int32_t, ids, N)    /* token                                                      */         \
     X(int32_t, pos, N)    /* position in its document                                   */         \
@@ -76,6 +79,16 @@ static inline const loci_bf16 *loci_gpu_half(const loci_gpu_weights *w, const lo
     X(int32_t, last_tile, C)                                                                       \
     X(int32_t, enc_lo, C * 66)                                                                     \
     X(int32_t, enc_hi, C * 66)                                                                     \
+    X(uint8_t, packed, C)     /* chunk is served packed (tier.c)                        */         \
+    X(int32_t, node_child, G) /* first of a node's 16 children, -1 on level 0           */         \
+    X(uint8_t, node_level, G)                                                                      \
+    X(int32_t, gist_row, F) /* node of a row that queries attend to                   */           \
+    X(int32_t, gist_qlo, F) /* ... and the queries that do                            */           \
+    X(int32_t, gist_qhi, F)                                                                        \
+    X(int32_t, gist_order, F) /* those rows by node, from gist_start[node] on           */         \
+    X(int32_t, gist_start, G + 1)                                                                  \
+    X(int32_t, gist_lo, N) /* rows [gist_lo, gist_hi) of a query                     */            \
+    X(int32_t, gist_hi, N)                                                                         \
     X(int32_t, head_row, H) /* rows with a target, -1 pads                                */       \
     X(int32_t, head_target, H)                                                                     \
     X(float, head_weight, H)  /* weight of the cross-entropy times its scale                */     \
@@ -84,7 +97,9 @@ static inline const loci_bf16 *loci_gpu_half(const loci_gpu_weights *w, const lo
     X(float, decode_weight, Q)
 
 typedef struct {
-    int n, n_chunks, n_head, n_decode; /* padded: N, C, H, Q                           */
+    int n, n_chunks, n_head, n_decode;        /* padded: N, C, H, Q                           */
+    int n_nodes, n_gist;                      /* G, padded, and F                             */
+    int32_t node_start[LOCI_GIST_LEVELS + 1]; /* first node row of each level, end of the last */
     int real_tokens, real_chunks, n_kl, n_pieces, n_ids, n_pointers, n_sources, tile_span,
         target_ld;
 #define X(type, name, count) type *name;

@@ -30,8 +30,6 @@ static loci_status check_shape(const loci_hparams *hp, loci_error *err)
         { "ffn", hp->ffn, 8, 1 << 20, 8 },
         { "read_mlp", hp->read_mlp, 8, 1 << 20, 8 },
         { "enc_mlp", hp->enc_mlp, 8, 1 << 20, 8 },
-        { "content_bits4", hp->content_bits4, 0, 0, 1 },
-        { "d_summary", hp->d_summary, 0, 0, 1 },
         { "trained_codes", hp->trained_codes, 0, 0, 1 },
         { "router_hidden", hp->router_hidden, 8, 1 << 20, 8 },
         { "vocab", hp->vocab, 8, 1 << 24, 8 },
@@ -95,6 +93,7 @@ static size_t part_floats(const loci_gpu_pass *p, bool routed)
     size_t n = largest((size_t)p->b.n_pieces * D, LOCI_GPU_SPLITS * largest(D, 2 * e));
     n = largest(n, (LOCI_GPU_SPLITS + 1) * 66 * e);
     n = largest(n, R * (e / 64));
+    n = largest(n, LOCI_GPU_SPLITS * (size_t)hp->d_summary);
     n = largest(n, loci_gpu_score_parts(p->b.real_chunks));
     n = largest(n, (size_t)p->b.n_kl * LOCI_GPU_READ_HEADS * (size_t)p->b.target_ld);
     if (routed && hp->n_groups > 0)
@@ -163,12 +162,15 @@ static void plan(loci_gpu_pass *p, loci_arena *a, bool routed)
     p->frequency = loci_arena_take(a, 32, sizeof(double));
     if (hp->n_groups > 0) {
         loci_gpu_encoder_tape_plan(&p->enc, a, hp, p->b.n, p->b.n_chunks);
-        p->content = loci_arena_take(a, C * 64 * 128, 2);
+        p->content = p->whole = loci_arena_take(a, C * 64 * 128, 2);
         p->landmark = loci_arena_take(a, C * 2 * 128, 2);
         p->bias = loci_arena_take(a, C, 4);
         p->dcontent = loci_arena_take(a, C * 64 * 128, 4);
         p->dlandmark = loci_arena_take(a, C * 2 * 128, 4);
         p->dbias = loci_arena_take(a, C, 4);
+        loci_gpu_tier_plan(&p->tier, a, hp, p->b.n_chunks);
+        if (hp->content_bits4) p->whole = p->tier.whole;
+        loci_gpu_gist_plan(&p->gist, a, hp, &p->b);
     }
     for (int g = 0; g < hp->n_groups; g++) loci_gpu_read_plan(&p->read[g], a, hp, &p->b, routed);
     plan_scratch(p, a, routed);
@@ -232,6 +234,9 @@ static void clear_batch(loci_gpu_pass *p)
     loci_gpu_clear(p->g, p->dcontent, C * 64 * 128 * 4);
     loci_gpu_clear(p->g, p->dlandmark, C * 2 * 128 * 4);
     loci_gpu_clear(p->g, p->dbias, C * 4);
+    if (p->w->hp.d_summary)
+        loci_gpu_clear(p->g, p->gist.dnode,
+                       (size_t)p->b.n_nodes * (size_t)p->w->hp.d_summary * sizeof(float));
 }
 
 static void forward(loci_gpu_pass *p)
@@ -244,7 +249,11 @@ static void forward(loci_gpu_pass *p)
     for (int l = 0; l < hp->n_lower; l++)
         loci_gpu_layer_forward(p, &p->w->at.lower[l], &p->layer[l]);
     loci_gpu_pass_mark(p, "lower");
-    if (hp->n_groups > 0) loci_gpu_encoder_forward(p);
+    if (hp->n_groups > 0) {
+        loci_gpu_encoder_forward(p);
+        loci_gpu_nodes_forward(p);
+        loci_gpu_tier_forward(p);
+    }
     loci_gpu_pass_mark(p, "encoder");
     for (int l = 0; l < hp->n_upper; l++) {
         if (every > 0 && l % every == 0) {
@@ -288,7 +297,11 @@ static void backward(loci_gpu_pass *p)
         }
     }
     loci_gpu_pass_mark(p, "upper back");
-    if (hp->n_groups > 0) loci_gpu_encoder_backward(p);
+    if (hp->n_groups > 0) {
+        loci_gpu_tier_backward(p);
+        loci_gpu_nodes_backward(p);
+        loci_gpu_encoder_backward(p);
+    }
     loci_gpu_pass_mark(p, "encoder back");
     for (int l = hp->n_lower - 1; l >= 0; l--)
         loci_gpu_layer_backward(p, &p->w->at.lower[l], &p->w->grad_at.lower[l], &p->layer[l]);
@@ -353,6 +366,8 @@ static void count_queries(const loci_gpu_pass *p, loci_loss_sums *sums)
         sums->n_absent += p->opt->routed && b->host.gold[r] == -2;
     }
     sums->n_query += query;
+    for (int c = 0; c < b->real_chunks; c++)
+        if (b->host.packed[c]) sums->n_aged += b->host.n_tokens[c];
     sums->n_consult_pairs += query * p->w->hp.n_groups;
     sums->n_kl += b->n_kl;
 }
@@ -360,18 +375,20 @@ static void count_queries(const loci_gpu_pass *p, loci_loss_sums *sums)
 static loci_status report(loci_gpu_pass *p, const loci_sequence *const *s, int n,
                           loci_loss_sums *sums, loci_error *err)
 {
-    double stat[LOCI_GPU_STATS];
+    double stat[LOCI_GPU_STATS], ageing = 0.0;
     const size_t rows = (size_t)p->b.n_head,
                  decoded = (size_t)p->b.n_decode * (size_t)p->w->hp.n_groups;
     loci_status st = host_rows(p, rows > decoded ? rows : decoded, err);
     if (st != LOCI_OK) return st;
     loci_gpu_sum_rows(p->g, p->sums, p->stat, LOCI_GPU_STATS, p->b.n);
     loci_gpu_download(p->g, stat, p->sums, sizeof stat);
+    loci_gpu_download(p->g, &ageing, p->sums + LOCI_GPU_SUM_AGEING, sizeof ageing);
     loci_gpu_download(p->g, p->best_host, p->head_best, rows * sizeof *p->best_host);
     loci_gpu_download(p->g, p->loss_host, p->head_loss, rows * sizeof *p->loss_host);
     if ((st = loci_gpu_status(p->g, err)) != LOCI_OK) return st;
     size_t at = 0;
     for (int i = 0; i < n; i++) report_sequence(p, s[i], &at, sums);
+    sums->ageing += ageing;
     sums->kl += stat[LOCI_STAT_KL];
     sums->oracle += stat[LOCI_STAT_ORACLE];
     sums->recall += stat[LOCI_STAT_RECALL];

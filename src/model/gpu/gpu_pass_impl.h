@@ -7,7 +7,8 @@
 
 enum {
     LOCI_GPU_PASS_MARKS = 88,
-    LOCI_GPU_HEAD_ROWS = 8192 /* logits are held for that many rows at a time */
+    LOCI_GPU_SUM_AGEING = LOCI_GPU_STATS + 7, /* its place in sums */
+    LOCI_GPU_HEAD_ROWS = 8192                 /* logits are held for that many rows at a time */
 };
 
 /* Letters: N rows, C chunks, R = 66 C encoder rows, P = 64 C places, e, m of the encoder. */
@@ -39,6 +40,32 @@ typedef struct {                    /* of one Read block                       *
     loci_gpu_lists lists;
 } loci_gpu_read_tape;
 
+typedef struct {                   /* of content served packed (gpu_tier.c)     */
+    loci_bf16 *whole, *rounded;    /* (P, 128) as encoded, (P, 64)              */
+    loci_bf16 *dr, *dy, *dcontext; /* (P, 128) (P, 64) (C, 128)                 */
+    float *y, *r, *context;        /* (P, 64) (P, 128) (C, 128)                 */
+    float *inv, *loss;             /* (P, 2) (P)                                */
+} loci_gpu_tier_tape;
+
+typedef struct {                /* of one group's gist heads                     */
+    loci_bf16 *y, *kv, *q, *o;  /* (G, d_summary) (G, 128) (N, 256) twice        */
+    float *inv_k, *inv_q, *lse; /* (G) (N, 4) twice                              */
+} loci_gpu_gist_group;
+
+typedef struct { /* of summaries (gpu_gist.c); G nodes, F rows of frontiers, ds = d_summary */
+    float *node,
+        *dnode; /* (G, ds): level 0, rows 0 .. C - 1, are the summaries                    */
+    float *inv; /* (G)                                                                     */
+    loci_bf16
+        *summary; /* (C, ds): copy of level 0, in the end of its gradient                    */
+    loci_bf16 *xn,
+        *dy;        /* (G, ds)                                                                 */
+    loci_bf16 *dkv; /* (G, 128)                                                                */
+    loci_bf16 *rows,
+        *drows; /* (F, 128): keys and values as handed out, their gradients               */
+    loci_gpu_gist_group group[LOCI_MAX_GROUPS];
+} loci_gpu_gist_tape;
+
 typedef struct {                      /* gone when a block is done               */
     loci_bf16 *wide, *wide2;          /* (N, the widest row of a block)          */
     loci_bf16 *narrow, *dh_half;      /* (N, D): a gradient; bf16 copy of dh     */
@@ -67,7 +94,10 @@ struct loci_gpu_pass {
     loci_gpu_layer_tape layer[2 * LOCI_MAX_LAYERS]; /* lower, then upper */
     loci_gpu_encoder_tape enc;
     loci_gpu_read_tape read[LOCI_MAX_GROUPS];
-    loci_bf16 *content, *landmark;              /* (P, 128) (2C, 128) */
+    loci_gpu_tier_tape tier;
+    loci_gpu_gist_tape gist;
+    loci_bf16 *content, *landmark; /* (P, 128) as served, (2C, 128) */
+    loci_bf16 *whole;              /* (P, 128) as encoded: content, unless there are tiers */
     float *bias, *dcontent, *dlandmark, *dbias; /* (C) (P, 128) (2C, 128) (C) */
     float *stat;                                /* (LOCI_GPU_STATS, N) */
     float *head_loss, *decode_loss;             /* (H) (Q) */
@@ -95,6 +125,9 @@ void loci_gpu_linear(loci_gpu_pass *p, void *y, int ldy, const loci_bf16 *x, int
 /* dx (m, W.cols) bf16 = dy W + beta dx. */
 void loci_gpu_linear_dx(loci_gpu_pass *p, loci_bf16 *dx, int lddx, const loci_bf16 *dy, int lddy,
                         const loci_mat *w, int m, float beta);
+/* dx (m, W.cols) f32 += dy W. */
+void loci_gpu_linear_dx_add(loci_gpu_pass *p, float *dx, int lddx, const loci_bf16 *dy, int lddy,
+                            const loci_mat *w, int m);
 /* gradient of W (f32) += dy^T x. */
 void loci_gpu_linear_dw(loci_gpu_pass *p, const loci_mat *dw, const loci_bf16 *dy, int lddy,
                         const loci_bf16 *x, int ldx, int m);
@@ -126,6 +159,28 @@ void loci_gpu_read_plan(loci_gpu_read_tape *t, loci_arena *a, const loci_hparams
                         const loci_gpu_layout *b, bool routed);
 void loci_gpu_read_block(loci_gpu_pass *p, int group);
 void loci_gpu_read_block_backward(loci_gpu_pass *p, int group);
+
+/* After the encoder, and before its backward pass; nothing without content_bits4. */
+void loci_gpu_tier_plan(loci_gpu_tier_tape *t, loci_arena *a, const loci_hparams *hp, int n_chunks);
+void loci_gpu_tier_forward(loci_gpu_pass *p);
+void loci_gpu_tier_backward(loci_gpu_pass *p);
+
+/* Pyramids of a batch in the layout: count before memory is taken, fill behind it.  Errors: LOCI_ENOMEM,
+ * LOCI_EINVAL more rows than are allowed. */
+loci_status loci_gpu_nodes_count(loci_gpu_layout *b, const loci_hparams *hp,
+                                 const loci_sequence *const *s, int n, loci_error *err);
+loci_status loci_gpu_nodes_fill(loci_gpu_layout *b, const loci_hparams *hp,
+                                const loci_sequence *const *s, int n, loci_error *err);
+/* Summaries and the nodes above them: after the encoder and before the tiers; backward behind all
+ * groups and the tiers, before the encoder's. Nothing without d_summary. */
+void loci_gpu_gist_plan(loci_gpu_gist_tape *t, loci_arena *a, const loci_hparams *hp,
+                        const loci_gpu_layout *b);
+void loci_gpu_nodes_forward(loci_gpu_pass *p);
+void loci_gpu_nodes_backward(loci_gpu_pass *p);
+/* Attention of one group, onto p->h, from read[group].xn; backward: s.dh_half -> s.narrow (+=), gist.dnode;
+ * s.wide and s.wide2 are scratch. */
+void loci_gpu_gist_forward(loci_gpu_pass *p, int group);
+void loci_gpu_gist_backward(loci_gpu_pass *p, int group);
 
 /* Head: p->head_loss, p->head_best; with train p->dh (written) and its copy. */
 void loci_gpu_head(loci_gpu_pass *p);

@@ -211,6 +211,7 @@ void loci_gpu_read_block(loci_gpu_pass *p, int group)
     loci_gpu_pass_mark(p, "teacher");
     loci_gpu_scale_rows(p->g, p->s.wide, t->o, t->gate, n, WIDE);
     loci_gpu_linear(p, p->h, D, p->s.wide, WIDE, &w->o, n, 1.0f, true);
+    if (hp->d_summary) loci_gpu_gist_forward(p, group);
     loci_gpu_mlp_forward(p, &mlp);
 }
 
@@ -354,6 +355,7 @@ void loci_gpu_read_block_backward(loci_gpu_pass *p, int group)
 
     scores_backward(p, w, dw, t, share);
     router_backward(p, w, dw, t);
+    if (hp->d_summary) loci_gpu_gist_backward(p, group);
     const loci_gpu_rmsnorm_grad last = { .dx = p->dh,
                                          .out = p->s.dh_half,
                                          .dy = p->s.narrow,

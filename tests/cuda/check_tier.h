@@ -1,0 +1,163 @@
+/* check_tier.h - checks of content rows that are served as 4-bit storage gives them back. */
+#ifndef CHECK_TIER_H
+#define CHECK_TIER_H
+
+#include "check_rows.h"
+
+enum { TIER_ROW = 128 };
+
+static const int tier_chunks[] = { 1, 2, 7 };
+
+typedef struct {
+    int n; /* chunks */
+    int32_t *n_tokens;
+    uint8_t *packed;
+    float *whole; /* (n*64, 128) */
+    size_t all;   /* numbers of that */
+} tier_case;
+
+/* Full and short chunks, packed and whole ones, one without tokens. */
+static inline tier_case tier_new(int n)
+{
+    tier_case x = { .n = n, .n_tokens = ints(n), .packed = host(n), .all = (size_t)n * 64 * 128 };
+    x.whole = random_bf16(x.all, 2.0);
+    for (int c = 0; c < n; c++) {
+        x.n_tokens[c] = c == 3 ? 0 : c % 2 == 0 ? 64 : 1 + below(64);
+        x.packed[c] = c != 1 && c != 4;
+        memset(x.whole + ((size_t)c * 64 + x.n_tokens[c]) * TIER_ROW, 0,
+               (size_t)(64 - x.n_tokens[c]) * TIER_ROW * sizeof *x.whole);
+    }
+    return x;
+}
+
+static inline loci_gpu_tier tier_put(const tier_case *x)
+{
+    return (loci_gpu_tier){ .whole = put_bf16(x->whole, x->all),
+                            .packed = device(x->packed, x->n),
+                            .n_tokens = put_i32(x->n_tokens, x->n),
+                            .n_chunks = x->n };
+}
+
+static inline bool tier_counts(const tier_case *x, int row)
+{
+    return x->packed[row / 64] && row % 64 < x->n_tokens[row / 64];
+}
+
+/* The codes and scales of the CPU, to the bit: also of zeros, of tiny and of huge numbers. */
+static inline void round_q4_case(int rows, float spread)
+{
+    const size_t n = (size_t)rows * 64;
+    float *x = random_f32(n, (double)spread), *want = floats(n);
+    uint8_t *q = host(n / 2);
+    uint16_t *scale = host(n / 32 * sizeof *scale);
+    if (rows > 1) memset(x + 32, 0, 64 * sizeof *x);
+    for (size_t i = 96; i < n; i += 7) x[i] = x[96] * (float)(below(15) - 7) / 14.0f; /* ties */
+    loci_quant_q4_ref(q, 32, scale, 2, x, 64, rows, 64);
+    loci_dequant_q4_ref(want, 64, q, 32, scale, 2, rows, 64);
+    for (size_t i = 0; i < n; i++) want[i] = bf16_of(want[i]);
+    loci_bf16 *y = out_bf16(NULL, n);
+    const float *from = put_f32(x, n);
+    TWICE("round_q4") loci_gpu_round_q4(gpu, y, from, n);
+    equal_floats("y", get_bf16(y, n), want, n);
+    done("round_q4");
+}
+
+static void check_round_q4(void)
+{
+    static const float spread[] = { 1e-9f, 1e-3f, 1.0f, 3e5f, 1e8f };
+    for (int i = 0; i < COUNT(row_counts); i++)
+        for (int k = 0; k < COUNT(spread); k++) round_q4_case(row_counts[i], spread[k]);
+}
+
+static inline void serve_case(int n)
+{
+    const tier_case x = tier_new(n);
+    const float *r = random_f32(x.all, 1.0), *context = random_f32((size_t)n * TIER_ROW, 1.0);
+    float *want = floats(x.all), *want_inv = floats((size_t)n * 128), row[TIER_ROW];
+    memcpy(want, x.whole, x.all * sizeof *want);
+    for (int p = 0; p < n * 64; p++) {
+        if (!tier_counts(&x, p)) continue;
+        for (int k = 0; k < TIER_ROW; k++)
+            row[k] = r[(size_t)p * TIER_ROW + k] + context[p / 64 * TIER_ROW + k];
+        loci_rmsnorm_ref(want + (size_t)p * TIER_ROW, 64, want_inv + (size_t)2 * p, row, 64, 2, 64,
+                         NORM_EPS);
+    }
+    const loci_gpu_tier t = tier_put(&x);
+    loci_bf16 *served = out_bf16(NULL, x.all);
+    float *inv = out_f32(NULL, (size_t)n * 128);
+    const float *pr = put_f32(r, x.all), *pc = put_f32(context, (size_t)n * TIER_ROW);
+    TWICE("serve") loci_gpu_serve(gpu, &t, served, inv, pr, pc, NORM_EPS);
+    compare("served", get_bf16(served, x.all), want, x.all, ONE_ROUNDING);
+    compare("inv", get_f32(inv, (size_t)n * 128), want_inv, (size_t)n * 128, F32_SUMS);
+    done("serve");
+}
+
+static void check_serve(void)
+{
+    for (int i = 0; i < COUNT(tier_chunks); i++) serve_case(tier_chunks[i]);
+}
+
+static inline void unserve_case(int n)
+{
+    const tier_case x = tier_new(n);
+    const size_t places = (size_t)n * 64;
+    const float *dcontent = random_f32(x.all, 1.0), *served = random_bf16(x.all, 1.0);
+    float *inv = random_f32(places * 2, 2.0), *want = floats(x.all), *left = floats(x.all),
+          *sums = floats((size_t)n * TIER_ROW);
+    memcpy(left, dcontent, x.all * sizeof *left);
+    for (size_t p = 0; p < places; p++) {
+        if (!tier_counts(&x, (int)p)) inv[2 * p] = inv[2 * p + 1] = 0.0f;
+        if (!x.packed[p / 64]) continue;
+        loci_rmsnorm_bwd_ref(want + p * TIER_ROW, 64, dcontent + p * TIER_ROW, 64,
+                             served + p * TIER_ROW, 64, inv + 2 * p, 2, 64);
+        memset(left + p * TIER_ROW, 0, TIER_ROW * sizeof *left);
+        for (int k = 0; k < TIER_ROW; k++) sums[p / 64 * TIER_ROW + k] += want[p * TIER_ROW + k];
+    }
+    const loci_gpu_tier t = tier_put(&x);
+    loci_bf16 *dr = out_bf16(NULL, x.all), *dcontext = out_bf16(NULL, (size_t)n * TIER_ROW);
+    float *d = out_f32(dcontent, x.all);
+    const loci_bf16 *y = put_bf16(served, x.all);
+    const float *f = put_f32(inv, places * 2);
+    TWICE("unserve") loci_gpu_unserve(gpu, &t, dr, dcontext, d, y, f);
+    compare("dr", get_bf16(dr, x.all), want, x.all, ONE_ROUNDING);
+    compare("dcontext", get_bf16(dcontext, (size_t)n * TIER_ROW), sums, (size_t)n * TIER_ROW,
+            ONE_ROUNDING);
+    equal_floats("dcontent", get_f32(d, x.all), left, x.all);
+    done("unserve");
+}
+
+static void check_unserve(void)
+{
+    for (int i = 0; i < COUNT(tier_chunks); i++) unserve_case(tier_chunks[i]);
+}
+
+static inline void ageing_case(int n, bool gradient)
+{
+    const tier_case x = tier_new(n);
+    const float *served = random_bf16(x.all, 1.0), *before = random_f32(x.all, 1.0), k = 0.37f;
+    float *want = floats((size_t)n * 64), *d = floats(x.all);
+    memcpy(d, before, x.all * sizeof *d);
+    for (size_t i = 0; i < x.all; i++) {
+        const float off = served[i] - x.whole[i];
+        if (!tier_counts(&x, (int)(i / TIER_ROW))) continue;
+        want[i / TIER_ROW] += off * off / TIER_ROW;
+        d[i] += k * off;
+    }
+    const loci_gpu_tier t = tier_put(&x);
+    float *loss = out_f32(NULL, (size_t)n * 64), *dcontent = out_f32(before, x.all);
+    const loci_bf16 *y = put_bf16(served, x.all);
+    TWICE("ageing") loci_gpu_ageing(gpu, &t, loss, gradient ? dcontent : NULL, y, k);
+    compare("loss", get_f32(loss, (size_t)n * 64), want, (size_t)n * 64, F32_SUMS);
+    compare("dcontent", get_f32(dcontent, x.all), gradient ? d : before, x.all, F32_SUMS);
+    done("ageing");
+}
+
+static void check_ageing(void)
+{
+    for (int i = 0; i < COUNT(tier_chunks); i++) {
+        ageing_case(tier_chunks[i], true);
+        ageing_case(tier_chunks[i], false);
+    }
+}
+
+#endif
