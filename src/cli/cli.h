@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include "loci/bank.h"
 #include "loci/chat.h"
+#include "loci/energy.h"
 #include "loci/loci.h"
 
 enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
@@ -127,6 +128,11 @@ int64_t resident_bytes(void); /* of this process, now; 0 if the system does not 
 /* Threads that `threads` means: itself, or the cores this process may use. */
 int64_t count_threads(int64_t threads);
 const char *cpu_name(char out[128]); /* "unknown" if the system does not say; borrowed from out */
+/* Joules of a reading, cpu and gpu together, and whether there is a meter for either. */
+double energy_joules(loci_energy_reading r);
+bool energy_known(loci_energy_reading r);
+/* {"cpu_joules", "gpu_joules", "kwh", "source"}; null where there is no meter.  e NULL: all null. */
+json_t *energy_json(loci_energy *e);
 /* Commit this was built from, "unknown" where the build was not told. */
 const char *build_commit(void);
 

@@ -22,6 +22,7 @@ typedef struct {
 typedef struct { /* what one run leaves behind */
     loci_answer answer;
     int64_t resident;
+    loci_energy *energy; /* NULL without --json */
 } outcome;
 
 /* ---- the question ------------------------------------------------------------------------- */
@@ -91,6 +92,7 @@ static void show_json(const outcome *out, bool generated)
     json_object_set_new(o, "timing_ms", timing);
     json_object_set_new(o, "cache", cache);
     put_int(o, "resident_bytes", out->resident);
+    json_object_set_new(o, "energy", energy_json(out->energy));
     print_json(o);
 }
 
@@ -149,7 +151,8 @@ static loci_status run(const ask_args *args, const char *question, size_t bytes,
     loci_engine *e = NULL;
     loci_bank *bank[BANKS_MAX];
     const double begin = now_seconds();
-    loci_status st = open_engine(&e, &args->ea, err);
+    loci_status st = args->json ? loci_energy_open(&out->energy, NULL, err) : LOCI_OK;
+    if (st == LOCI_OK) st = open_engine(&e, &args->ea, err);
     if (st == LOCI_OK) st = open_banks(bank, &args->banks, e, err);
     if (st != LOCI_OK) {
         loci_engine_close(e);
@@ -194,6 +197,7 @@ static int main_of(arg_spec *spec, ask_args *args, bool generate, int argc, char
     loci_status st = take_question(&spec->rest, &question, &bytes, &err);
     if (st == LOCI_OK) st = run(args, question, bytes, generate, &out, &err);
     free(question);
+    loci_energy_close(out.energy);
     return st == LOCI_OK ? EXIT_OK : fail(&err);
 }
 

@@ -33,7 +33,20 @@ static void on_skip(void *ctx, const char *path, const char *reason)
     fprintf(stderr, "\n");
 }
 
-static void report_json(const loci_ingest_report *r, skip_log *log)
+/* Reading the meters now and then keeps them from going round unseen. */
+typedef struct {
+    progress_bar *bar;
+    loci_energy *energy;
+} watch;
+
+static int on_progress(void *ctx, int64_t done, int64_t total)
+{
+    const watch *w = ctx;
+    (void)loci_energy_read(w->energy);
+    return progress_show(w->bar, done, total);
+}
+
+static void report_json(const loci_ingest_report *r, skip_log *log, loci_energy *energy)
 {
     json_t *o = json_object();
     put_int(o, "documents", r->documents);
@@ -44,12 +57,14 @@ static void report_json(const loci_ingest_report *r, skip_log *log)
     put_real(o, "seconds", r->seconds);
     put_int(o, "skipped_documents", r->skipped);
     json_object_set(o, "skipped", log->list);
+    json_object_set_new(o, "energy", energy_json(energy));
     print_json(o);
 }
 
-static void report_text(const loci_ingest_report *r, const char *bank)
+static void report_text(const loci_ingest_report *r, const char *bank, loci_energy *energy)
 {
     char size[32];
+    const loci_energy_reading used = loci_energy_read(energy);
     print_name(stdout, bank);
     printf(": read %lld documents (%lld of them replaced), %lld unchanged, %lld skipped\n",
            (long long)r->documents, (long long)r->replaced, (long long)r->unchanged,
@@ -58,21 +73,24 @@ static void report_text(const loci_ingest_report *r, const char *bank)
            r->seconds);
     if (r->tokens > 0 && r->seconds > 0.0)
         printf(", %.0f tokens/s", (double)r->tokens / r->seconds);
+    if (energy_known(used))
+        printf(", %.0f J (%.2g kWh)", energy_joules(used), energy_joules(used) / 3.6e6);
     printf("\n");
 }
 
 static loci_status ingest(const engine_args *ea, const char *dir, const arg_list *paths,
-                          loci_ingest_options *opt, skip_log *log, loci_ingest_report *report,
-                          loci_error *err)
+                          loci_ingest_options *opt, skip_log *log, loci_energy *energy,
+                          loci_ingest_report *report, loci_error *err)
 {
+    watch w = { &log->bar, energy };
     loci_engine *e = NULL;
     loci_bank *bank = NULL;
     loci_status st = open_engine(&e, ea, err);
     if (st == LOCI_OK) st = loci_bank_open(&bank, e, dir, LOCI_BANK_CREATE, err);
     if (st == LOCI_OK) {
         progress_begin(&log->bar, "reading", "MiB", 1.0 / 1048576.0, ea->quiet);
-        opt->progress = progress_show;
-        opt->progress_ctx = &log->bar;
+        opt->progress = on_progress;
+        opt->progress_ctx = &w;
         opt->skipped = on_skip;
         opt->skipped_ctx = log;
         st = loci_bank_ingest(bank, paths->item, paths->n, opt, report, err);
@@ -122,14 +140,17 @@ int cmd_ingest(int argc, char **argv)
     loci_error err = { 0 };
     loci_ingest_report report = { 0 };
     skip_log log = { .list = json ? json_array() : NULL };
-    const loci_status st = ingest(&ea, dir, &spec.rest, &opt, &log, &report, &err);
+    loci_energy *energy = NULL;
+    loci_status st = loci_energy_open(&energy, NULL, &err);
+    if (st == LOCI_OK) st = ingest(&ea, dir, &spec.rest, &opt, &log, energy, &report, &err);
     if (log.n > SKIPS_PRINTED && !ea.quiet)
         fprintf(stderr, "skipped %lld more%s\n", (long long)(log.n - SKIPS_PRINTED),
                 json ? "" : " (--json lists them)");
     if (st == LOCI_OK && json)
-        report_json(&report, &log);
+        report_json(&report, &log, energy);
     else if (st == LOCI_OK)
-        report_text(&report, dir);
+        report_text(&report, dir, energy);
     json_decref(log.list);
+    loci_energy_close(energy);
     return st == LOCI_OK ? EXIT_OK : fail(&err);
 }

@@ -1,5 +1,6 @@
 /* machine.c - what this process runs on, for the numbers that it prints. */
 #include "cli.h"
+#include <math.h>
 #include <sched.h>
 #include <string.h>
 #include <time.h>
@@ -42,6 +43,27 @@ const char *cpu_name(char out[128])
     }
     if (f) fclose(f);
     return out;
+}
+
+double energy_joules(loci_energy_reading r)
+{
+    return r.cpu_joules + r.gpu_joules;
+}
+
+bool energy_known(loci_energy_reading r)
+{
+    return r.has_cpu || r.has_gpu;
+}
+
+json_t *energy_json(loci_energy *e)
+{
+    const loci_energy_reading r = e ? loci_energy_read(e) : (loci_energy_reading){ 0 };
+    json_t *o = json_object();
+    put_real(o, "cpu_joules", r.has_cpu ? r.cpu_joules : NAN);
+    put_real(o, "gpu_joules", r.has_gpu ? r.gpu_joules : NAN);
+    put_real(o, "kwh", energy_known(r) ? energy_joules(r) / 3.6e6 : NAN);
+    put_text(o, "source", e ? loci_energy_source(e) : "not available");
+    return o;
 }
 
 const char *build_commit(void)

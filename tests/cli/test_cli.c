@@ -60,7 +60,7 @@ static int setup(void **state)
     write_long("docs/long.txt");
     json_t *o = json_of(RUN("ingest", "--bank", "b", ENGINE, "--json", "docs"));
     check_keys(o, "schema:i documents:i unchanged:i replaced:i tokens:i bytes:i seconds:f "
-                  "skipped_documents:i skipped:a");
+                  "skipped_documents:i skipped:a energy:o");
     assert_int_equal(int_of(o, "documents"), 4);
     assert_int_equal(int_of(o, "skipped_documents"), 1);
     const json_t *skip = json_array_get(json_object_get(o, "skipped"), 0);
@@ -231,13 +231,26 @@ static void check_passage(const json_t *p)
     free(file);
 }
 
+/* Joules where the machine has a meter, else null and why. */
+static void check_energy(const json_t *o)
+{
+    const json_t *e = json_object_get(o, "energy");
+    const char *source = text_of(e, "source");
+    const bool none = strncmp(source, "not available: ", 15) == 0;
+    assert_int_equal(json_object_size(e), 4);
+    assert_true(json_is_null(json_object_get(e, "kwh")) == none);
+    assert_true(!none || json_is_null(json_object_get(e, "cpu_joules")));
+    assert_true(none || json_number_value(json_object_get(e, "kwh")) >= 0.0);
+}
+
 static void ask_json(void **state)
 {
     (void)state;
     json_t *o = json_of(RUN("ask", "--bank", "b", ENGINE, "--json", "--max-tokens", "5",
                             "--evidence", "3", "what", "is the", "code"));
     check_keys(o, "schema:i answer:s evidence_mass:f evidence:a usage:o timing_ms:o cache:o "
-                  "resident_bytes:i");
+                  "resident_bytes:i energy:o");
+    check_energy(o);
     check_keys(json_object_get(o, "cache"), "chunks_read:i chunks_decoded:i hit_rate:f");
     check_keys(json_object_get(o, "usage"), "bank_tokens:i prompt_tokens:i completion_tokens:i");
     check_keys(json_object_get(o, "timing_ms"), "open:f prefill:f per_token:f");
@@ -274,7 +287,8 @@ static void recall_json(void **state)
     json_t *o = json_of(
         RUN("recall", "--bank", "b", "--bank", "b2", ENGINE, "--json", "--min-score", "0", "gate"));
     check_keys(o, "schema:i evidence_mass:f evidence:a usage:o timing_ms:o cache:o "
-                  "resident_bytes:i");
+                  "resident_bytes:i energy:o");
+    check_energy(o);
     assert_int_equal(int_of(json_object_get(o, "usage"), "completion_tokens"), 0);
     assert_true(json_array_size(json_object_get(o, "evidence")) >= 1);
     json_decref(o);
