@@ -1,0 +1,249 @@
+/* host_read.c - routed reading: queries attend to the chunks they picked, entry by entry of the lists.
+ *
+ *   o(t,h) = sum_i w_i ( softmax_j(scale q_h k_j) v_j + rank_i )      j in chunk i, i-th oldest pick
+ *
+ * and back, P being the softmax of an entry's scores and dP = dO v^T:
+ *
+ *   dw = sum_j P dP;   dV += (w P)^T dO;   dS = w P (dP - dw);   dQ = scale dS K;   dK += scale dS^T Q
+ *
+ * An entry in the pointer's slot has w = 0 and dS = b_h (P - [j is the source]),
+ *   b_h = weight p_h / (heads (mean_h p_h + eps)),  p_h = P at the source.
+ * As on the device each entry leaves its part of o or dq in bf16, and they are summed in order. */
+#include "host.h"
+
+static const double POINTER_EPS = 1e-6;
+
+typedef struct { /* operands as f32 */
+    float *q, *content, *dout;
+} operands;
+
+static operands read_in(const loci_gpu_read *r, const loci_gpu_read_grad *grad)
+{
+    return (operands){
+        host_rows(r->q, HOST_WIDE, r->n, HOST_WIDE),
+        host_rows(r->content, HOST_ROW, r->lists->n_chunks * HOST_CHUNK, HOST_ROW),
+        grad ? host_rows(grad->dout, HOST_WIDE, r->n, HOST_WIDE) : NULL,
+    };
+}
+
+static void free_operands(operands *x)
+{
+    free(x->q);
+    free(x->content);
+    free(x->dout);
+}
+
+static void check_read(loci_gpu *g, const loci_gpu_read *r)
+{
+    const loci_gpu_lists *l = r->lists;
+    REQUIRE(g, l->slots == HOST_SLOTS && l->n == r->n, "lists of %d queries with %d slots for %d",
+            l->n, l->slots, r->n);
+    ALIGNED(g, r->q, 0, 16);
+    ALIGNED(g, r->content, 0, 16);
+    ALIGNED(g, r->pair, 0, 16);
+    for (int c = 0; c < l->n_chunks; c++)
+        REQUIRE(g, l->start[c] == l->start[c + 1] || (r->n_tokens[c] > 0 && r->n_tokens[c] <= 64),
+                "chunk %d is read and has %d tokens", c, r->n_tokens[c]);
+    for (int t = 0; t < r->n; t++) {
+        const int32_t *pick = r->pick + (size_t)t * HOST_SLOTS;
+        for (int i = 1; i < HOST_PICKS; i++)
+            REQUIRE(g, pick[i] < 0 || (pick[i - 1] >= 0 && pick[i - 1] < pick[i]),
+                    "query %d: pick %d is %d behind %d", t, i, pick[i], pick[i - 1]);
+        REQUIRE(g, pick[HOST_PICKS] < 0 || r->source[t] / HOST_CHUNK == pick[HOST_PICKS],
+                "query %d points at row %d and chunk %d", t, r->source[t], pick[HOST_PICKS]);
+    }
+}
+
+/* Rows behind a chunk's tokens take part in products, times 0. */
+static void check_content(loci_gpu *g, const loci_gpu_read *r, const operands *x)
+{
+    const size_t each = HOST_CHUNK * HOST_ROW;
+    for (int c = 0; c < r->lists->n_chunks; c++)
+        REQUIRE(g,
+                r->lists->start[c] == r->lists->start[c + 1] ||
+                    host_finite(x->content + (size_t)c * each, each),
+                "chunk %d is read and has rows that are not finite", c);
+}
+
+/* p (64) unnormalised, their sum; returns the largest score. */
+static double scores(const loci_gpu_read *r, const float *q, const float *k, int n, double p[64],
+                     double *sum)
+{
+    double top = -INFINITY;
+    for (int j = 0; j < n; j++)
+        top = fmax(top, p[j] = (double)r->scale * host_dot(q, k + (size_t)j * HOST_ROW, 64));
+    *sum = 0.0;
+    for (int j = 0; j < n; j++) *sum += p[j] = (double)(float)exp(p[j] - top);
+    return top;
+}
+
+static void forward_entry(const loci_gpu_read *r, const operands *x, int c, int t, int slot)
+{
+    const float *k = x->content + (size_t)c * HOST_CHUNK * HOST_ROW;
+    const size_t at = (size_t)t * HOST_PAIRS + slot;
+    double mean = 0.0;
+    for (int h = 0; h < HOST_HEADS; h++) {
+        double p[64], sum;
+        float acc[64] = { 0 };
+        const double top =
+            scores(r, x->q + (size_t)t * HOST_WIDE + h * 64, k, r->n_tokens[c], p, &sum);
+        r->lse[at * HOST_HEADS + h] = (float)(top + log(sum));
+        if (slot == HOST_PICKS) {
+            mean += p[r->source[t] % HOST_CHUNK] / sum / HOST_HEADS;
+            continue;
+        }
+        for (int j = 0; j < r->n_tokens[c]; j++)
+            host_add(acc, host_round((float)p[j]), k + (size_t)j * HOST_ROW + 64, 64);
+        const double w = (double)r->w[(size_t)t * HOST_PICKS + slot] / sum;
+        for (int d = 0; d < 64; d++) acc[d] = (float)(acc[d] * w);
+        host_put(r->pair + at * HOST_WIDE + h * 64, acc, 64);
+    }
+    if (slot == HOST_PICKS && r->stat)
+        r->stat[(size_t)LOCI_STAT_POINTER * r->n + t] -=
+            (float)((double)r->share * log(mean + POINTER_EPS));
+}
+
+/* Pairs of a query and their ranks, in order. */
+static void combine(const loci_gpu_read *r, int t)
+{
+    float sum[HOST_WIDE] = { 0 }, pair[HOST_WIDE];
+    for (int i = 0; i < HOST_PICKS && r->pick[(size_t)t * HOST_SLOTS + i] >= 0; i++) {
+        const float w = r->w[(size_t)t * HOST_PICKS + i];
+        host_get(pair, r->pair + ((size_t)t * HOST_PAIRS + i) * HOST_WIDE, HOST_WIDE);
+        for (int d = 0; d < HOST_WIDE; d++) sum[d] += pair[d] + w * r->rank[i * 64 + d % 64];
+    }
+    host_put(r->o + (size_t)t * HOST_WIDE, sum, HOST_WIDE);
+}
+
+void HOST(read_forward)(loci_gpu *g, const loci_gpu_read *r)
+{
+    BEGIN(g);
+    if (r->n == 0) return;
+    check_read(g, r);
+    BEGIN(g);
+    const loci_gpu_lists *l = r->lists;
+    operands x = read_in(r, NULL);
+    check_content(g, r, &x);
+    host_spoil(r->pair, (size_t)r->n * HOST_PAIRS * HOST_WIDE * sizeof *r->pair);
+    for (int c = 0; c < l->n_chunks && !host_failed(g); c++)
+        for (int i = l->start[c]; i < l->start[c + 1]; i++)
+            if (l->entry[i] % HOST_SLOTS < HOST_PAIRS)
+                forward_entry(r, &x, c, l->entry[i] / HOST_SLOTS, l->entry[i] % HOST_SLOTS);
+    for (int t = 0; t < r->n && !host_failed(g); t++) combine(r, t);
+    free_operands(&x);
+}
+
+/* ---- backward ----------------------------------------------------------------------------------- */
+
+/* b_h of an entry that points, from the probabilities at its source. */
+static void pointer_slopes(const loci_gpu_read *r, const loci_gpu_read_grad *grad,
+                           const operands *x, int t, double b[HOST_HEADS])
+{
+    const float *k = x->content + (size_t)r->source[t] * HOST_ROW;
+    double mean = 0.0;
+    for (int h = 0; h < HOST_HEADS; h++) {
+        const float lse = r->lse[((size_t)t * HOST_PAIRS + HOST_PICKS) * HOST_HEADS + h];
+        b[h] = exp((double)r->scale * host_dot(x->q + (size_t)t * HOST_WIDE + h * 64, k, 64) -
+                   (double)lse);
+        mean += b[h] / HOST_HEADS;
+    }
+    for (int h = 0; h < HOST_HEADS; h++)
+        b[h] *= (double)grad->pointer / (HOST_HEADS * (mean + POINTER_EPS));
+}
+
+/* ds and w p of the keys of one head; returns dw. */
+static double head_gradient(const loci_gpu_read *r, const operands *x, int c, int t, int slot,
+                            int h, double b, float ds[64], float wp[64])
+{
+    const float *q = x->q + (size_t)t * HOST_WIDE + h * 64,
+                *dout = x->dout + (size_t)t * HOST_WIDE + h * 64,
+                *k = x->content + (size_t)c * HOST_CHUNK * HOST_ROW;
+    const double lse = (double)r->lse[((size_t)t * HOST_PAIRS + slot) * HOST_HEADS + h],
+                 w = slot < HOST_PICKS ? (double)r->w[(size_t)t * HOST_PICKS + slot] : 0.0;
+    double p[64], dp[64], dw = 0.0;
+    for (int j = 0; j < r->n_tokens[c]; j++) {
+        const float *key = k + (size_t)j * HOST_ROW;
+        p[j] = exp((double)r->scale * host_dot(q, key, 64) - lse);
+        dp[j] = host_dot(dout, key + 64, 64);
+        dw += p[j] * dp[j];
+    }
+    for (int j = 0; j < r->n_tokens[c]; j++) {
+        const bool source = j == r->source[t] % HOST_CHUNK;
+        ds[j] = host_round((float)(slot == HOST_PICKS ? b * (p[j] - (source ? 1.0 : 0.0))
+                                                      : w * p[j] * (dp[j] - dw)));
+        wp[j] = host_round((float)(w * p[j]));
+    }
+    return dw;
+}
+
+/* dc (64, 128) gradient of the chunk's rows, added to. */
+static void backward_entry(const loci_gpu_read *r, const loci_gpu_read_grad *grad,
+                           const operands *x, float *dc, int c, int t, int slot)
+{
+    const float *k = x->content + (size_t)c * HOST_CHUNK * HOST_ROW;
+    loci_bf16 *pair = r->pair + ((size_t)t * HOST_PAIRS + slot) * HOST_WIDE;
+    double b[HOST_HEADS] = { 0 }, dw = 0.0;
+    if (slot == HOST_PICKS) pointer_slopes(r, grad, x, t, b);
+    for (int h = 0; h < HOST_HEADS; h++) {
+        const size_t at = (size_t)t * HOST_WIDE + h * 64;
+        float ds[64], wp[64], dq[64] = { 0 };
+        dw += head_gradient(r, x, c, t, slot, h, b[h], ds, wp);
+        for (int j = 0; j < r->n_tokens[c]; j++) {
+            float *row = dc + (size_t)j * HOST_ROW;
+            host_add(dq, ds[j], k + (size_t)j * HOST_ROW, 64);
+            host_add(row, r->scale * ds[j], x->q + at, 64);
+            host_add(row + 64, wp[j], x->dout + at, 64);
+        }
+        for (int d = 0; d < 64; d++) dq[d] *= r->scale;
+        host_put(pair + h * 64, dq, 64);
+    }
+    if (slot < HOST_PICKS) grad->dw[(size_t)t * HOST_PICKS + slot] = (float)dw;
+}
+
+/* dq of a query from its pairs in order; ranks: dw_i += <sum_h dO_h, rank_i>, drank_i += w_i sum_h dO_h. */
+static void finish_query(const loci_gpu_read *r, const loci_gpu_read_grad *grad, const operands *x,
+                         double *drank, int t)
+{
+    float dq[HOST_WIDE] = { 0 }, pair[HOST_WIDE], d[64] = { 0 };
+    for (int h = 0; h < HOST_HEADS; h++)
+        host_add(d, 1.0f, x->dout + (size_t)t * HOST_WIDE + h * 64, 64);
+    for (int i = 0; i < HOST_PAIRS; i++) {
+        const size_t at = (size_t)t * HOST_PICKS + i;
+        if (r->pick[(size_t)t * HOST_SLOTS + i] < 0) continue;
+        host_get(pair, r->pair + ((size_t)t * HOST_PAIRS + i) * HOST_WIDE, HOST_WIDE);
+        host_add(dq, 1.0f, pair, HOST_WIDE);
+        if (i == HOST_PICKS) continue;
+        grad->dw[at] += (float)host_dot(d, r->rank + i * 64, 64);
+        for (int k = 0; k < 64; k++) drank[i * 64 + k] += (double)r->w[at] * (double)d[k];
+    }
+    host_put(grad->dq + (size_t)t * HOST_WIDE, dq, HOST_WIDE);
+}
+
+void HOST(read_backward)(loci_gpu *g, const loci_gpu_read *r, const loci_gpu_read_grad *grad)
+{
+    BEGIN(g);
+    if (r->n == 0) return;
+    check_read(g, r);
+    BEGIN(g);
+    const loci_gpu_lists *l = r->lists;
+    const size_t each = HOST_CHUNK * HOST_ROW;
+    double drank[HOST_PICKS * 64] = { 0 };
+    operands x = read_in(r, grad);
+    check_content(g, r, &x);
+    host_spoil(r->pair, (size_t)r->n * HOST_PAIRS * HOST_WIDE * sizeof *r->pair);
+    host_spoil(grad->part, (size_t)l->max_items * each * sizeof *grad->part);
+    host_spoil(grad->rank_part, (size_t)LOCI_GPU_SPLITS * HOST_PICKS * 64 * sizeof(float));
+    float *dc = host_scratch(each, sizeof *dc);
+    for (int c = 0; c < l->n_chunks && !host_failed(g); c++) {
+        memset(dc, 0, each * sizeof *dc);
+        for (int i = l->start[c]; i < l->start[c + 1]; i++)
+            if (l->entry[i] % HOST_SLOTS < HOST_PAIRS)
+                backward_entry(r, grad, &x, dc, c, l->entry[i] / HOST_SLOTS,
+                               l->entry[i] % HOST_SLOTS);
+        host_add(grad->dcontent + (size_t)c * each, 1.0f, dc, (int)each);
+    }
+    for (int t = 0; t < r->n && !host_failed(g); t++) finish_query(r, grad, &x, drank, t);
+    for (int i = 0; i < HOST_PICKS * 64; i++) grad->drank[i] = (float)(grad->drank[i] + drank[i]);
+    free(dc);
+    free_operands(&x);
+}
