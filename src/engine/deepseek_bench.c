@@ -1,5 +1,6 @@
 /* deepseek_bench.c - decoding of a DeepSeek-V4 shape, measured: options, memory, peaks. */
 #include "engine/deepseek.h"
+#include "kernel/peak.h"
 #include "loci/bench.h"
 #include <stdlib.h>
 
@@ -66,8 +67,8 @@ static loci_status open_bench(loci_bench_deepseek *b, const loci_bench_deepseek_
         b->row.n_csa += hp.layer[l].kind == LOCI_DSV4_CSA;
         b->row.n_hca += hp.layer[l].kind == LOCI_DSV4_HCA;
     }
-    b->row.read_bytes_per_second = loci_dsv4_bench_bandwidth(b->bench);
-    b->row.int8_ops_per_second = loci_kernel_int8_peak(flags) * loci_pool_threads(b->pool);
+    b->row.read_bytes_per_second = loci_dsv4_bench_bandwidth(b->bench, flags);
+    b->row.int8_ops_per_second = loci_kernel_peak(LOCI_PEAK_INT8, flags, b->pool);
     return LOCI_OK;
 }
 

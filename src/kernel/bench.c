@@ -534,30 +534,6 @@ static const struct {
 #undef LOCI_KERNEL
 };
 
-#if defined(__x86_64__)
-void loci_int8_burst_avx512(int rounds,
-                            int32_t *out); /* avx512_index.c: 8 x 128 operations a round */
-#endif
-
-double loci_kernel_int8_peak(unsigned cpu_flags)
-{
-    double best = 0.0;
-#if defined(__x86_64__)
-    enum { ROUNDS = 2000000 };
-    int32_t out[16];
-    if (!(cpu_flags & LOCI_CPU_VNNI)) return 0.0;
-    for (int i = 0; i < 5; i++) {
-        const double begin = loci_seconds();
-        loci_int8_burst_avx512(ROUNDS, out);
-        const double rate = 8.0 * 128.0 * ROUNDS / (loci_seconds() - begin);
-        if (rate > best) best = rate;
-    }
-#else
-    (void)cpu_flags;
-#endif
-    return best;
-}
-
 const char *loci_kernel_bench_size(int i, int i_size)
 {
     if (i < 0 || i >= loci_kernel_count() || i_size < 0) return NULL;

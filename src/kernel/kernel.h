@@ -284,10 +284,6 @@ typedef struct {
     double seconds, flops, bytes;
 } loci_kernel_time;
 
-/* Most operations a second of one thread, on int8 products that wait for nothing; 0 where this
- * processor has no VNNI. */
-double loci_kernel_int8_peak(unsigned cpu_flags);
-
 enum { LOCI_BENCH_FLOATS = 8 << 20 }; /* scratch of one measurement: 32 MiB */
 
 /* Time listed implementation i at size i_size on the calling thread: the best of batches that run

@@ -109,19 +109,3 @@ void loci_index_scores_avx512(float *score, const int8_t *q, const float *q_scal
         _mm512_storeu_ps(score + 16 * (size_t)g, sum);
     }
 }
-
-/* `rounds` of eight independent products, 64 multiplications and 64 additions each. */
-void loci_int8_burst_avx512(int rounds, int32_t *out);
-void loci_int8_burst_avx512(int rounds, int32_t *out)
-{
-    __m512i acc[8];
-    __m512i a = _mm512_set1_epi32(rounds);
-    UNROLL for (int i = 0; i < 8; i++) acc[i] = _mm512_set1_epi32(i);
-    for (int r = 0; r < rounds; r++) {
-        UNROLL for (int i = 0; i < 8; i++) acc[i] = _mm512_dpbusd_epi32(acc[i], a, a);
-        /* Otherwise the compiler may count the rounds instead of running them. */
-        __asm__ volatile("" : "+v"(a));
-    }
-    for (int i = 1; i < 8; i++) acc[0] = _mm512_add_epi32(acc[0], acc[i]);
-    _mm512_storeu_si512(out, acc[0]);
-}

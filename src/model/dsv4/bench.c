@@ -6,6 +6,7 @@
  * depends on what the numbers are. */
 #include "model/dsv4/dsv4_impl.h"
 #include "model/dsv4/files.h"
+#include "kernel/peak.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -328,35 +329,9 @@ loci_status loci_dsv4_bench_run(loci_dsv4_bench *b, int64_t tokens, int repeat,
 
 /* ---- bandwidth ---------------------------------------------------------------------------------------- */
 
-enum { STRIPE = 1 << 20 };
-
-typedef struct {
-    const uint64_t *data;
-    uint64_t sum[1024]; /* by worker: keeps the reads */
-} reading;
-
-static void read_stripe(void *ctx, int tile, int worker)
-{
-    reading *r = ctx;
-    const uint64_t *x = r->data + (size_t)tile * (STRIPE / 8);
-    uint64_t sum[8] = { 0 };
-    for (size_t i = 0; i < STRIPE / 8; i += 8)
-        for (int k = 0; k < 8; k++) sum[k] += x[i + (size_t)k];
-    for (int k = 0; k < 8; k++) r->sum[worker & 1023] += sum[k];
-}
-
-double loci_dsv4_bench_bandwidth(const loci_dsv4_bench *b)
+double loci_dsv4_bench_bandwidth(const loci_dsv4_bench *b, unsigned cpu_flags)
 {
     const loci_dsv4_mat *e = &b->m.w.embed;
     const size_t bytes = (size_t)e->rows * e->row_bytes;
-    const int tiles = (int)(bytes / STRIPE);
-    double best = 0.0;
-    reading r = { e->data, { 0 } };
-    for (int i = 0; i < 5; i++) {
-        const double begin = loci_seconds();
-        loci_pool_run(b->pool, tiles, read_stripe, &r);
-        const double rate = (double)tiles * STRIPE / (loci_seconds() - begin);
-        if (rate > best) best = rate;
-    }
-    return best;
+    return loci_kernel_read_peak(e->data, bytes - bytes % (1 << 20), cpu_flags, b->pool);
 }

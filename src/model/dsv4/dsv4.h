@@ -289,7 +289,7 @@ size_t loci_dsv4_bench_bytes(const loci_dsv4_hparams *hp, int layers, int expert
 loci_status loci_dsv4_bench_run(loci_dsv4_bench *b, int64_t tokens, int repeat,
                                 loci_dsv4_bench_result *out, loci_error *err);
 /* Read memory larger than any cache on all threads: bytes a second. */
-double loci_dsv4_bench_bandwidth(const loci_dsv4_bench *b);
+double loci_dsv4_bench_bandwidth(const loci_dsv4_bench *b, unsigned cpu_flags);
 
 /* ---- a sequence on disk (store.c, record.c; docs/DEEPSEEK.md has the files) -----------------------
  * One folder holds one text: its entries in blocks, appended, and records of the rest at some
