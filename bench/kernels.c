@@ -104,12 +104,20 @@ static int bench_kernels(int argc, char **argv)
                : usage_error("--family %s: no such family (loci version lists them)", a.family);
 }
 
-int bench_gpu(int argc, char **argv);  /* gpu.c */
-int bench_dsv4(int argc, char **argv); /* deepseek.c */
+int bench_gpu(int argc, char **argv);    /* gpu.c */
+int bench_dsv4(int argc, char **argv);   /* deepseek.c */
+int bench_ingest(int argc, char **argv); /* model.c */
+int bench_decode(int argc, char **argv);
+int bench_open(int argc, char **argv);
+int bench_search(int argc, char **argv);
 
 int cmd_bench(int argc, char **argv)
 {
     static const command list[] = {
+        { "ingest", bench_ingest, "reading text into banks of any depth" },
+        { "decode", bench_decode, "a decoded token over banks, by part" },
+        { "open", bench_open, "what lies before the first token" },
+        { "search", bench_search, "a query through banks" },
         { "kernels", bench_kernels, "every listed kernel at fixed sizes" },
         { "gpu", bench_gpu, "every op of training on one GPU" },
         { "dsv4", bench_dsv4, "decoding of a DeepSeek-V4 shape by part" },

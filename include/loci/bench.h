@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include "loci/error.h"
+#include "loci/loci.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -76,6 +76,96 @@ LOCI_API void loci_bench_deepseek_close(loci_bench_deepseek *b); /* NULL is fine
 /* The best of `repeat` (1..1000) tokens behind `tokens` (1..tokens_max) of context. */
 LOCI_API loci_status loci_bench_deepseek_run(loci_bench_deepseek *b, int64_t tokens, int repeat,
                                              loci_bench_deepseek_row *row, loci_error *err);
+
+/* ---- one model: ingest, decode, open, search ------------------------------------------------------
+ * What a user waits for, at depths from an empty bank to millions of tokens, beside what this machine
+ * could do at most.  Banks are made by the real writer of segments from random numbers: landmarks,
+ * their codes, content, ids.  A search through them touches memory as one through text does, or
+ * more, as random landmarks lie everywhere. */
+#define LOCI_BENCH_PHASE_LIST(X)                                                                   \
+    X(INGEST, "ingest")                                                                            \
+    X(DECODE, "decode")                                                                            \
+    X(OPEN, "open")                                                                                \
+    X(SEARCH, "search")
+typedef enum {
+#define X(id, text) LOCI_BENCH_##id,
+    LOCI_BENCH_PHASE_LIST(X)
+#undef X
+        LOCI_BENCH_PHASES
+} loci_bench_phase;
+LOCI_API const char *loci_bench_phase_name(loci_bench_phase phase); /* static storage */
+
+typedef struct {
+    const char *model_dir; /* a model; or NULL and ... */
+    const char *config;    /* ... a training config, of which "model" is taken: weights generated */
+    const char *dtype;     /* of those: "int8" (default), "bf16", "f32" */
+    const char *work_dir; /* exists; a model, texts and banks are made in it, and what a run made is
+                              removed by the next one and by close */
+    int threads;          /* 0 = all cores */
+    const char *cpu;      /* NULL = native */
+    int banks;            /* 1..100 that share the depth; default 1 */
+    int64_t units;        /* of one spell: tokens read or decoded, questions; 0 = the phase's own */
+    int repeat;           /* spells, of which the quickest counts: 1..1000, default 5 */
+    uint64_t seed;
+    loci_progress_fn *progress; /* tokens read, while ingesting; may be NULL */
+    void *progress_ctx;
+} loci_bench_model_options; /* all texts are borrowed for the call */
+LOCI_API loci_bench_model_options loci_bench_model_options_default(void);
+
+typedef struct {                     /* measured: [0] one thread, [1] all */
+    double read[2];                  /* bytes a second from memory */
+    double cached[2];                /* the same of what fits the last cache */
+    double f32[2], bf16[2], int8[2]; /* operations a second; 0: no such instructions */
+    int64_t cache_bytes;             /* the last cache, 0: the system does not say */
+    int threads;
+    char features[64]; /* "avx2 avx512 vnni": used, of what the processor has */
+} loci_bench_machine;
+
+enum { LOCI_BENCH_MODEL_PARTS = 12 };
+typedef struct {
+    const char *name; /* the first is the whole, named for its unit; static storage */
+    double seconds;   /* of one unit; NAN: not measured alone */
+    /* What it cannot do without, and the longer of both at the machine's rates.  0: not counted. */
+    double bytes, operations, floor_seconds;
+} loci_bench_model_part;
+
+typedef struct {
+    loci_bench_phase phase;
+    int64_t depth;         /* tokens asked for */
+    int64_t bank_tokens;   /* tokens that are there, of all banks */
+    int64_t disk_bytes;    /* of the banks' files */
+    int64_t units;         /* in the spell that counts */
+    double median_seconds; /* of a unit, over the spells */
+    double hit_rate;       /* of the decoded chunks that are kept; NAN: none was read */
+    double units_per_second;
+    double joules; /* of the machine for one unit, mean over the spells; NAN: no meter */
+    int n_parts;
+    loci_bench_model_part part[LOCI_BENCH_MODEL_PARTS];
+} loci_bench_model_row;
+
+typedef struct loci_bench_model loci_bench_model;
+/* Load or generate the model and measure the machine, some 3 s.  *out owned: loci_bench_model_close.
+ * Errors: LOCI_EINVAL an option; those of loci_engine_open; LOCI_EMODEL a model without Read blocks;
+ * LOCI_EFORMAT the config. */
+LOCI_API loci_status loci_bench_model_open(loci_bench_model **out,
+                                           const loci_bench_model_options *opt, loci_error *err);
+LOCI_API void loci_bench_model_close(loci_bench_model *b); /* NULL is fine */
+/* All borrowed from b; energy: which meters there are (loci/energy.h). */
+LOCI_API const char *loci_bench_model_energy(const loci_bench_model *b);
+LOCI_API const loci_bench_machine *loci_bench_model_machine(const loci_bench_model *b);
+LOCI_API const loci_model_info *loci_bench_model_info(const loci_bench_model *b);
+/* Measure one phase with `depth` tokens (0 .. 2^28) in the banks.  What was opened for it stays open
+ * until the next run or the close, so that the caller sees what it costs in memory.
+ *   ingest   tokens of generated text behind that depth, read into it: a second
+ *   decode   a token of a text behind a prompt
+ *   open     engine, banks, the first token of an answer, files in the system's cache; and the same
+ *            with the banks' files not there
+ *   search   one random query through all banks, and the content of what it picks
+ * Errors: LOCI_EINVAL; LOCI_ENOMEM, which is also a disk that will not hold the banks (both numbers
+ * named); LOCI_EIO; LOCI_ECANCEL. */
+LOCI_API loci_status loci_bench_model_run(loci_bench_model *b, loci_bench_phase phase,
+                                          int64_t depth, loci_bench_model_row *row,
+                                          loci_error *err);
 
 /* ---- one GPU ------------------------------------------------------------------------------------
  * Every op of training at the sizes of a step of 65,536 tokens of the M model, behind two ceilings: a

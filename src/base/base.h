@@ -93,6 +93,8 @@ unsigned loci_cpu_detect(void);
  * Errors: LOCI_EINVAL unknown name, *flags untouched. */
 loci_status loci_cpu_limit(const char *name, unsigned have, unsigned *flags, loci_error *err);
 int loci_cpu_cores(void); /* cores this process may run on, >= 1 */
+/* Bytes of the last level of cache that the first core sees, 0 where the system does not say. */
+int64_t loci_cpu_cache_bytes(void);
 
 /* ---- thread pool (thread.c) --------------------------------------------------
  * One pool per engine or trainer.  A job is n_tiles calls of fn; workers (the

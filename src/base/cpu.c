@@ -72,6 +72,27 @@ int loci_cpu_cores(void)
     return n > 0 && n <= INT32_MAX ? (int)n : 1;
 }
 
+int64_t loci_cpu_cache_bytes(void)
+{
+    /* The processor's own word, sysconf's too, may count the caches of a whole host that a virtual
+     * machine has a part of; the kernel's table is what was given to this one. */
+    int64_t bytes = 0;
+    for (int index = 0; index < 8; index++) {
+        char path[80];
+        long long n = 0;
+        char unit = 0;
+        snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu0/cache/index%d/size", index);
+        FILE *f = fopen(path, "r");
+        if (!f) break;
+        if (fscanf(f, "%12lld%c", &n, &unit) == 2 && n > 0 && (unit == 'K' || unit == 'M')) {
+            const int64_t size = n * (unit == 'K' ? 1024 : 1048576);
+            if (size > bytes) bytes = size;
+        }
+        fclose(f);
+    }
+    return bytes;
+}
+
 double loci_seconds(void)
 {
     struct timespec t;

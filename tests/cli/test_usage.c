@@ -49,6 +49,12 @@ static void wrong_usage(void **state)
     FAILS(2, "give one", "eval", "needles", "--json", "--csv");
     FAILS(2, "give one", "bench", "kernels", "--json", "--csv");
     FAILS(2, "give one", "bench", "gpu", "--json", "--csv");
+    FAILS(2, "give one", "bench", "decode", "--json", "--csv");
+    FAILS(2, "give one", "bench", "open", "--model", "m", "--config", "c");
+    FAILS(2, "--type is for", "bench", "search", "--type", "bf16");
+    FAILS(2, "--depth: expected", "bench", "ingest", "--depth", "1M,");
+    FAILS(2, "--depth: expected", "bench", "ingest", "--depth", "1G");
+    FAILS(1, "nowhere.json", "bench", "decode", "--config", "nowhere.json");
     FAILS(1, "CUDA device 63", "bench", "gpu", "--device", "63"); /* no GPU, or not so many */
     FAILS(2, "expected train or test", "tasks", "make", "--out", "x", "--split", "dev");
     FAILS(2, "expected train or test", "eval", "needles", "--names", "dev");
@@ -126,6 +132,8 @@ static void missing_files(void **state)
     FAILS(1, "empty", "model", "info", "empty");
 }
 
+#define PHASE "depth model config type banks units repeat seed work threads cpu json csv quiet"
+
 /* ---- help ---------------------------------------------------------------------------------- */
 static void help_names_every_option(void **state)
 {
@@ -159,6 +167,10 @@ static void help_names_every_option(void **state)
           "seed text k max-tokens work json csv model threads cpu quiet" },
         { "bench kernels", "family cpu seconds json csv" },
         { "bench gpu", "op device json csv" },
+        { "bench ingest", PHASE },
+        { "bench decode", PHASE },
+        { "bench open", PHASE },
+        { "bench search", PHASE },
         { "bench dsv4", "shape layers memory experts tokens repeat mode threads cpu json csv" },
         { "version", "cpu json" },
     };
@@ -260,6 +272,46 @@ static int check_bench(const char *cpu)
     }
     free_result(&r);
     return rows;
+}
+
+/* Every part of a row is a line, the whole first; CSV has the same columns. */
+static void bench_phases(void **state)
+{
+    (void)state;
+    static const char shape[] =
+        "{\"model\": {\"vocab\": 300, \"d_model\": 64, \"n_heads\": 1, \"n_lower\": 1, "
+        "\"n_upper\": 1, \"window\": 64, \"ffn\": 64, \"enc_dim\": 64, \"enc_mlp\": 64}}";
+    static const char *const config = "shape.json";
+    spill(config, shape, strlen(shape));
+    result r = RUN("bench", "search", "--config", config, "--depth", "0,4K", "--repeat", "1",
+                   "--units", "3", "--json", "--work", "bench-work", "--quiet");
+    char *save = NULL;
+    int rows = 0;
+    assert_int_equal(r.code, 0);
+    assert_int_equal(r.err_bytes, 0);
+    for (char *line = strtok_r(r.out, "\n", &save); line;
+         line = strtok_r(NULL, "\n", &save), rows++) {
+        static const char *const part[3] = { "query", "search", "content" };
+        json_t *o = json_loads(line, JSON_REJECT_DUPLICATES, NULL);
+        assert_string_equal(text_of(o, "bench"), "search");
+        assert_string_equal(text_of(o, "part"), part[rows % 3]);
+        assert_int_equal(int_of(o, "depth"), rows < 3 ? 0 : 4096);
+        assert_int_equal(int_of(o, "bank_tokens"), rows < 3 ? 0 : 4095);
+        assert_true(int_of(o, "resident_bytes") > 0 && int_of(o, "threads") > 0);
+        assert_true(json_number_value(json_object_get(o, "read_gbytes")) > 0.0);
+        json_decref(o);
+    }
+    assert_int_equal(rows, 6);
+    free_result(&r);
+    r = RUN("bench", "search", "--config", config, "--depth", "1K", "--repeat", "1", "--units", "3",
+            "--csv", "--work", "bench-work", "--quiet");
+    assert_int_equal(r.code, 0);
+    assert_int_equal(count_lines(r.out), 4);
+    assert_int_equal(strncmp(r.out, "schema,bench,depth,part,ms,floor_ms,", 36) == 0 ||
+                         strncmp(r.out, "bench,depth,part,ms,floor_ms,", 29) == 0,
+                     1);
+    free_result(&r);
+    assert_int_equal(rmdir("bench-work"), 0); /* nothing is left in it */
 }
 
 static void bench_rows(void **state)
@@ -372,6 +424,7 @@ int main(void)
         cmocka_unit_test(missing_files), cmocka_unit_test(help_names_every_option),
         cmocka_unit_test(top_level),     cmocka_unit_test(version_json),
         cmocka_unit_test(tasks_make),    cmocka_unit_test(bench_rows),
+        cmocka_unit_test(bench_phases),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
