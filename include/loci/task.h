@@ -26,7 +26,14 @@ extern "C" {
     X(COPY, "copy", "a marked short passage to be repeated word by word")                          \
     X(VARIABLE, "variable", "variable tracking: X1 = 7; X2 = X1; ... what is X2? 1-5 hops")        \
     X(LATEST, "latest", "a value that is updated; the latest one counts")                          \
-    X(ABSENT, "absent", "a question about a key that nothing mentions: 'not stated'")
+    X(ABSENT, "absent", "a question about a key that nothing mentions: 'not stated'")              \
+    X(MULTIQUERY, "multiquery", "the values of four keys asked for in one question")               \
+    X(ORDINAL, "ordinal", "the first, second or third of three values of a key")                   \
+    X(CONFLICT, "conflict", "which clause contradicts another, by its mark")                       \
+    X(EXTRACT, "extract", "words of the text itself: what follows, what is missing")               \
+    X(QA1, "qa1", "where somebody is who moves about (one fact)")                                  \
+    X(QA2, "qa2", "where a thing is that people carry (two facts)")                                \
+    X(QA3, "qa3", "where a thing was before (three facts)")
 
 typedef enum {
 #define X(name, text, help) LOCI_TASK_##name,
@@ -48,12 +55,22 @@ typedef struct {
     loci_task_family family;
     loci_split names;     /* which names: test names never occur in training       */
     loci_split wordings;  /* which wordings                                        */
-    int n_facts;          /* 1 .. LOCI_TASK_MAX_FACTS; multivalue and latest: keys (2-4 and
-                            2-3 facts each), variable: chains (hops + 1 facts each) */
-    int n_questions;      /* 1 .. min(n_facts, LOCI_TASK_MAX_QUESTIONS)            */
+    int n_facts;          /* 1 .. LOCI_TASK_MAX_FACTS; multivalue, latest, ordinal, conflict:
+                            keys (2-4, 2-3, 3, 1-2 facts each), variable: chains (hops + 1
+                            facts each), qa1 to qa3: sentences, extract: ignored   */
+    int n_questions;      /* 1 .. min(n_facts, LOCI_TASK_MAX_QUESTIONS), extract: 1 ..
+                            LOCI_TASK_MAX_QUESTIONS                                */
     int hops;             /* variable: 1..5; others ignore it                      */
-    float near_duplicate; /* needle, absent: share of facts whose key is a near-duplicate
-                            of another fact's key, 0..1; others ignore it         */
+    float near_duplicate; /* needle, absent, multiquery: share of facts whose key is a
+                            near-duplicate of another fact's key, 0..1             */
+    float absent;         /* needle, multikey, kv, copy, extract: share of questions about
+                            something that the text does not hold, 0..1            */
+    uint64_t theme;       /* items of one theme have keys that are near-duplicates of each
+                            other's; 0: none.  Needle, multikey, multiquery        */
+    const char *text;     /* (text_bytes) UTF-8, borrowed, NULL: none.  Extract: the haystack
+                            that it asks about.  Others: where some words of values come
+                            from, so that there are more than the tables hold      */
+    size_t text_bytes;
 } loci_task_options;
 LOCI_API loci_task_options loci_task_options_default(void);
 
@@ -68,9 +85,12 @@ typedef struct {
     const char *answer; /* without trailing punctuation or newline */
     int n_gold;         /* facts the answer needs, 0 for absence */
     int gold[8];        /* indices into facts; the last one carries the answer (variable:
-                           from the variable asked for back to the number; multivalue: all,
-                           in order of appearance; latest: the latest alone)     */
+                           from the variable asked for back to the number; multivalue and
+                           multiquery: all, in the order of the answer; latest: the latest
+                           alone; conflict: the clause asked about, if one is, first)  */
     bool absent;
+    size_t start, end; /* extract: where the answer stands in the options' text, half-open;
+                           otherwise 0, 0                                         */
 } loci_question;
 
 typedef struct {
@@ -81,9 +101,12 @@ typedef struct {
     void *pool; /* owned strings */
 } loci_task_item;
 
-/* Make one item; owned: loci_task_free.  Names are distinct within an item and so are values;
- * each question asks about another fact (key, chain, passage).  Cost: under 1 us a fact.
- * Errors: LOCI_EINVAL an option out of range, named; LOCI_ENOMEM; *item is empty then. */
+/* Make one item; owned: loci_task_free.  Names are distinct within an item (but a key may have a
+ * second attribute) and so are values; each question asks about another fact (key, chain, passage).
+ * Stories and extracts may hold less to ask about than n_questions: then there are fewer, at least
+ * one.  Cost: about 1 us a fact.
+ * Errors: LOCI_EINVAL an option out of range, named; LOCI_ENOTFOUND extract: the text holds nothing
+ * to ask about; LOCI_ENOMEM; *item is empty then. */
 LOCI_API loci_status loci_task_make(loci_task_item *item, const loci_task_options *opt,
                                     loci_error *err);
 LOCI_API void loci_task_free(loci_task_item *item); /* leaves it empty; NULL is fine */

@@ -18,7 +18,7 @@ typedef struct {
     const char *family, *split, *wordings, *out;
     arg_list text;
     int64_t seed, facts, questions, items, bytes, hops;
-    double near_duplicate;
+    double near_duplicate, absent;
     bool json, quiet;
     loci_split names_of, wordings_of;
 } tasks_args;
@@ -39,21 +39,27 @@ typedef struct { /* one item's file */
     size_t *at; /* (n_facts) where each fact begins */
 } woven;
 
+/* Text that stands at byte `at` of the file: a fact, or what an extract's answer was taken from. */
+static json_t *span_json(const woven *w, const char *text, size_t at)
+{
+    json_t *o = json_object();
+    put_text(o, "text", text);
+    put_int(o, "byte_start", (int64_t)at);
+    put_int(o, "byte_end", (int64_t)(at + strlen(text)));
+    put_real(o, "depth", (double)at / (double)w->bytes);
+    return o;
+}
+
 static json_t *fact_json(const woven *w, int fact)
 {
-    const loci_fact *f = &w->item->fact[fact];
-    json_t *o = json_object();
-    put_bytes(o, "text", f->text, (size_t)f->len);
-    put_int(o, "byte_start", (int64_t)w->at[fact]);
-    put_int(o, "byte_end", (int64_t)(w->at[fact] + (size_t)f->len));
-    put_real(o, "depth", (double)w->at[fact] / (double)w->bytes);
-    return o;
+    return span_json(w, w->item->fact[fact].text, w->at[fact]);
 }
 
 static json_t *question_json(const woven *w, const loci_question *q)
 {
     json_t *o = json_object(), *facts = json_array();
     for (int g = 0; g < q->n_gold; g++) json_array_append_new(facts, fact_json(w, q->gold[g]));
+    if (q->end > q->start) json_array_append_new(facts, span_json(w, q->answer, q->start));
     put_int(o, "schema", 1);
     put_text(o, "family", w->family);
     put_int(o, "item", w->index);
@@ -63,8 +69,10 @@ static json_t *question_json(const woven *w, const loci_question *q)
     put_text(o, "answer", q->answer);
     put_flag(o, "absent", q->absent);
     /* The last gold fact carries the answer: its depth is the question's; null for absence. */
-    put_real(o, "depth",
-             q->n_gold > 0 ? (double)w->at[q->gold[q->n_gold - 1]] / (double)w->bytes : NAN);
+    const double place = q->n_gold > 0         ? (double)w->at[q->gold[q->n_gold - 1]]
+                         : q->end > q->start ? (double)q->start
+                                             : NAN;
+    put_real(o, "depth", place / (double)w->bytes);
     json_object_set_new(o, "facts", facts);
     return o;
 }
@@ -119,10 +127,16 @@ static loci_status make_item(maker *m, loci_task_family family, int64_t index, l
     opt.n_questions = (int)(a->questions < a->facts ? a->questions : a->facts);
     opt.hops = (int)a->hops;
     opt.near_duplicate = (float)a->near_duplicate;
+    opt.absent = (float)a->absent;
+    const size_t len = fill(m);
+    if (family == LOCI_TASK_EXTRACT) { /* asks about the haystack itself */
+        opt.text = m->buffer;
+        opt.text_bytes = len;
+    }
     loci_task_item item;
     loci_status st = loci_task_make(&item, &opt, err);
     if (st != LOCI_OK) return st;
-    const size_t n = (size_t)item.n_facts + 1, len = fill(m);
+    const size_t n = (size_t)item.n_facts + 1;
     size_t *place = malloc(n * sizeof *place);
     char *text = NULL, file[80];
     snprintf(file, sizeof file, "haystack-%s-%04lld.txt", loci_task_name(family), (long long)index);
@@ -183,6 +197,10 @@ static loci_status make_tasks(const tasks_args *a, int first, int last, maker *m
     return st;
 }
 
+#define X(id, name, help) name ", "
+static const char family_names[] = LOCI_TASK_FAMILIES(X) "or all (default)";
+#undef X
+
 static int tasks_make(int argc, char **argv)
 {
     const loci_task_options d = loci_task_options_default();
@@ -198,7 +216,7 @@ static int tasks_make(int argc, char **argv)
                      .near_duplicate = (double)d.near_duplicate };
     arg args[] = {
         { "family", ARG_STR, &a.family, 0, 0, "F",
-          "needle, multikey, multivalue, kv, copy, variable, latest, absent; all (default)" },
+          family_names },
         { "seed", ARG_INT, &a.seed, 0, 9007199254740992.0, "N",
           "the same seed gives the same files (default 1)" },
         { "split", ARG_STR, &a.split, 0, 0, "train|test",
@@ -217,6 +235,8 @@ static int tasks_make(int argc, char **argv)
         { "hops", ARG_INT, &a.hops, 1, 5, "N", "of the variable family (default 2)" },
         { "near-duplicate", ARG_FLOAT, &a.near_duplicate, 0, 1, "X",
           "share of keys one word away from another" },
+        { "absent", ARG_FLOAT, &a.absent, 0, 1, "X",
+          "share of questions about what is not there (default 0)" },
         { "out", ARG_STR, &a.out, 0, 0, "DIR", "folder to write, made if missing" },
         { "json", ARG_FLAG, &a.json, 0, 0, NULL, "counts as one JSON object" },
         { "quiet", ARG_FLAG, &a.quiet, 0, 0, NULL, "no progress, no notes" },

@@ -3,23 +3,49 @@
  *
  *   needle, absent   one fact a key; a share of the keys are near-duplicates of others
  *   multikey         keys in groups of 2-4 near-duplicates
+ *   multiquery       as needle, four units a question
  *   multivalue       2-4 facts of one key; the answer lists all values in order
  *   latest           2-3 facts of one key; the answer is the last
+ *   ordinal          3 facts of one key; the first, second or third is asked for
  *   kv               lines of one JSON object
  *   copy             a marked passage
  *   variable         a chain: root = number, next = root, ...; the last is asked for
+ *   conflict         clauses.c
+ *   extract, qa1 ..  extract.c, stories.c make whole items
  *
- * Names and values of one item are distinct. */
+ * Names and values of one item are distinct; a key may have a second attribute. */
 #include "task/task_impl.h"
 
 #include <string.h>
 
-static const char not_stated[] = "not stated";
+const char loci_not_stated[] = "not stated";
+
+const loci_say *loci_family_says(loci_task_family f)
+{
+    static const loci_say says[LOCI_TASK_COUNT][LOCI_FAMILY_SAYS] = {
+        [LOCI_TASK_NEEDLE] = { LOCI_SAY_FACT, LOCI_ASK },
+        [LOCI_TASK_MULTIKEY] = { LOCI_SAY_FACT, LOCI_ASK },
+        [LOCI_TASK_MULTIVALUE] = { LOCI_SAY_SEVERAL, LOCI_ASK_ALL },
+        [LOCI_TASK_KV] = { LOCI_ASK_JSON },
+        [LOCI_TASK_COPY] = { LOCI_SAY_MARKED, LOCI_ASK_COPY },
+        [LOCI_TASK_VARIABLE] = { LOCI_SAY_ASSIGN, LOCI_ASK_VARIABLE },
+        [LOCI_TASK_LATEST] = { LOCI_SAY_FACT, LOCI_SAY_UPDATE, LOCI_ASK_LATEST },
+        [LOCI_TASK_ABSENT] = { LOCI_SAY_FACT, LOCI_ASK },
+        [LOCI_TASK_MULTIQUERY] = { LOCI_SAY_FACT, LOCI_ASK_LIST },
+        [LOCI_TASK_ORDINAL] = { LOCI_SAY_SEVERAL, LOCI_ASK_NTH },
+        [LOCI_TASK_CONFLICT] = { LOCI_SAY_CLAUSE, LOCI_ASK_CONFLICT, LOCI_ASK_OPPOSE },
+        [LOCI_TASK_EXTRACT] = { LOCI_ASK_NEXT, LOCI_ASK_BEFORE, LOCI_ASK_GAP, LOCI_ASK_DEFINED,
+                                LOCI_ASK_ARGUMENTS, LOCI_ASK_FIELD },
+        [LOCI_TASK_QA1] = { LOCI_SAY_MOVE, LOCI_ASK_WHERE },
+        [LOCI_TASK_QA2] = { LOCI_SAY_MOVE, LOCI_SAY_GET, LOCI_SAY_DROP, LOCI_ASK_THING },
+        [LOCI_TASK_QA3] = { LOCI_SAY_MOVE, LOCI_SAY_GET, LOCI_SAY_DROP, LOCI_ASK_EARLIER },
+    };
+    return says[f];
+}
 
 /* ---- distinct names and values ------------------------------------------------ */
 
-/* The line, kept, if it is new among the names; else NULL. */
-static const char *keep_new_name(loci_maker *m)
+const char *loci_maker_new_name(loci_maker *m)
 {
     return loci_set_add(&m->names, m->line.s) ? loci_pool_keep(&m->pool, &m->line) : NULL;
 }
@@ -38,18 +64,18 @@ static const char *new_key(loci_maker *m, loci_key *key, const loci_key *base)
         }
         loci_line_clear(&m->line);
         loci_key_write(&m->line, key);
-        name = keep_new_name(m);
+        name = loci_maker_new_name(m);
     }
     return name;
 }
 
-static const char *new_mark(loci_maker *m)
+const char *loci_maker_new_mark(loci_maker *m)
 {
     const char *name;
     do {
         loci_line_clear(&m->line);
         loci_mark_write(&m->line, &m->rng, m->opt->names);
-        name = keep_new_name(m);
+        name = loci_maker_new_name(m);
     } while (name == NULL);
     return name;
 }
@@ -60,7 +86,7 @@ static const char *new_json_key(loci_maker *m)
     do {
         loci_line_clear(&m->line);
         loci_hex_name_write(&m->line, &m->rng, m->opt->names, m->uuid);
-        name = keep_new_name(m);
+        name = loci_maker_new_name(m);
     } while (name == NULL);
     return name;
 }
@@ -68,10 +94,13 @@ static const char *new_json_key(loci_maker *m)
 static const char *new_value(loci_maker *m, loci_value_kind kind)
 {
     for (int tries = 0;; tries++) {
-        /* Single words run out in a large item: then two of them. */
-        if (kind == LOCI_VALUE_WORD && tries == 16) kind = LOCI_VALUE_WORDS;
+        /* Single words and times run out in a large item: then longer ones. */
+        if (tries == 16)
+            kind = kind == LOCI_VALUE_WORD   ? LOCI_VALUE_WORDS
+                   : kind == LOCI_VALUE_TIME ? LOCI_VALUE_DIGITS
+                                             : kind;
         loci_line_clear(&m->line);
-        loci_value_write(&m->line, kind, &m->rng, m->opt->names);
+        loci_value_write(&m->line, kind, &m->rng, m->opt->names, &m->lex);
         if (loci_set_add(&m->values, m->line.s)) return loci_pool_keep(&m->pool, &m->line);
     }
 }
@@ -81,11 +110,10 @@ static const char *new_value(loci_maker *m, loci_value_kind kind)
 /* Kind of value and what it is called. */
 static void draw_subject(loci_maker *m, loci_unit *u, loci_value_kind kind)
 {
-    const loci_split s = m->opt->wordings;
     u->kind = kind;
-    u->attribute =
-        loci_attribute(kind, s,
-                       (int)loci_rng_below(&m->rng, (uint32_t)loci_attribute_count(kind, s)));
+    loci_line_clear(&m->line);
+    loci_attribute_write(&m->line, kind, &m->rng, m->opt->wordings);
+    u->attribute = loci_pool_keep(&m->pool, &m->line);
 }
 
 /* How many of the `left` units still to draw form the next group of near-duplicate keys. */
@@ -104,23 +132,58 @@ static int near_group(loci_maker *m, int left)
     return n;
 }
 
-/* needle, multikey, absent, multivalue, latest: keys with values of one kind. */
+/* The theme's key number i, the same in all items of the theme. */
+static bool theme_key(const loci_maker *m, uint32_t i, loci_key *key)
+{
+    if (m->opt->theme == 0) return false;
+    loci_rng rng;
+    loci_rng_seed(&rng, loci_rng_mix(m->opt->theme, i));
+    loci_key_draw(key, &rng, m->opt->names);
+    return true;
+}
+
+static int facts_of(loci_maker *m)
+{
+    switch (m->opt->family) {
+    case LOCI_TASK_MULTIVALUE: return 2 + (int)loci_rng_below(&m->rng, 3);
+    case LOCI_TASK_LATEST: return 2 + (int)loci_rng_below(&m->rng, 2);
+    case LOCI_TASK_ORDINAL: return 3;
+    default: return 1;
+    }
+}
+
+/* Unit u of a group that `head` begins: a near-duplicate key, or the same key with another
+ * attribute, which is as easily mistaken. */
+static void plan_follower(loci_maker *m, loci_unit *u, const loci_unit *head)
+{
+    u->kind = head->kind;
+    u->attribute = head->attribute;
+    if (m->opt->family != LOCI_TASK_MULTIKEY && loci_rng_below(&m->rng, 4) == 0) {
+        while (u->kind == head->kind) u->kind = loci_value_draw_kind(&m->rng);
+        draw_subject(m, u, u->kind);
+        u->key = head->key;
+        u->name[0] = head->name[0];
+    } else {
+        u->name[0] = new_key(m, &u->key, &head->key);
+    }
+}
+
+/* Keys with values of one kind. */
 static void plan_prose(loci_maker *m)
 {
     const loci_task_family f = m->opt->family;
-    const bool one = f == LOCI_TASK_MULTIVALUE || f == LOCI_TASK_LATEST; /* keys unrelated */
+    const bool one = f == LOCI_TASK_MULTIVALUE || f == LOCI_TASK_LATEST || f == LOCI_TASK_ORDINAL;
     for (int i = 0; i < m->n_units;) {
         const int group = one ? 1 : near_group(m, m->n_units - i);
         loci_unit *head = &m->unit[i];
+        loci_key theme;
+        const bool themed = group > 1 && theme_key(m, loci_rng_below(&m->rng, 4), &theme);
         draw_subject(m, head, loci_value_draw_kind(&m->rng));
+        head->name[0] = new_key(m, &head->key, themed ? &theme : NULL);
         for (int j = 0; j < group; j++, i++) {
             loci_unit *u = &m->unit[i];
-            u->name[0] = new_key(m, &u->key, j > 0 ? &head->key : NULL);
-            u->kind = head->kind;
-            u->attribute = head->attribute;
-            u->n_facts = f == LOCI_TASK_MULTIVALUE ? 2 + (int)loci_rng_below(&m->rng, 3)
-                         : f == LOCI_TASK_LATEST   ? 2 + (int)loci_rng_below(&m->rng, 2)
-                                                   : 1;
+            if (j > 0) plan_follower(m, u, head);
+            u->n_facts = facts_of(m);
             for (int v = 0; v < u->n_facts; v++) u->value[v] = new_value(m, u->kind);
         }
     }
@@ -143,7 +206,7 @@ static void plan_passages(loci_maker *m)
 {
     for (int i = 0; i < m->n_units; i++) {
         draw_subject(m, &m->unit[i], LOCI_VALUE_PASSAGE);
-        m->unit[i].name[0] = new_mark(m);
+        m->unit[i].name[0] = loci_maker_new_mark(m);
         m->unit[i].value[0] = new_value(m, LOCI_VALUE_PASSAGE);
         m->unit[i].n_facts = 1;
     }
@@ -151,26 +214,28 @@ static void plan_passages(loci_maker *m)
 
 static void plan_chains(loci_maker *m)
 {
-    m->style = loci_wording_draw(LOCI_TASK_VARIABLE, m->opt->wordings, LOCI_SAY_FACT, &m->rng);
+    m->style = loci_wording_draw(LOCI_SAY_ASSIGN, m->opt->wordings, &m->rng);
     for (int i = 0; i < m->n_units; i++) {
         loci_unit *u = &m->unit[i];
         u->n_facts = m->opt->hops + 1;
-        for (int j = 0; j < u->n_facts; j++) u->name[j] = new_mark(m);
+        for (int j = 0; j < u->n_facts; j++) u->name[j] = loci_maker_new_mark(m);
         u->value[0] = new_value(m, LOCI_VALUE_DIGITS);
     }
 }
 
 int loci_maker_plan(loci_maker *m)
 {
-    if (m->opt->family == LOCI_TASK_NEEDLE || m->opt->family == LOCI_TASK_ABSENT) {
+    const loci_task_family f = m->opt->family;
+    if (f == LOCI_TASK_NEEDLE || f == LOCI_TASK_ABSENT || f == LOCI_TASK_MULTIQUERY) {
         /* Round to whole facts; a single near-duplicate needs the one it is near to. */
         m->n_near = (int)(m->opt->near_duplicate * (float)m->n_units + 0.5f);
         if (m->n_near == 1 && m->n_units > 1) m->n_near = 2;
     }
-    switch (m->opt->family) {
+    switch (f) {
     case LOCI_TASK_KV: plan_json(m); break;
     case LOCI_TASK_COPY: plan_passages(m); break;
     case LOCI_TASK_VARIABLE: plan_chains(m); break;
+    case LOCI_TASK_CONFLICT: loci_clauses_plan(m); break;
     default: plan_prose(m); break;
     }
     int n_facts = 0;
@@ -180,58 +245,94 @@ int loci_maker_plan(loci_maker *m)
 
 /* ---- facts ------------------------------------------------------------------------- */
 
-static void say(loci_maker *m, loci_say role, int wording, const loci_say_args *args)
+const char *loci_maker_say(loci_maker *m, loci_say say, const loci_say_args *args)
 {
-    loci_wording_write(&m->line, m->opt->family, m->opt->wordings, role, wording, args);
-}
-
-static int draw_wording(loci_maker *m, loci_say role)
-{
-    return loci_wording_draw(m->opt->family, m->opt->wordings, role, &m->rng);
+    const loci_wording w = loci_wording_draw(say, m->opt->wordings, &m->rng);
+    loci_line_clear(&m->line);
+    loci_wording_write(&m->line, say, m->opt->wordings, &w, args);
+    return loci_pool_keep(&m->pool, &m->line);
 }
 
 /* `"key": "value",` with the braces of the object around the first and the last line. */
-static void say_json(loci_maker *m, const loci_unit *u, int i, int n)
+static const char *say_json(loci_maker *m, const loci_unit *u, int i, int n)
 {
+    loci_line_clear(&m->line);
     if (i == 0) loci_line_char(&m->line, '{');
     loci_line_char(&m->line, '"');
     loci_line_add(&m->line, u->name[0]);
     loci_line_add(&m->line, "\": \"");
     loci_line_add(&m->line, u->value[0]);
     loci_line_add(&m->line, i + 1 < n ? "\"," : "\"}");
+    return loci_pool_keep(&m->pool, &m->line);
+}
+
+/* All assignments of an item have one form. */
+static const char *say_assign(loci_maker *m, const loci_unit *u, int j)
+{
+    loci_line_clear(&m->line);
+    loci_wording_write(&m->line, LOCI_SAY_ASSIGN, m->opt->wordings, &m->style,
+                       &(loci_say_args){ .key = u->name[j],
+                                         .value = j == 0 ? u->value[0] : u->name[j - 1] });
+    return loci_pool_keep(&m->pool, &m->line);
 }
 
 loci_fact loci_maker_fact(loci_maker *m, int u, int i, int n)
 {
     loci_unit *unit = &m->unit[u];
+    const loci_task_family f = m->opt->family;
+    const loci_say *says = loci_family_says(f);
     const int j = unit->n_said++;
     unit->at[j] = i;
-    loci_line_clear(&m->line);
-    if (m->opt->family == LOCI_TASK_KV) {
-        say_json(m, unit, i, n);
-    } else if (m->opt->family == LOCI_TASK_VARIABLE) {
-        say(m, LOCI_SAY_FACT, m->style,
-            &(loci_say_args){ .key = unit->name[j],
-                              .value = j == 0 ? unit->value[0] : unit->name[j - 1] });
-    } else {
-        const loci_say role =
-            m->opt->family == LOCI_TASK_LATEST && j > 0 ? LOCI_SAY_UPDATE : LOCI_SAY_FACT;
-        say(m, role, draw_wording(m, role),
-            &(loci_say_args){
-                .attribute = unit->attribute, .key = unit->name[0], .value = unit->value[j] });
-    }
-    return (loci_fact){ .text = loci_pool_keep(&m->pool, &m->line),
-                        .len = (int)m->line.len,
-                        .group = m->opt->family == LOCI_TASK_KV ? 0 : u };
+    const char *text;
+    if (f == LOCI_TASK_KV)
+        text = say_json(m, unit, i, n);
+    else if (f == LOCI_TASK_VARIABLE)
+        text = say_assign(m, unit, j);
+    else if (f == LOCI_TASK_CONFLICT)
+        text = loci_maker_say(m, LOCI_SAY_CLAUSE,
+                              &(loci_say_args){ .key = unit->name[j], .value = unit->value[j] });
+    else
+        text = loci_maker_say(m, says[f == LOCI_TASK_LATEST && j > 0],
+                              &(loci_say_args){ .attribute = unit->attribute,
+                                                .key = unit->name[0],
+                                                .value = unit->value[j] });
+    return (
+        loci_fact){ .text = text, .len = (int)strlen(text), .group = f == LOCI_TASK_KV ? 0 : u };
 }
 
 /* ---- questions ----------------------------------------------------------------------- */
 
-/* About a key that no fact names: half of the time a near-duplicate of unit's. */
-static const char *absent_key(loci_maker *m, const loci_unit *unit)
+/* Is there a fact about this key with values of this kind? */
+static bool has_kind(const loci_maker *m, const char *name, loci_value_kind kind)
 {
-    loci_key key;
-    return new_key(m, &key, loci_rng_below(&m->rng, 2) == 0 ? &unit->key : NULL);
+    for (int i = 0; i < m->n_units; i++)
+        if (m->unit[i].kind == kind && strcmp(m->unit[i].name[0], name) == 0) return true;
+    return false;
+}
+
+/* About a key that no fact names, half of the time a near-duplicate of unit's; or about another
+ * attribute of unit's key. */
+static loci_question absent_question(loci_maker *m, const loci_unit *unit, loci_say ask)
+{
+    loci_unit u = *unit;
+    switch (m->opt->family) {
+    case LOCI_TASK_KV: u.name[0] = new_json_key(m); break;
+    case LOCI_TASK_COPY: u.name[0] = loci_maker_new_mark(m); break;
+    default: {
+        const uint32_t how = loci_rng_below(&m->rng, 5);
+        if (how == 0) u.kind = loci_value_draw_kind(&m->rng);
+        if (how == 0 && !has_kind(m, unit->name[0], u.kind))
+            draw_subject(m, &u, u.kind);
+        else
+            u.name[0] = new_key(m, &u.key, how <= 2 ? &unit->key : NULL);
+    }
+    }
+    return (loci_question){
+        .question =
+            loci_maker_say(m, ask, &(loci_say_args){ .attribute = u.attribute, .key = u.name[0] }),
+        .answer = loci_not_stated,
+        .absent = true
+    };
 }
 
 static const char *joined_values(loci_maker *m, const loci_unit *unit)
@@ -244,19 +345,53 @@ static const char *joined_values(loci_maker *m, const loci_unit *unit)
     return loci_pool_keep(&m->pool, &m->line);
 }
 
+/* Unit u and the three behind it in one question. */
+static loci_question list_question(loci_maker *m, int u)
+{
+    const int n = m->n_units < LOCI_UNIT_VALUES ? m->n_units : LOCI_UNIT_VALUES;
+    loci_question q = { .n_gold = n };
+    loci_line list = { 0 }, values = { 0 };
+    for (int i = 0; i < n; i++) {
+        const loci_unit *unit = &m->unit[(u + i) % m->n_units];
+        if (i > 0) loci_line_add(&list, i + 1 < n ? ", " : " and ");
+        loci_line_add(&list, "the ");
+        loci_line_add(&list, unit->attribute);
+        loci_line_add(&list, " of ");
+        loci_line_add(&list, unit->name[0]);
+        if (i > 0) loci_line_add(&values, ", ");
+        loci_line_add(&values, unit->value[0]);
+        q.gold[i] = unit->at[0];
+    }
+    q.answer = loci_pool_keep(&m->pool, &values);
+    q.question = loci_maker_say(m, LOCI_ASK_LIST, &(loci_say_args){ .key = list.s });
+    return q;
+}
+
 loci_question loci_maker_question(loci_maker *m, int u)
 {
+    static const char *const nth[] = { "first", "second", "third" };
     const loci_unit *unit = &m->unit[u];
-    const int last = unit->n_facts - 1;
-    const char *key = unit->name[0];
+    const loci_task_family f = m->opt->family;
+    const loci_say *says = loci_family_says(f);
+    int last = unit->n_facts - 1, role = 0;
+    while (says[role] < LOCI_ASK) role++;
+    loci_say_args args = { .attribute = unit->attribute, .key = unit->name[0] };
     loci_question q = { .answer = unit->value[0], .n_gold = 1, .gold = { unit->at[last] } };
 
-    switch (m->opt->family) {
-    case LOCI_TASK_ABSENT:
-        key = absent_key(m, unit);
-        q = (loci_question){ .answer = not_stated, .absent = true };
-        break;
+    const bool may = f == LOCI_TASK_NEEDLE || f == LOCI_TASK_MULTIKEY || f == LOCI_TASK_KV ||
+                     f == LOCI_TASK_COPY;
+    if (f == LOCI_TASK_ABSENT || (may && loci_rng_chance(&m->rng, m->opt->absent)))
+        return absent_question(m, unit, says[role]);
+    switch (f) {
+    case LOCI_TASK_CONFLICT: return loci_clauses_question(m, unit);
+    case LOCI_TASK_MULTIQUERY: return list_question(m, u);
     case LOCI_TASK_LATEST: q.answer = unit->value[last]; break;
+    case LOCI_TASK_ORDINAL:
+        last = (int)loci_rng_below(&m->rng, 3);
+        args.value = nth[last];
+        q = (loci_question){ .answer = unit->value[last], .n_gold = 3 };
+        for (int j = 0; j < 3; j++) q.gold[j] = unit->at[(last + 1 + j) % 3];
+        break;
     case LOCI_TASK_MULTIVALUE:
         q.answer = joined_values(m, unit);
         q.n_gold = unit->n_facts;
@@ -264,16 +399,12 @@ loci_question loci_maker_question(loci_maker *m, int u)
         break;
     case LOCI_TASK_VARIABLE:
         /* From the variable asked for back to the root, which carries the number. */
-        key = unit->name[last];
+        args.key = unit->name[last];
         q.n_gold = unit->n_facts;
         for (int j = 0; j <= last; j++) q.gold[j] = unit->at[last - j];
         break;
     default: break;
     }
-
-    loci_line_clear(&m->line);
-    say(m, LOCI_SAY_QUESTION, draw_wording(m, LOCI_SAY_QUESTION),
-        &(loci_say_args){ .attribute = unit->attribute, .key = key });
-    q.question = loci_pool_keep(&m->pool, &m->line);
+    q.question = loci_maker_say(m, says[role], &args);
     return q;
 }

@@ -61,8 +61,8 @@ int loci_task_wordings(loci_task_family f, loci_split s)
 {
     int n = 0;
     if (is_family(f) && is_split(s))
-        for (int role = 0; role < LOCI_SAY_ROLES; role++)
-            n += loci_wording_count(f, s, (loci_say)role);
+        for (const loci_say *say = loci_family_says(f); *say; say++)
+            n += loci_wording_count(*say, s);
     return n;
 }
 
@@ -75,16 +75,23 @@ static loci_status check_options(const loci_task_options *o, loci_error *err)
     if (!is_split(o->names) || !is_split(o->wordings))
         return loci_fail(err, LOCI_EINVAL, "task split %d/%d: want train or test", (int)o->names,
                          (int)o->wordings);
+    if (o->family == LOCI_TASK_EXTRACT && (!o->text || o->text_bytes == 0))
+        return loci_fail(err, LOCI_EINVAL, "text: extract asks about a text, found none");
     if (o->n_facts < 1 || o->n_facts > LOCI_TASK_MAX_FACTS)
         return loci_fail(err, LOCI_EINVAL, "n_facts %d: want 1..%d", o->n_facts,
                          (int)LOCI_TASK_MAX_FACTS);
-    const int most = o->n_facts < LOCI_TASK_MAX_QUESTIONS ? o->n_facts : LOCI_TASK_MAX_QUESTIONS;
+    const int most = o->family != LOCI_TASK_EXTRACT && o->n_facts < LOCI_TASK_MAX_QUESTIONS
+                         ? o->n_facts
+                         : LOCI_TASK_MAX_QUESTIONS;
     if (o->n_questions < 1 || o->n_questions > most)
         return loci_fail(err, LOCI_EINVAL, "n_questions %d: want 1..%d", o->n_questions, most);
     if (o->family == LOCI_TASK_VARIABLE && (o->hops < 1 || o->hops > LOCI_UNIT_FACTS - 1))
         return loci_fail(err, LOCI_EINVAL, "hops %d: want 1..%d", o->hops, LOCI_UNIT_FACTS - 1);
     /* Written so that NaN fails too. */
-    if ((o->family == LOCI_TASK_NEEDLE || o->family == LOCI_TASK_ABSENT) &&
+    if (!(o->absent >= 0.0f && o->absent <= 1.0f))
+        return loci_fail(err, LOCI_EINVAL, "absent %g: want 0..1", (double)o->absent);
+    if ((o->family == LOCI_TASK_NEEDLE || o->family == LOCI_TASK_ABSENT ||
+         o->family == LOCI_TASK_MULTIQUERY) &&
         !(o->near_duplicate >= 0.0f && o->near_duplicate <= 1.0f))
         return loci_fail(err, LOCI_EINVAL, "near_duplicate %g: want 0..1",
                          (double)o->near_duplicate);
@@ -122,16 +129,12 @@ static void write_questions(loci_task_item *item, loci_maker *m, int *order)
         item->question[i] = loci_maker_question(m, order[i]);
 }
 
-static loci_status make(loci_task_item *item, loci_maker *m, loci_error *err)
+/* Families whose items are units: keys, passages, chains, pairs of clauses. */
+static loci_status make_units(loci_task_item *item, loci_maker *m, loci_error *err)
 {
-    const size_t n_units = (size_t)m->n_units;
     int *order = NULL;
-    loci_status st = LOCI_OK;
-
-    m->unit = calloc(n_units, sizeof *m->unit);
-    /* Names: those of the units and those that absent questions invent. */
-    bool have = m->unit != NULL && loci_set_open(&m->names, n_units * (LOCI_UNIT_FACTS + 1));
-    have = have && loci_set_open(&m->values, n_units * LOCI_UNIT_VALUES);
+    m->unit = calloc((size_t)m->n_units, sizeof *m->unit);
+    bool have = m->unit != NULL;
     if (have) {
         item->n_facts = loci_maker_plan(m);
         item->n_questions = m->opt->n_questions;
@@ -144,9 +147,28 @@ static loci_status make(loci_task_item *item, loci_maker *m, loci_error *err)
         write_facts(item, m, order);
         write_questions(item, m, order);
     }
-    if (!have || m->pool.failed)
-        st = loci_fail(err, LOCI_ENOMEM, "no memory for a task item of %d facts", m->opt->n_facts);
     free(order);
+    return have ? LOCI_OK
+                : loci_fail(err, LOCI_ENOMEM, "no memory for a task item of %d facts",
+                            m->opt->n_facts);
+}
+
+static loci_status make(loci_task_item *item, loci_maker *m, loci_error *err)
+{
+    const loci_task_family f = m->opt->family;
+    const size_t n_units = (size_t)m->n_units + (size_t)m->opt->n_questions;
+    loci_status st = LOCI_OK;
+    /* Names: those of the units and those that absent questions invent. */
+    if (!loci_set_open(&m->names, n_units * (LOCI_UNIT_FACTS + 1)) ||
+        !loci_set_open(&m->values, n_units * LOCI_UNIT_VALUES))
+        st = loci_fail(err, LOCI_ENOMEM, "no memory for a task item of %d facts", m->opt->n_facts);
+    if (st == LOCI_OK)
+        st = f == LOCI_TASK_EXTRACT ? loci_extract_make(item, m, err)
+             : f == LOCI_TASK_QA1 || f == LOCI_TASK_QA2 || f == LOCI_TASK_QA3
+                 ? loci_story_make(item, m, err)
+                 : make_units(item, m, err);
+    if (st == LOCI_OK && m->pool.failed)
+        st = loci_fail(err, LOCI_ENOMEM, "no memory for a task item of %d facts", m->opt->n_facts);
     return st;
 }
 
@@ -158,7 +180,9 @@ loci_status loci_task_make(loci_task_item *item, const loci_task_options *opt, l
     const loci_status bad = check_options(opt, err);
     if (bad != LOCI_OK) return bad;
 
-    loci_maker m = { .opt = opt, .n_units = opt->n_facts };
+    loci_maker m = { .opt = opt,
+                     .n_units = opt->n_facts,
+                     .lex = { opt->text, opt->text ? opt->text_bytes : 0 } };
     const uint64_t which =
         (uint64_t)opt->family << 2 | (uint64_t)opt->names << 1 | (uint64_t)opt->wordings;
     loci_rng_seed(&m.rng, loci_rng_mix(opt->seed, which));

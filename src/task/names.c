@@ -21,6 +21,11 @@ static const char *const suffixes[] = { "txt", "csv", "log", "json", "pdf", "xml
 /* 2 syllables of at most 5 letters, an ending of 3. */
 _Static_assert(2 * 5 + 3 < LOCI_NAME_MAX, "a name fits");
 
+/* What has a single name; test keys are projects all. */
+static const char *const heads[] = { "project", "operation", "station",  "ship",
+                                     "team",    "client",    "building", "school",
+                                     "company", "campaign",  "server",   "route" };
+
 #define COUNT(table)     ((uint32_t)(sizeof(table) / sizeof *(table)))
 #define PICK(table, rng) ((table)[loci_rng_below(rng, COUNT(table))])
 
@@ -31,7 +36,7 @@ loci_split loci_name_split(const char *name)
 
 /* ---- made-up names, lower case in the struct -------------------------------- */
 
-static void name_draw(char name[LOCI_NAME_MAX], loci_rng *rng, loci_split split)
+void loci_name_draw(char name[LOCI_NAME_MAX], loci_rng *rng, loci_split split)
 {
     do {
         const int syllables = loci_rng_below(rng, 10) < 3 ? 1 : 2;
@@ -57,6 +62,17 @@ static void name_near(char name[LOCI_NAME_MAX], loci_rng *rng, loci_split split)
         name[i] = strchr(open, name[i]) ? open[loci_rng_below(rng, sizeof open - 1)]
                                         : closed[loci_rng_below(rng, sizeof closed - 1)];
     } while (loci_name_split(name) != split || strcmp(name, was) == 0);
+}
+
+void loci_person_write(loci_line *line, loci_rng *rng, loci_split split)
+{
+    char name[LOCI_NAME_MAX];
+    for (int i = 0; i < 2; i++) {
+        loci_name_draw(name, rng, split);
+        if (i > 0) loci_line_char(line, ' ');
+        name[0] = (char)(name[0] - 'a' + 'A');
+        loci_line_add(line, name);
+    }
 }
 
 static void add_capital(loci_line *line, const char *name)
@@ -112,13 +128,15 @@ void loci_key_draw(loci_key *key, loci_rng *rng, loci_split split)
         key->number = user_draw(rng, split);
         return;
     }
-    name_draw(key->name[0], rng, split);
+    loci_name_draw(key->name[0], rng, split);
     if (key->kind == LOCI_KEY_EMAIL || key->kind == LOCI_KEY_PERSON)
-        name_draw(key->name[1], rng, split);
+        loci_name_draw(key->name[1], rng, split);
     if (key->kind == LOCI_KEY_PLACE) {
         key->word[0] = loci_word_draw(LOCI_WORD_ADJECTIVE, rng, split);
         key->word[1] = loci_word_draw(LOCI_WORD_NOUN, rng, split);
     }
+    if (key->kind == LOCI_KEY_PROJECT && split == LOCI_SPLIT_TRAIN && loci_rng_below(rng, 2) == 0)
+        key->word[0] = (int)loci_rng_below(rng, COUNT(heads));
     if (key->kind == LOCI_KEY_FILE) {
         key->word[0] = loci_word_draw(LOCI_WORD_NOUN, rng, split);
         key->word[1] = (int)loci_rng_below(rng, COUNT(suffixes));
@@ -133,7 +151,7 @@ static void place_near(loci_key *key, loci_rng *rng, loci_split split)
     const uint32_t r = loci_rng_below(rng, 8);
     const int was = key->word[0];
     if (r < 6)
-        name_draw(key->name[0], rng, split);
+        loci_name_draw(key->name[0], rng, split);
     else if (r == 6)
         name_near(key->name[0], rng, split);
     else
@@ -149,7 +167,7 @@ void loci_key_near(loci_key *key, loci_rng *rng, loci_split split)
     case LOCI_KEY_FILE:
         while (key->number == number) key->number = 1 + loci_rng_below(rng, 99);
         break;
-    case LOCI_KEY_PERSON: name_draw(key->name[1], rng, split); break;
+    case LOCI_KEY_PERSON: loci_name_draw(key->name[1], rng, split); break;
     default: name_near(key->name[0], rng, split); break;
     }
 }
@@ -166,7 +184,8 @@ void loci_key_write(loci_line *line, const loci_key *key)
         add_capital(line, key->name[0]);
         break;
     case LOCI_KEY_PROJECT:
-        loci_line_add(line, "project ");
+        loci_line_add(line, heads[key->word[0]]);
+        loci_line_char(line, ' ');
         add_capital(line, key->name[0]);
         break;
     case LOCI_KEY_USER:

@@ -47,6 +47,11 @@ void loci_line_hex(loci_line *line, uint64_t n, int digits)
         loci_line_char(line, "0123456789abcdef"[n >> (4 * i) & 15]);
 }
 
+bool loci_is_word_byte(char c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
 /* ---- pool ---------------------------------------------------------------- */
 
 /* Big enough that a usual item takes one block, small enough to waste little. */

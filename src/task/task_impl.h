@@ -19,6 +19,7 @@ typedef struct {
 void loci_line_clear(loci_line *line);
 void loci_line_add(loci_line *line, const char *text);
 void loci_line_char(loci_line *line, char c);
+bool loci_is_word_byte(char c);                              /* ASCII letters and digits */
 void loci_line_number(loci_line *line, uint32_t n);          /* decimal          */
 void loci_line_hex(loci_line *line, uint64_t n, int digits); /* lower case, low digits */
 
@@ -51,12 +52,13 @@ typedef enum { LOCI_WORD_ADJECTIVE, LOCI_WORD_NOUN, LOCI_WORD_CLASSES } loci_wor
 int loci_word_count(loci_word_class c);
 const char *loci_word(loci_word_class c, int i);
 loci_split loci_word_split(int i);
+bool loci_word_is_test(const char *word); /* a word of the test half */
 int loci_word_draw(loci_word_class c, loci_rng *rng, loci_split split); /* an index */
 
 /* ---- names (names.c) -------------------------------------------------------- */
 typedef enum {
     LOCI_KEY_PLACE,   /* the amber falcon of Corvath */
-    LOCI_KEY_PROJECT, /* project Larkin              */
+    LOCI_KEY_PROJECT, /* project Larkin, ship Larkin */
     LOCI_KEY_USER,    /* user 48213                  */
     LOCI_KEY_FILE,    /* larkin-ledger-3.txt         */
     LOCI_KEY_EMAIL,   /* larkin@corvath.net          */
@@ -66,10 +68,13 @@ typedef enum {
 enum { LOCI_NAME_MAX = 16 };
 typedef struct {
     loci_key_kind kind;
-    int word[2];     /* place: adjective, noun; file: noun, ending */
+    int word[2];     /* place: adjective, noun; file: noun, ending; project: what it is */
     uint32_t number; /* user, file */
     char name[2][LOCI_NAME_MAX];
 } loci_key;
+/* A made-up name in lower case; "Mavel Orrin". */
+void loci_name_draw(char name[LOCI_NAME_MAX], loci_rng *rng, loci_split split);
+void loci_person_write(loci_line *line, loci_rng *rng, loci_split split);
 /* A key of one half, of any kind. */
 void loci_key_draw(loci_key *key, loci_rng *rng, loci_split split);
 /* Change one part of it: a word, a letter or a digit.  Kind and half stay. */
@@ -90,29 +95,85 @@ typedef enum {
     LOCI_VALUE_HEX,     /* 16 hex digits       */
     LOCI_VALUE_DATE,    /* 14 March 2031       */
     LOCI_VALUE_AMOUNT,  /* 48,213 euros        */
+    LOCI_VALUE_PERSON,  /* Mavel Orrin         */
+    LOCI_VALUE_CODE,    /* KX-4821             */
+    LOCI_VALUE_TIME,    /* 14:35               */
     LOCI_VALUE_PASSAGE, /* 4-12 words, for copy */
     LOCI_VALUE_KINDS
 } loci_value_kind;
 loci_value_kind loci_value_draw_kind(loci_rng *rng); /* any but a passage */
-void loci_value_write(loci_line *line, loci_value_kind kind, loci_rng *rng, loci_split split);
+typedef struct { /* text that words of the train half are taken from; bytes 0: none */
+    const char *text;
+    size_t bytes;
+} loci_lexicon;
+void loci_value_write(loci_line *line, loci_value_kind kind, loci_rng *rng, loci_split split,
+                      const loci_lexicon *lex);
 
-/* ---- wordings (wordings.c, attributes.c) ---------------------------------------
- * A wording is a lead ("For the record, ") and a body ("the {a} of {k} is {v}."); index
- * lead * n_bodies + body.  {a} attribute, {s} its plural, {k} key, {v} value. */
-typedef enum { LOCI_SAY_FACT, LOCI_SAY_UPDATE, LOCI_SAY_QUESTION, LOCI_SAY_ROLES } loci_say;
+/* ---- wordings (wordings.c, frames_say.c, frames_ask.c) ---------------------------
+ * A wording is a lead, a body and a tail, each a frame of a table with one of its expansions. */
+typedef enum {
+    LOCI_SAY_NOTHING,
+    LOCI_SAY_FACT,    /* {a} {k} {v}                                   */
+    LOCI_SAY_SEVERAL, /* one of several values                         */
+    LOCI_SAY_UPDATE,  /* a new value takes the place of the old one    */
+    LOCI_SAY_ASSIGN,  /* {k} = {v}                                     */
+    LOCI_SAY_MARKED,  /* {a} {k}: {v}, a passage                       */
+    LOCI_SAY_CLAUSE,  /* {k} a mark, {v} what it says                  */
+    LOCI_SAY_MOVE,    /* {k} somebody, {v} a place                     */
+    LOCI_SAY_GET,     /* {k} somebody, {v} a thing                     */
+    LOCI_SAY_DROP,
+    LOCI_ASK,     /* {a} {k}; questions from here on               */
+    LOCI_ASK_ALL, /* {s} or {a}, {k}                               */
+    LOCI_ASK_LATEST,
+    LOCI_ASK_NTH,  /* {v} "second"                                  */
+    LOCI_ASK_LIST, /* {k} "the {a} of {k}, the {a} of {k}"          */
+    LOCI_ASK_JSON, /* {k}                                           */
+    LOCI_ASK_COPY, /* {a} {k}                                       */
+    LOCI_ASK_VARIABLE,
+    LOCI_ASK_CONFLICT, /* {k} the mark of a clause                     */
+    LOCI_ASK_OPPOSE,   /* {k} what a clause says                       */
+    LOCI_ASK_NEXT,     /* {k} words of the text                        */
+    LOCI_ASK_BEFORE,
+    LOCI_ASK_GAP,       /* {k} words with a gap                         */
+    LOCI_ASK_DEFINED,   /* {k} a macro                                  */
+    LOCI_ASK_ARGUMENTS, /* {k} a function                              */
+    LOCI_ASK_FIELD,     /* {k} of a line "key: value"                   */
+    LOCI_ASK_WHERE,     /* {k} somebody                                 */
+    LOCI_ASK_THING,     /* {k} a thing                                  */
+    LOCI_ASK_EARLIER,   /* {k} a thing, {v} a place                     */
+    LOCI_SAYS
+} loci_say;
+typedef enum {
+    LOCI_WORDING_LEAD,
+    LOCI_WORDING_BODY,
+    LOCI_WORDING_TAIL,
+    LOCI_WORDING_PARTS
+} loci_wording_part;
+typedef struct {
+    int frame[LOCI_WORDING_PARTS], choice[LOCI_WORDING_PARTS];
+} loci_wording;
 typedef struct {
     const char *attribute, *key, *value; /* those that the wording has no place for: NULL */
 } loci_say_args;
-/* 0 when the family says nothing in this role. */
-int loci_wording_count(loci_task_family f, loci_split s, loci_say role);
-/* A wording, plain (lead 0, no lead) in one of three draws. */
-int loci_wording_draw(loci_task_family f, loci_split s, loci_say role, loci_rng *rng);
-/* Fill wording i; args NULL leaves the places as they are.  The first letter becomes a capital. */
-void loci_wording_write(loci_line *line, loci_task_family f, loci_split s, loci_say role, int i,
+/* Frames of one part, 0 for LOCI_SAY_NOTHING; expansions of one of them; all wordings. */
+int loci_wording_frames(loci_say say, loci_split s, loci_wording_part part);
+int loci_wording_choices(loci_say say, loci_split s, loci_wording_part part, int frame);
+int loci_wording_count(loci_say say, loci_split s);
+/* Leads and tails in a third of the draws each; frames alike, however many expansions they have. */
+loci_wording loci_wording_draw(loci_say say, loci_split s, loci_rng *rng);
+/* Fill w; args NULL leaves the places as they are.  A capital first, unless a name stands there. */
+void loci_wording_write(loci_line *line, loci_say say, loci_split s, const loci_wording *w,
                         const loci_say_args *args);
+/* What the family says: up to LOCI_FAMILY_SAYS kinds, the rest LOCI_SAY_NOTHING. */
+enum { LOCI_FAMILY_SAYS = 8 };
+const loci_say *loci_family_says(loci_task_family f);
+
+/* ---- attributes (attributes.c) --------------------------------------------------- */
 /* What a value of this kind may be called: "access code" for digits. */
 int loci_attribute_count(loci_value_kind kind, loci_split s);
 const char *loci_attribute(loci_value_kind kind, loci_split s, int i);
+/* One of them, now and then with a word before it: "spare access code". */
+void loci_attribute_write(loci_line *line, loci_value_kind kind, loci_rng *rng, loci_split s);
 
 /* ---- families (families.c) ------------------------------------------------------
  * A unit is what one question is about: a key with its values, a passage or a chain. */
@@ -134,15 +195,35 @@ typedef struct {
     loci_string_set names, values; /* given out in this item */
     loci_unit *unit;               /* (n_units) owned        */
     int n_units;
-    int style;      /* variable: the statement form of this item    */
-    bool uuid;      /* kv: shape of the keys                        */
-    int n_near;     /* needle, absent: near-duplicates still to make */
-    loci_line line; /* scratch */
+    loci_wording style; /* variable: the statement form of this item */
+    loci_lexicon lex;   /* the options' text                         */
+    bool uuid;          /* kv: shape of the keys                        */
+    int n_near;         /* needle, absent: near-duplicates still to make */
+    loci_line line;     /* scratch */
 } loci_maker;
+static inline bool loci_rng_chance(loci_rng *rng, float p)
+{
+    return loci_rng_unit(rng) < (double)p;
+}
+/* The line of m, kept, if it is new among the names of the item; else NULL. */
+const char *loci_maker_new_name(loci_maker *m);
+const char *loci_maker_new_mark(loci_maker *m);
+/* The line with `say` in it, kept. */
+const char *loci_maker_say(loci_maker *m, loci_say say, const loci_say_args *args);
+extern const char loci_not_stated[];
 /* Draw all units: names, values, how many facts each.  Returns the number of facts. */
 int loci_maker_plan(loci_maker *m);
 /* The next fact of unit u; i is its index in the item of n facts. */
 loci_fact loci_maker_fact(loci_maker *m, int u, int i, int n);
 loci_question loci_maker_question(loci_maker *m, int u);
+
+/* clauses.c: the plan and the questions of pairs that contradict each other. */
+void loci_clauses_plan(loci_maker *m);
+loci_question loci_clauses_question(loci_maker *m, const loci_unit *unit);
+
+/* stories.c, extract.c: a whole item.  item->n_questions may come out smaller, at least 1.
+ * LOCI_ENOMEM; LOCI_ENOTFOUND the text holds nothing to ask about. */
+loci_status loci_story_make(loci_task_item *item, loci_maker *m, loci_error *err);
+loci_status loci_extract_make(loci_task_item *item, loci_maker *m, loci_error *err);
 
 #endif

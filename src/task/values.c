@@ -1,17 +1,23 @@
-/* values.c - what facts say: numbers, words, hex strings, dates, amounts, passages.
+/* values.c - what facts say: numbers, words, hex strings, dates, amounts, people, codes, passages.
  *
- * Words come from the half that was asked for.  Digits have no halves: nothing can be learned
- * about a random number. */
+ * Words of the train half come from an open vocabulary: table words, table words with a letter
+ * changed, made-up ones, words of the text that the maker was given.  A model trained on the tables
+ * alone spells what it read as the nearest word that it knows ("spiral-brid", "ladger") instead of
+ * copying it.  Digits have no halves: nothing can be learned about a random number. */
 #include "task/task_impl.h"
+
+#include <string.h>
 
 static const char *const months[] = { "January",   "February", "March",    "April",
                                       "May",       "June",     "July",     "August",
                                       "September", "October",  "November", "December" };
 
 /* Shares in percent, in the order of the enum. */
-static const uint32_t share[] = { 40, 20, 8, 12, 8, 12 };
+static const uint32_t share[] = { 32, 18, 14, 12, 6, 6, 4, 5, 3 };
 _Static_assert(sizeof share / sizeof *share == LOCI_VALUE_PASSAGE,
                "a share for each kind but passages");
+
+enum { WORD_LEAST = 3, WORD_MOST = 12, TRIES = 12, PASSAGE_BYTES = 160 };
 
 loci_value_kind loci_value_draw_kind(loci_rng *rng)
 {
@@ -21,62 +27,220 @@ loci_value_kind loci_value_draw_kind(loci_rng *rng)
     return (loci_value_kind)kind;
 }
 
-static void add_word(loci_line *line, loci_word_class c, loci_rng *rng, loci_split split)
+/* ---- words -------------------------------------------------------------------------- */
+
+static bool is_lower(char c)
 {
-    loci_line_add(line, loci_word(c, loci_word_draw(c, rng, split)));
+    return c >= 'a' && c <= 'z';
 }
 
-static void write_digits(loci_line *line, loci_rng *rng)
+/* A lower-case word of the text from a random place; false if none was met. */
+static bool text_word(char word[WORD_MOST + 1], const loci_lexicon *lex, loci_rng *rng)
 {
-    const bool seven = loci_rng_below(rng, 4) == 0;
-    loci_line_number(line, seven ? 1000000 + loci_rng_below(rng, 9000000)
-                                 : 100000 + loci_rng_below(rng, 900000));
+    if (lex->bytes < 64) return false;
+    for (int t = 0; t < TRIES; t++) {
+        size_t i = loci_rng_below(rng, (uint32_t)(lex->bytes - 40));
+        while (i + 1 < lex->bytes && lex->text[i] != ' ') i++;
+        size_t n = 0;
+        while (++i < lex->bytes && is_lower(lex->text[i]) && n <= WORD_MOST)
+            if (n++ < WORD_MOST) word[n - 1] = lex->text[i];
+        const bool ends = i < lex->bytes && memchr(" .,;\n", lex->text[i], 5) != NULL;
+        if (n < WORD_LEAST || n > WORD_MOST || !ends) continue;
+        word[n] = '\0';
+        if (!loci_word_is_test(word)) return true;
+    }
+    return false;
+}
+
+/* A table word with one letter changed, dropped or doubled. */
+static void bent_word(char word[LOCI_NAME_MAX], loci_rng *rng)
+{
+    do {
+        const loci_word_class c = (loci_word_class)loci_rng_below(rng, LOCI_WORD_CLASSES);
+        const char *w = loci_word(c, loci_word_draw(c, rng, LOCI_SPLIT_TRAIN));
+        const size_t n = strlen(w), i = loci_rng_below(rng, (uint32_t)n);
+        memcpy(word, w, n + 1);
+        switch (loci_rng_below(rng, 3)) {
+        case 0: word[i] = (char)('a' + loci_rng_below(rng, 26)); break;
+        case 1: memmove(word + i, w + i + 1, n - i); break;
+        default: memmove(word + i + 1, w + i, n - i + 1); break;
+        }
+    } while (loci_word_is_test(word));
+}
+
+static void add_word(loci_line *line, loci_word_class c, loci_rng *rng, loci_split split,
+                     const loci_lexicon *lex)
+{
+    char word[LOCI_NAME_MAX];
+    const uint32_t r = split == LOCI_SPLIT_TEST ? 100 : loci_rng_below(rng, 100);
+    if (r < 40 && text_word(word, lex, rng)) {
+        loci_line_add(line, word);
+    } else if (r < 60) {
+        bent_word(word, rng);
+        loci_line_add(line, word);
+    } else if (r < 72) {
+        do loci_name_draw(word, rng, split);
+        while (loci_word_is_test(word));
+        loci_line_add(line, word);
+    } else {
+        loci_line_add(line, loci_word(c, loci_word_draw(c, rng, split)));
+    }
+}
+
+static void write_words(loci_line *line, loci_rng *rng, loci_split split, const loci_lexicon *lex)
+{
+    static const char joint[] = "----  _.";
+    const bool test = split == LOCI_SPLIT_TEST;
+    const char by = test ? '-' : joint[loci_rng_below(rng, sizeof joint - 1)];
+    const bool third = !test && loci_rng_below(rng, 5) == 0;
+    add_word(line, LOCI_WORD_ADJECTIVE, rng, split, lex);
+    loci_line_char(line, by);
+    add_word(line, LOCI_WORD_NOUN, rng, split, lex);
+    if (!third) return;
+    loci_line_char(line, by);
+    add_word(line, LOCI_WORD_NOUN, rng, split, lex);
+}
+
+/* ---- numbers ---------------------------------------------------------------------------- */
+
+/* Test values have the shapes that figures were measured with: 6 or 7 digits, 16 hex digits. */
+static void write_digits(loci_line *line, loci_rng *rng, loci_split split)
+{
+    uint32_t n = 6 + (loci_rng_below(rng, 4) == 0);
+    if (split == LOCI_SPLIT_TRAIN && loci_rng_below(rng, 2) == 0) n = 3 + loci_rng_below(rng, 8);
+    loci_line_char(line, (char)('1' + loci_rng_below(rng, 9)));
+    while (--n > 0) loci_line_char(line, (char)('0' + loci_rng_below(rng, 10)));
+}
+
+static void write_hex(loci_line *line, loci_rng *rng, loci_split split)
+{
+    static const int length[] = { 16, 16, 16, 8, 12, 24, 32 };
+    const int n = split == LOCI_SPLIT_TEST ? 16 : length[loci_rng_below(rng, 7)];
+    for (int left = n; left > 0; left -= 16)
+        loci_line_hex(line, loci_rng_u64(rng), left < 16 ? left : 16);
 }
 
 /* Days to 28: every month has them. */
-static void write_date(loci_line *line, loci_rng *rng)
+static void write_date(loci_line *line, loci_rng *rng, loci_split split)
 {
-    loci_line_number(line, 1 + loci_rng_below(rng, 28));
+    const uint32_t day = 1 + loci_rng_below(rng, 28), month = loci_rng_below(rng, 12);
+    const uint32_t year = 1950 + loci_rng_below(rng, 100);
+    if (split == LOCI_SPLIT_TRAIN && loci_rng_below(rng, 3) == 0) { /* 2031-03-14 */
+        const uint32_t n[3] = { year, month + 1, day };
+        for (int i = 0; i < 3; i++) {
+            if (i > 0) loci_line_char(line, '-');
+            if (n[i] < 10) loci_line_char(line, '0');
+            loci_line_number(line, n[i]);
+        }
+        return;
+    }
+    loci_line_number(line, day);
     loci_line_char(line, ' ');
-    loci_line_add(line, months[loci_rng_below(rng, 12)]);
+    loci_line_add(line, months[month]);
     loci_line_char(line, ' ');
-    loci_line_number(line, 1950 + loci_rng_below(rng, 100));
+    loci_line_number(line, year);
 }
 
 /* 1,000 .. 999,999 with a comma between the thousands. */
-static void write_amount(loci_line *line, loci_rng *rng)
+static void write_amount(loci_line *line, loci_rng *rng, loci_split split)
 {
+    static const char *const money[] = { " euros", " dollars", " crowns", " pounds", " francs" };
     const uint32_t n = 1000 + loci_rng_below(rng, 999000), low = n % 1000;
     loci_line_number(line, n / 1000);
     loci_line_char(line, ',');
     if (low < 100) loci_line_char(line, '0');
     if (low < 10) loci_line_char(line, '0');
     loci_line_number(line, low);
-    loci_line_add(line, " euros");
+    loci_line_add(line, money[split == LOCI_SPLIT_TEST ? 0 : loci_rng_below(rng, 5)]);
 }
 
-static void write_passage(loci_line *line, loci_rng *rng, loci_split split)
+/* KX-4821, 220-QB-7: two or three groups of letters or digits, of the half by hash. */
+static void write_code(loci_line *line, loci_rng *rng, loci_split split)
+{
+    char code[16];
+    do {
+        int n = 0;
+        const int groups = 2 + (int)loci_rng_below(rng, 2);
+        bool letters = loci_rng_below(rng, 2) == 0;
+        for (int g = 0; g < groups; g++, letters = !letters) {
+            if (g > 0) code[n++] = '-';
+            for (uint32_t k = 1 + loci_rng_below(rng, 4); k > 0; k--)
+                code[n++] = letters ? (char)('A' + loci_rng_below(rng, 26))
+                                    : (char)('0' + loci_rng_below(rng, 10));
+        }
+        code[n] = '\0';
+    } while (strlen(code) < 5 || loci_name_split(code) != split);
+    loci_line_add(line, code);
+}
+
+static void write_time(loci_line *line, loci_rng *rng)
+{
+    const uint32_t minute = loci_rng_below(rng, 60);
+    loci_line_number(line, loci_rng_below(rng, 24));
+    loci_line_char(line, ':');
+    if (minute < 10) loci_line_char(line, '0');
+    loci_line_number(line, minute);
+}
+
+/* ---- passages ------------------------------------------------------------------------------ */
+
+/* n words of the text as they stand, blanks between them single; false if none were met. */
+static bool text_passage(loci_line *line, uint32_t n, const loci_lexicon *lex, loci_rng *rng)
+{
+    if (lex->bytes < 512) return false;
+    const size_t start = line->len;
+    for (int t = 0; t < TRIES; t++) {
+        size_t i = loci_rng_below(rng, (uint32_t)(lex->bytes - 400));
+        while (i < lex->bytes - 320 && lex->text[i] != ' ') i++;
+        while (lex->text[i] == ' ') i++;
+        uint32_t words = 1;
+        bool good = lex->text[i] >= 'A' && lex->text[i] != '\\';
+        for (; good && i < lex->bytes; i++) {
+            const unsigned char c = (unsigned char)lex->text[i];
+            if (line->len - start > PASSAGE_BYTES || (c < ' ' && c != '\n') || c == '"' || c >= 127)
+                good = false;
+            else if (c > ' ')
+                loci_line_char(line, (char)c);
+            else if (line->s[line->len - 1] == ' ')
+                continue;
+            else if (words++ == n)
+                break;
+            else
+                loci_line_char(line, ' ');
+        }
+        while (line->len > start && !loci_is_word_byte(line->s[line->len - 1])) line->len--;
+        line->s[line->len] = '\0';
+        if (good && line->len > start + 8) return true;
+        line->len = start;
+        line->s[start] = '\0';
+    }
+    return false;
+}
+
+static void write_passage(loci_line *line, loci_rng *rng, loci_split split, const loci_lexicon *lex)
 {
     const uint32_t n = 4 + loci_rng_below(rng, 9);
+    if (split == LOCI_SPLIT_TRAIN && loci_rng_below(rng, 3) != 0 && text_passage(line, n, lex, rng))
+        return;
     for (uint32_t i = 0; i < n; i++) {
         if (i > 0) loci_line_char(line, ' ');
-        add_word(line, (loci_word_class)loci_rng_below(rng, LOCI_WORD_CLASSES), rng, split);
+        add_word(line, (loci_word_class)loci_rng_below(rng, LOCI_WORD_CLASSES), rng, split, lex);
     }
 }
 
-void loci_value_write(loci_line *line, loci_value_kind kind, loci_rng *rng, loci_split split)
+void loci_value_write(loci_line *line, loci_value_kind kind, loci_rng *rng, loci_split split,
+                      const loci_lexicon *lex)
 {
     switch (kind) {
-    case LOCI_VALUE_DIGITS: write_digits(line, rng); break;
-    case LOCI_VALUE_WORDS:
-        add_word(line, LOCI_WORD_ADJECTIVE, rng, split);
-        loci_line_char(line, '-');
-        add_word(line, LOCI_WORD_NOUN, rng, split);
-        break;
-    case LOCI_VALUE_WORD: add_word(line, LOCI_WORD_NOUN, rng, split); break;
-    case LOCI_VALUE_HEX: loci_line_hex(line, loci_rng_u64(rng), 16); break;
-    case LOCI_VALUE_DATE: write_date(line, rng); break;
-    case LOCI_VALUE_AMOUNT: write_amount(line, rng); break;
-    default: write_passage(line, rng, split); break;
+    case LOCI_VALUE_DIGITS: write_digits(line, rng, split); break;
+    case LOCI_VALUE_WORDS: write_words(line, rng, split, lex); break;
+    case LOCI_VALUE_WORD: add_word(line, LOCI_WORD_NOUN, rng, split, lex); break;
+    case LOCI_VALUE_HEX: write_hex(line, rng, split); break;
+    case LOCI_VALUE_DATE: write_date(line, rng, split); break;
+    case LOCI_VALUE_AMOUNT: write_amount(line, rng, split); break;
+    case LOCI_VALUE_PERSON: loci_person_write(line, rng, split); break;
+    case LOCI_VALUE_CODE: write_code(line, rng, split); break;
+    case LOCI_VALUE_TIME: write_time(line, rng); break;
+    default: write_passage(line, rng, split, lex); break;
     }
 }

@@ -4,6 +4,8 @@
  * half and occur in nothing made for training. */
 #include "task/task_impl.h"
 
+#include <string.h>
+
 static const char *const adjectives[] = {
     "amber",     "ancient",  "arctic",    "autumn",    "azure",    "bitter",   "blazing",
     "blunt",     "brass",    "brave",     "bright",    "brisk",    "broken",   "bronze",
@@ -109,6 +111,15 @@ const char *loci_word(loci_word_class c, int i)
 loci_split loci_word_split(int i)
 {
     return i % 3 == 2 ? LOCI_SPLIT_TEST : LOCI_SPLIT_TRAIN;
+}
+
+bool loci_word_is_test(const char *word)
+{
+    for (int c = 0; c < LOCI_WORD_CLASSES; c++)
+        for (int i = 2; i < tables[c].n; i += 3)
+            if (tables[c].word[i][0] == word[0] && strcmp(tables[c].word[i], word) == 0)
+                return true;
+    return false;
 }
 
 int loci_word_draw(loci_word_class c, loci_rng *rng, loci_split split)

@@ -73,6 +73,8 @@ static const loci_setting phase_table[] = {
     P(facts_max, INT, 1, 4096, false, "most facts an item"),
     P(questions_max, INT, 1, 4096, false, "most questions an item"),
     P(near_duplicate, FLOAT, 0, 1, false, "share of keys one word away from another"),
+    P(shared_keys, FLOAT, 0, 1, false, "share of items with keys near those of other items"),
+    P(absent, FLOAT, 0, 1, false, "share of questions about what the text does not hold"),
     P(gate_target, FLOAT, 0, 1, false, "consult rate aimed at; 1: no gate loss"),
     P(hard_gate, BOOL, 0, 1, false, "gates are 0 or 1, with a straight-through gradient"),
 };

@@ -3,6 +3,7 @@
  *   config.c      the JSON config: model, train, families, phases
  *   corpus.c      text on disk -> documents in memory
  *   item.c        documents and tasks -> one training sequence, a pure function of its seed
+ *   task_item.c   facts in an excerpt, questions, answers with the tokens they are copied from
  *   optim.c       schedule, gradient sums in a fixed order, clipping, AdamW
  *   muon.c        Muon for hidden matrices
  *   checkpoint.c  what is saved and how training goes on from it
@@ -35,6 +36,8 @@ typedef struct {
     int facts_min, facts_max; /* facts an item, drawn log-uniformly                      */
     int questions_max;
     float near_duplicate; /* share of needle keys that differ from another in one word   */
+    float shared_keys;    /* share of items with keys near those of the step's other items */
+    float absent;         /* share of questions about what is not there                   */
     float gate_target;    /* consult rate aimed at; 1 = gate loss off                     */
     bool hard_gate;       /* gates are 0 or 1, their gradient passes straight through     */
 } loci_phase;
@@ -109,10 +112,11 @@ int64_t loci_item_code_rows(const loci_item *it, int every, int phase);
 int64_t loci_item_regret_rows(const loci_item *it);
 /* Tokens in chunks that are served packed (tier.c). */
 int64_t loci_item_packed_rows(const loci_item *it, int chunk);
-/* Fill `it` for (config, phase, corpus, seed): the same bytes for the same arguments. */
+/* Fill `it` for (config, phase, corpus, seed, theme): the same bytes for the same arguments.  theme:
+ * of the step, so that items of one step have near-duplicate keys (loci_task_options). */
 loci_status loci_item_make(loci_item *it, loci_item_maker *m, const loci_train_config *c,
                            const loci_phase *phase, const loci_corpus *corpus, uint64_t seed,
-                           loci_error *err);
+                           uint64_t theme, loci_error *err);
 
 /* ---- optim.c --------------------------------------------------------------------------------- */
 typedef struct {

@@ -94,10 +94,10 @@ static void tile_make(void *ctx, int s, int worker)
     loci_trainer *t = j->t;
     loci_trainer_slot *slot = &t->slot[s];
     for (int i = s; i < j->phase->batch && slot->status == LOCI_OK; i += t->config.slots) {
-        const uint64_t seed =
-            loci_rng_mix(loci_rng_mix((uint64_t)t->config.seed, (uint64_t)j->step), (uint64_t)i);
+        const uint64_t theme = loci_rng_mix((uint64_t)t->config.seed, (uint64_t)j->step);
+        const uint64_t seed = loci_rng_mix(theme, (uint64_t)i);
         slot->status = loci_item_make(&j->item[i], slot->maker, &t->config, j->phase, &t->corpus,
-                                      seed, &slot->error);
+                                      seed, theme, &slot->error);
     }
 }
 

@@ -26,6 +26,25 @@ static uint64_t fold_int(uint64_t h, int x)
     return fold(h, b, sizeof b);
 }
 
+/* Text to ask about: sentences, and lines of code. */
+enum { PAGE = 16000 };
+static const char *page(void)
+{
+    static char text[PAGE + 256];
+    size_t n = 0;
+    for (int i = 0; n < PAGE && (i == 0 || text[0]); i++) {
+        n += loci_task_filler((uint64_t)i, 400, text + n, PAGE + 256 - n);
+        if (n + 128 > PAGE) break;
+        n += (size_t)sprintf(text + n,
+                             "\n#define LIMIT_%d %d\nint part_%d(int left, long *right%d)\n{\n"
+                             "Field %c%c: entry %d of the list\n",
+                             i, 7 * i + 3, i, i, 'A' + i % 26, 'a' + i / 26, i);
+    }
+    memset(text + n, '.', PAGE - (n < PAGE ? n : PAGE));
+    text[PAGE] = '\0';
+    return text;
+}
+
 /* FNV-1a over everything an item says, strings with their NUL. */
 static uint64_t fold_item(uint64_t h, const loci_task_item *item)
 {
@@ -48,10 +67,14 @@ static void test_golden(void **state)
 {
     (void)state;
     static const uint64_t want[LOCI_TASK_COUNT][2] = {
-        { 0xe7f5e3e8e723f911u, 0x4c6b2c92b86b8725u }, { 0x7c2551501e6f098au, 0xe1ae9e3d9584c8deu },
-        { 0xb2d4a79a042aeaa2u, 0xb80946437d606ab5u }, { 0x9710c35bbceb365fu, 0xbc2b80106d85d1c2u },
-        { 0x67acd4f4d3dff541u, 0x38e00111efc9b564u }, { 0xbc3a37b821ee7ea2u, 0x44015b98dd027cedu },
-        { 0x03e78d280f0f353bu, 0x99649f8f31ea270bu }, { 0xde8845bbbd938df8u, 0x52aceb848a66eca8u },
+        { 0x9faff7dae29d6d16u, 0xe8f72d642a08d3a1u }, { 0xd88b61d89b05832du, 0x38acf08c58c0f5fcu },
+        { 0xdc4337e34ebd29c3u, 0x82a096919ba8358au }, { 0x0a005a3828312c45u, 0x6d9527a71ad084a8u },
+        { 0xe73d6429a94c9f51u, 0x0935fc2e3f5f0e9bu }, { 0xa016b3f6f9292dc4u, 0xe1d4b11fd28b446fu },
+        { 0x62ffbf3530098a3fu, 0x3a320728178c001au }, { 0x2d254e8c93e9cf13u, 0xc958add60eaa25c5u },
+        { 0x3f06dec99375f4bau, 0x9547c25bb924bbddu }, { 0x2ef527593221c4afu, 0x4c17c54233469064u },
+        { 0x2147eaa20f3963fbu, 0x11c1edb1330ec623u }, { 0x796626365ede41b5u, 0x9d9044a9e15f5425u },
+        { 0xd88921189c7ba0e3u, 0xa8f854c8873abd6fu }, { 0x1f2be5bbde40c6a8u, 0x95d00ddb552d80b5u },
+        { 0x6683a75a0a696d39u, 0xb59a9aa18b17771au },
     };
     bool same = true;
     for (int f = 0; f < LOCI_TASK_COUNT; f++)
@@ -60,6 +83,8 @@ static void test_golden(void **state)
             for (uint64_t seed = 0; seed < 8; seed++) {
                 loci_task_options o = options((loci_task_family)f, (loci_split)s, 1 + 7 * (int)seed,
                                               1 + (int)seed, seed);
+                o.text = page();
+                o.text_bytes = PAGE;
                 loci_task_item a = make(&o), b = make(&o);
                 assert_true(fold_item(1, &a) == fold_item(1, &b));
                 h = fold_item(h, &a);
@@ -78,15 +103,20 @@ static void test_golden(void **state)
 static void test_every_option_matters(void **state)
 {
     (void)state;
-    loci_task_options base = options(LOCI_TASK_NEEDLE, LOCI_SPLIT_TRAIN, 16, 8, 5), o[6];
-    for (int i = 0; i < 6; i++) o[i] = base;
+    enum { N = 9 };
+    loci_task_options base = options(LOCI_TASK_NEEDLE, LOCI_SPLIT_TRAIN, 16, 8, 5), o[N];
+    for (int i = 0; i < N; i++) o[i] = base;
     o[1].seed++;
     o[2].family = LOCI_TASK_MULTIKEY;
     o[3].names = LOCI_SPLIT_TEST;
     o[4].wordings = LOCI_SPLIT_TEST;
     o[5].near_duplicate = 1;
-    uint64_t h[6];
-    for (int i = 0; i < 6; i++) {
+    o[6].absent = 0.5f;
+    o[7].theme = 9;
+    o[8].text = page();
+    o[8].text_bytes = PAGE;
+    uint64_t h[N];
+    for (int i = 0; i < N; i++) {
         loci_task_item item = make(&o[i]);
         h[i] = fold_item(1, &item);
         loci_task_free(&item);
@@ -118,36 +148,43 @@ static void check_text(const char *s, size_t len)
 /* What holds for every family. */
 static void check_item(const loci_task_item *item, const loci_task_options *o)
 {
-    const bool prose =
-        o->family != LOCI_TASK_KV && o->family != LOCI_TASK_VARIABLE && o->family != LOCI_TASK_COPY;
-    assert_true(item->n_facts >= o->n_facts);
-    assert_int_equal(item->n_questions, o->n_questions);
+    const loci_task_family f = o->family;
+    const bool prose = f == LOCI_TASK_NEEDLE || f == LOCI_TASK_MULTIKEY || f == LOCI_TASK_LATEST;
+    const bool story = f >= LOCI_TASK_QA1, text = f == LOCI_TASK_EXTRACT;
+    assert_true(text ? item->n_facts == 0 : item->n_facts >= o->n_facts);
+    if (story || text)
+        assert_in_range(item->n_questions, 1, o->n_questions);
+    else
+        assert_int_equal(item->n_questions, o->n_questions);
     for (int i = 0; i < item->n_facts; i++) {
         const char *s = item->fact[i].text;
         check_text(s, (size_t)item->fact[i].len);
         assert_null(strstr(s, "{a}"));
-        if (o->family != LOCI_TASK_KV) {
-            assert_true(s[0] >= 'A' && s[0] <= 'Z');
-            assert_true(s[item->fact[i].len - 1] == '.');
-        }
-        if (prose) assert_in_range(n_words(s), 6, 32);
+        if (f != LOCI_TASK_KV) assert_true(s[item->fact[i].len - 1] == '.');
+        if (prose) assert_in_range(n_words(s), 3, 40);
     }
     for (int i = 0; i < item->n_questions; i++) {
         const loci_question *q = &item->question[i];
         check_text(q->question, strlen(q->question));
         check_text(q->answer, strlen(q->answer));
         assert_null(strchr(".,;:!?", q->answer[strlen(q->answer) - 1]));
-        assert_true(q->question[0] >= 'A' && q->question[0] <= 'Z');
-        assert_non_null(strchr("?.", q->question[strlen(q->question) - 1]));
-        assert_int_equal(q->absent, o->family == LOCI_TASK_ABSENT);
-        assert_int_equal(q->n_gold == 0, q->absent);
+        assert_non_null(strchr("?.!:", q->question[strlen(q->question) - 1]));
+        if (f == LOCI_TASK_ABSENT) assert_true(q->absent);
+        assert_int_equal(q->absent, strcmp(q->answer, "not stated") == 0);
+        assert_int_equal(q->n_gold == 0, q->absent || text);
+        if (text && !q->absent) {
+            assert_int_equal(q->end - q->start, strlen(q->answer));
+            assert_memory_equal(o->text + q->start, q->answer, q->end - q->start);
+        }
         assert_in_range(q->n_gold, 0, 8);
         for (int j = 0; j < q->n_gold; j++) assert_in_range(q->gold[j], 0, item->n_facts - 1);
         /* The last gold fact carries the answer, or its last part. */
         const char *part = strrchr(q->answer, ' ');
         if (q->n_gold > 0)
             assert_true(holds(item->fact[q->gold[q->n_gold - 1]].text,
-                              o->family == LOCI_TASK_MULTIVALUE && part ? part + 1 : q->answer));
+                              (f == LOCI_TASK_MULTIVALUE || f == LOCI_TASK_MULTIQUERY) && part
+                                  ? part + 1
+                                  : q->answer));
         for (int j = 0; j < i; j++)
             assert_string_not_equal(q->question, item->question[j].question);
     }
@@ -163,6 +200,8 @@ static void test_items_are_well_formed(void **state)
                 loci_task_options o =
                     options((loci_task_family)f, (loci_split)s, n, 1 + n / 2, seed);
                 o.hops = 1 + (int)seed % 5;
+                if (f == LOCI_TASK_EXTRACT || seed % 3 == 0) o.text = page(), o.text_bytes = PAGE;
+                if (seed % 4 == 0) o.absent = 0.2f;
                 loci_task_item item = make(&o);
                 check_item(&item, &o);
                 loci_task_free(&item);
@@ -205,6 +244,10 @@ static void test_wrong_options(void **state)
     REFUSE(near_duplicate, -0.01f, "near_duplicate");
     REFUSE(near_duplicate, 1.01f, "near_duplicate");
     REFUSE(near_duplicate, NAN, "near_duplicate");
+    REFUSE(absent, -0.1f, "absent");
+    REFUSE(absent, 2, "absent");
+    REFUSE(absent, NAN, "absent");
+    REFUSE(family, LOCI_TASK_EXTRACT, "text");
 #undef REFUSE
     o = good;
     o.family = LOCI_TASK_VARIABLE;
@@ -221,6 +264,55 @@ static void test_wrong_options(void **state)
     o.near_duplicate = NAN;
     item = make(&o);
     loci_task_free(&item);
+}
+
+/* A text that holds nothing to ask about. */
+static void test_empty_text(void **state)
+{
+    (void)state;
+    static const char *const text[] = { "", "x", "one line of few words", "\n\n\n\n", NULL };
+    loci_task_options o = options(LOCI_TASK_EXTRACT, LOCI_SPLIT_TRAIN, 1, 3, 1);
+    for (int i = 0; text[i]; i++) {
+        loci_task_item item;
+        loci_error err = { 0 };
+        o.text = text[i];
+        o.text_bytes = strlen(text[i]);
+        const loci_status st = loci_task_make(&item, &o, &err);
+        assert_int_equal(st, o.text_bytes == 0 ? LOCI_EINVAL : LOCI_ENOTFOUND);
+        assert_non_null(strstr(err.text, "text"));
+        assert_null(item.question);
+    }
+}
+
+/* Items of one theme have keys in common but for a part; others have not. */
+static void test_themes(void **state)
+{
+    (void)state;
+    static const char *const end = " of ";
+    int same[2] = { 0 };
+    for (int with = 0; with < 2; with++)
+        for (uint64_t seed = 0; seed < 60; seed++) {
+            loci_task_options o = options(LOCI_TASK_MULTIKEY, LOCI_SPLIT_TRAIN, 12, 12, seed);
+            loci_task_options p =
+                options(LOCI_TASK_MULTIKEY, LOCI_SPLIT_TRAIN, 12, 12, seed + 1000);
+            o.theme = p.theme = with ? 1 + seed : 0;
+            loci_task_item a = make(&o), b = make(&p);
+            bool found = false;
+            for (int i = 0; i < a.n_questions; i++) {
+                char stem[64] = "";
+                const char *key = strstr(a.question[i].question, "the "), *to;
+                while (key && (to = strstr(key + 4, "the ")) && to < strstr(key, end)) key = to;
+                to = key ? strstr(key, end) : NULL;
+                if (!to || to - key > 60 || to - key < 12) continue;
+                memcpy(stem, key, (size_t)(to - key));
+                for (int j = 0; j < b.n_questions; j++)
+                    found = found || strstr(b.question[j].question, stem) != NULL;
+            }
+            same[with] += found;
+            loci_task_free(&a);
+            loci_task_free(&b);
+        }
+    assert_true(same[1] > 25 && same[0] < same[1] / 2);
 }
 
 static void test_null_and_names(void **state)
@@ -263,9 +355,16 @@ static void test_extreme_sizes(void **state)
                 loci_task_options o = options((loci_task_family)f, (loci_split)s, n, n, 3);
                 o.hops = 5;
                 o.near_duplicate = 1;
+                o.absent = 0.5f;
+                o.text = page();
+                o.text_bytes = PAGE;
                 loci_task_item item = make(&o);
-                assert_in_range(item.n_facts, n, 6 * n);
-                assert_int_equal(item.n_questions, n);
+                const bool text = f == LOCI_TASK_EXTRACT, story = f >= LOCI_TASK_QA1;
+                if (!text) assert_in_range(item.n_facts, n, 6 * n);
+                if (text || story)
+                    assert_in_range(item.n_questions, 1, n);
+                else
+                    assert_int_equal(item.n_questions, n);
                 loci_task_free(&item);
             }
 }
@@ -278,6 +377,8 @@ int main(void)
         cmocka_unit_test(test_every_option_matters),
         cmocka_unit_test(test_items_are_well_formed),
         cmocka_unit_test(test_wrong_options),
+        cmocka_unit_test(test_empty_text),
+        cmocka_unit_test(test_themes),
         cmocka_unit_test(test_null_and_names),
         cmocka_unit_test(test_extreme_sizes),
     };

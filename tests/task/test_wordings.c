@@ -1,4 +1,4 @@
-/* Goal: train and test share no word, name, attribute or wording, and there are at least 200
+/* Goal: train and test share no word, name, attribute or frame of a wording, and there are many
  * wordings a family.  Method: enumerate all tables; draw many keys, marks and values of each
  * half and look for one that occurs in both. */
 #include <stdarg.h>
@@ -12,7 +12,7 @@
 
 #include "task/task_impl.h"
 
-enum { DRAWS = 30000, MAX_TEXTS = 3000 };
+enum { DRAWS = 30000 };
 
 static bool in_set(const loci_string_set *set, const char *s)
 {
@@ -69,6 +69,8 @@ static void test_draws_reach_their_half_and_all_of_it(void **state)
         }
 }
 
+static const loci_lexicon no_text = { NULL, 0 };
+
 typedef void write_fn(loci_line *line, loci_rng *rng, loci_split split);
 
 static void write_key(loci_line *line, loci_rng *rng, loci_split split)
@@ -86,19 +88,31 @@ static void write_hex(loci_line *line, loci_rng *rng, loci_split split)
 
 static void write_passage(loci_line *line, loci_rng *rng, loci_split split)
 {
-    loci_value_write(line, LOCI_VALUE_PASSAGE, rng, split);
+    loci_value_write(line, LOCI_VALUE_PASSAGE, rng, split, &no_text);
 }
 
 static void write_words(loci_line *line, loci_rng *rng, loci_split split)
 {
-    loci_value_write(line, LOCI_VALUE_WORDS, rng, split);
+    loci_value_write(line, LOCI_VALUE_WORDS, rng, split, &no_text);
+}
+
+static void write_word(loci_line *line, loci_rng *rng, loci_split split)
+{
+    loci_value_write(line, LOCI_VALUE_WORD, rng, split, &no_text);
+}
+
+static void write_code(loci_line *line, loci_rng *rng, loci_split split)
+{
+    loci_value_write(line, LOCI_VALUE_CODE, rng, split, &no_text);
 }
 
 static void test_halves_share_no_name(void **state)
 {
     (void)state;
-    static write_fn *const writers[] = { write_key, loci_mark_write, write_hex, write_passage,
-                                         write_words };
+    static write_fn *const writers[] = {
+        write_key,   loci_mark_write, write_hex,  write_passage,
+        write_words, write_word,      write_code, loci_person_write
+    };
     for (size_t w = 0; w < sizeof writers / sizeof *writers; w++) {
         loci_rng rng;
         loci_line line;
@@ -162,15 +176,16 @@ static void test_attributes(void **state)
             for (int i = 0; i < loci_attribute_count((loci_value_kind)kind, (loci_split)s); i++) {
                 const char *a = loci_attribute((loci_value_kind)kind, (loci_split)s, i);
                 if (!loci_set_add(&all, a)) fail_msg("'%s' stands twice", a);
-                assert_null(strchr("sxyz", a[strlen(a) - 1]) &&
-                                    strcmp(a + strlen(a) - 3, "key") != 0
-                                ? a
-                                : NULL);
+                /* A plain "s" makes the plural: not of "-s", "-x", "-z", nor of "-ty". */
+                const char *end = a + strlen(a) - 1;
+                assert_null(strchr("sxz", *end));
+                assert_true(*end != 'y' || strchr("aeo", end[-1]));
             }
         }
     loci_set_close(&all);
 }
 
+/* Values of the test half have the shapes that figures were measured with; those of training vary. */
 static void test_value_shapes(void **state)
 {
     (void)state;
@@ -179,120 +194,155 @@ static void test_value_shapes(void **state)
     for (int k = 0; k < DRAWS; k++)
         for (int kind = 0; kind < LOCI_VALUE_KINDS; kind++) {
             char tail[8] = "";
-            int a = 0, b = 0;
+            int a = 0, b = 0, c = 0;
             loci_line line = { 0 };
-            loci_value_write(&line, (loci_value_kind)kind, &rng, (loci_split)(k % 2));
+            const bool test = k % 2;
+            loci_value_write(&line, (loci_value_kind)kind, &rng, (loci_split)test, &no_text);
             const size_t hex = strspn(line.s, "0123456789abcdef");
             const size_t digits = strspn(line.s, "0123456789");
             switch (kind) {
             case LOCI_VALUE_DIGITS:
-                assert_in_range(line.len, 6, 7);
+                assert_in_range(line.len, test ? 6 : 3, test ? 7 : 10);
                 assert_true(digits == line.len && line.s[0] != '0');
                 break;
-            case LOCI_VALUE_HEX: assert_true(hex == 16 && line.len == 16); break;
+            case LOCI_VALUE_HEX:
+                assert_true(hex == line.len);
+                assert_in_range(line.len, test ? 16 : 8, test ? 16 : 32);
+                break;
             case LOCI_VALUE_AMOUNT:
                 assert_int_equal(sscanf(line.s, "%d,%3d%7s", &a, &b, tail), 3);
-                assert_string_equal(tail, "euros");
+                if (test) assert_string_equal(tail, "euros");
                 assert_int_equal(strchr(line.s, ' ') - strchr(line.s, ','), 4);
                 break;
             case LOCI_VALUE_DATE:
-                assert_int_equal(sscanf(line.s, "%d %*s %d", &a, &b), 2);
+                if (sscanf(line.s, "%4d-%2d-%2d", &b, &c, &a) == 3)
+                    assert_true(!test && c >= 1 && c <= 12 && line.len == 10);
+                else
+                    assert_int_equal(sscanf(line.s, "%d %*s %d", &a, &b), 2);
                 assert_true(a >= 1 && a <= 28 && b >= 1950 && b < 2050);
                 break;
-            case LOCI_VALUE_WORDS: assert_non_null(strchr(line.s, '-')); break;
-            default: assert_true(line.len >= 3 && digits == 0); break;
+            case LOCI_VALUE_TIME:
+                assert_int_equal(sscanf(line.s, "%d:%2d", &a, &b), 2);
+                assert_true(a < 24 && b < 60);
+                break;
+            case LOCI_VALUE_CODE: assert_non_null(strchr(line.s, '-')); break;
+            case LOCI_VALUE_WORDS: assert_non_null(strpbrk(line.s, "-_. ")); break;
+            default: assert_true(line.len >= 2 && digits == 0); break;
             }
         }
+}
+
+/* The vocabulary of training is open: most words are met once or twice, and test words never. */
+static void test_words_are_many(void **state)
+{
+    (void)state;
+    enum { WORDS = 4000 };
+    static char page[40000];
+    loci_rng rng;
+    loci_rng_seed(&rng, 16);
+    const loci_lexicon lex = { page, loci_task_filler(2, sizeof page, page, sizeof page) };
+    loci_string_set seen = open_set(WORDS);
+    int many = 0;
+    for (int i = 0; i < WORDS; i++) {
+        loci_line line = { 0 };
+        loci_value_write(&line, LOCI_VALUE_WORD, &rng, LOCI_SPLIT_TRAIN, i % 2 ? &lex : &no_text);
+        assert_false(loci_word_is_test(line.s));
+        many += loci_set_add(&seen, line.s);
+    }
+    loci_set_close(&seen);
+    assert_true(many > WORDS / 3);
+    for (int c = 0; c < LOCI_WORD_CLASSES; c++)
+        for (int i = 0; i < loci_word_count((loci_word_class)c); i++)
+            assert_int_equal(loci_word_is_test(loci_word((loci_word_class)c, i)),
+                             loci_word_split(i) == LOCI_SPLIT_TEST);
 }
 
 /* ---- wordings ------------------------------------------------------------------------ */
 
-/* All patterns of one table, in capital letters as they are written. */
-static int patterns(char text[][192], loci_task_family f, loci_split s, loci_say role)
+/* Expansion `choice` of one frame of one part, its places as they are; with args NULL nothing is
+ * made a capital that the frame does not begin with. */
+static void pattern(char text[256], loci_say say, loci_split s, loci_wording_part part, int frame,
+                    int choice)
 {
-    const int n = loci_wording_count(f, s, role);
-    assert_in_range(n, 0, MAX_TEXTS);
-    for (int i = 0; i < n; i++) {
-        loci_line line = { 0 };
-        loci_wording_write(&line, f, s, role, i, NULL);
-        assert_true(line.len < 192);
-        memcpy(text[i], line.s, line.len + 1);
-    }
-    return n;
+    loci_wording w = { 0 };
+    loci_line line = { 0 };
+    w.frame[part] = frame;
+    w.choice[part] = choice;
+    /* Body 0 behind a lead or before a tail: cut off again. */
+    loci_wording_write(&line, say, s, &w, NULL);
+    loci_line body = { 0 };
+    const loci_wording plain = { 0 };
+    loci_wording_write(&body, say, s, &plain, NULL);
+    const size_t n = part == LOCI_WORDING_BODY ? line.len : line.len - body.len;
+    assert_true(n < 256);
+    memcpy(text, part == LOCI_WORDING_TAIL ? line.s + body.len : line.s, n);
+    text[n] = '\0';
 }
 
-static void check_pattern(const char *p, loci_say role, loci_task_family f)
+static void check_body(const char *p, loci_say say)
 {
-    const bool attribute = strstr(p, "{a}") || strstr(p, "{s}");
-    assert_true(p[0] >= 'A' || p[0] == '{');
-    if (p[0] == '{') assert_true(p[1] == 'a' && f == LOCI_TASK_COPY);
+    const bool story = say == LOCI_SAY_MOVE || say == LOCI_SAY_GET || say == LOCI_SAY_DROP;
+    const bool bare = say == LOCI_SAY_ASSIGN || say == LOCI_SAY_CLAUSE || story ||
+                      say == LOCI_ASK_LIST || say == LOCI_ASK_JSON || say == LOCI_ASK_VARIABLE ||
+                      say >= LOCI_ASK_CONFLICT;
     assert_non_null(strstr(p, "{k}"));
     assert_null(strstr(strstr(p, "{k}") + 1, "{k}"));
-    assert_int_equal(strstr(p, "{v}") != NULL, role != LOCI_SAY_QUESTION);
-    assert_int_equal(attribute, f != LOCI_TASK_KV && f != LOCI_TASK_VARIABLE);
+    const bool value = say < LOCI_ASK || say == LOCI_ASK_NTH || say == LOCI_ASK_EARLIER;
+    assert_int_equal(strstr(p, "{v}") != NULL, value);
+    if (value) assert_null(strstr(strstr(p, "{v}") + 1, "{v}"));
+    assert_int_equal(strstr(p, "{a}") || strstr(p, "{s}"), !bare);
     assert_null(strstr(p, "  "));
+    assert_null(strpbrk(p, "[|]") && !strstr(p, "| {k} |") ? p : NULL);
 }
 
-static void test_wordings_are_many_and_apart(void **state)
+/* Every frame of both halves, expanded: none of the test half can be said by the other, in whatever
+ * role. */
+static void test_halves_share_no_frame(void **state)
 {
     (void)state;
-    static char text[MAX_TEXTS][192];
-    for (int f = 0; f < LOCI_TASK_COUNT; f++) {
-        loci_string_set all = open_set(8 * MAX_TEXTS);
+    loci_string_set train = open_set(60000);
+    int n[2] = { 0 };
+    for (int s = 0; s < 2; s++)
+        for (int say = 1; say < LOCI_SAYS; say++)
+            for (int part = 0; part < LOCI_WORDING_PARTS; part++)
+                for (int f = 0;
+                     f < loci_wording_frames((loci_say)say, (loci_split)s, (loci_wording_part)part);
+                     f++)
+                    for (int c = 0; c < loci_wording_choices((loci_say)say, (loci_split)s,
+                                                             (loci_wording_part)part, f);
+                         c++) {
+                        char text[256];
+                        pattern(text, (loci_say)say, (loci_split)s, (loci_wording_part)part, f, c);
+                        if (part == LOCI_WORDING_BODY) check_body(text, (loci_say)say);
+                        n[s]++;
+                        if (*text == '\0') continue; /* no lead, no tail */
+                        if (s == 0)
+                            (void)loci_set_add(&train, text);
+                        else if (in_set(&train, text))
+                            fail_msg("'%s' is in both halves", text);
+                    }
+    print_message("%d train frames, %d test frames\n", n[0], n[1]);
+    assert_true(n[0] > 1500 && n[1] > 700);
+    loci_set_close(&train);
+}
+
+static void test_wordings_are_many(void **state)
+{
+    (void)state;
+    for (int f = 0; f < LOCI_TASK_COUNT; f++)
         for (int s = 0; s < 2; s++) {
-            int n_all = 0;
-            for (int role = 0; role < LOCI_SAY_ROLES; role++) {
-                const int n = patterns(text, (loci_task_family)f, (loci_split)s, (loci_say)role);
-                n_all += n;
-                /* One set for both halves and all roles: nothing stands twice anywhere. */
-                for (int i = 0; i < n; i++) {
-                    check_pattern(text[i], (loci_say)role, (loci_task_family)f);
-                    if (!loci_set_add(&all, text[i])) fail_msg("'%s' stands twice", text[i]);
-                }
-                if (role == LOCI_SAY_QUESTION) assert_true(n >= 200);
-                if (role == LOCI_SAY_FACT && f != LOCI_TASK_KV && f != LOCI_TASK_COPY &&
-                    f != LOCI_TASK_VARIABLE)
-                    assert_true(n >= 200);
+            int sum = 0;
+            for (const loci_say *say = loci_family_says((loci_task_family)f); *say; say++) {
+                const int n = loci_wording_count(*say, (loci_split)s);
+                sum += n;
+                if (*say >= LOCI_ASK) assert_true(n >= 100);
+                if (*say == LOCI_SAY_FACT) assert_true(n >= (s ? 200 : 10000));
             }
-            assert_int_equal(loci_task_wordings((loci_task_family)f, (loci_split)s), n_all);
+            assert_int_equal(loci_task_wordings((loci_task_family)f, (loci_split)s), sum);
+            assert_true(sum >= 100);
         }
-        loci_set_close(&all);
-    }
     assert_int_equal(loci_task_wordings((loci_task_family)LOCI_TASK_COUNT, LOCI_SPLIT_TRAIN), 0);
     assert_int_equal(loci_task_wordings(LOCI_TASK_KV, (loci_split)7), 0);
-}
-
-/* Across families too: no test body or lead is one of training's.  Bodies are the wordings
- * without lead; a lead is what stands before a known body. */
-static void test_test_frames_never_occur_in_training(void **state)
-{
-    (void)state;
-    static char text[MAX_TEXTS][192];
-    loci_string_set train = open_set(40000);
-    for (int s = 0; s < 2; s++)
-        for (int f = 0; f < LOCI_TASK_COUNT; f++)
-            for (int role = 0; role < LOCI_SAY_ROLES; role++) {
-                const int n = patterns(text, (loci_task_family)f, (loci_split)s, (loci_say)role);
-                int n_body = 1;
-                /* Bodies without a lead come first; the first with a lead ends like the first. */
-                while (n_body < n &&
-                       (strlen(text[n_body]) <= strlen(text[0]) ||
-                        strcmp(text[n_body] + strlen(text[n_body]) - strlen(text[0]) + 1,
-                               text[0] + 1)))
-                    n_body++;
-                for (int i = 0; i < n; i++) {
-                    char frame[192];
-                    const size_t len =
-                        strlen(text[i]) - (i < n_body ? 0 : strlen(text[i % n_body]));
-                    memcpy(frame, text[i], len);
-                    frame[len] = '\0';
-                    if (s == 0)
-                        (void)loci_set_add(&train, i < n_body ? text[i] : frame);
-                    else if (in_set(&train, i < n_body ? text[i] : frame))
-                        fail_msg("'%s' is in both halves", i < n_body ? text[i] : frame);
-                }
-            }
-    loci_set_close(&train);
 }
 
 static void test_wordings_fill_their_places(void **state)
@@ -301,31 +351,46 @@ static void test_wordings_fill_their_places(void **state)
     const loci_say_args args = { .attribute = "access code",
                                  .key = "the amber falcon of Corvath",
                                  .value = "482913" };
+    const loci_wording first = { 0 };
     loci_rng rng;
     loci_rng_seed(&rng, 15);
     loci_line line = { 0 };
-    loci_wording_write(&line, LOCI_TASK_NEEDLE, LOCI_SPLIT_TRAIN, LOCI_SAY_FACT, 0, &args);
+    loci_wording_write(&line, LOCI_SAY_FACT, LOCI_SPLIT_TRAIN, &first, &args);
     assert_string_equal(line.s, "The access code of the amber falcon of Corvath is 482913.");
     loci_line_clear(&line);
-    loci_wording_write(&line, LOCI_TASK_MULTIVALUE, LOCI_SPLIT_TRAIN, LOCI_SAY_QUESTION, 0, &args);
+    loci_wording_write(&line, LOCI_ASK_ALL, LOCI_SPLIT_TRAIN, &first, &args);
     assert_string_equal(line.s,
                         "What are all the access codes of the amber falcon of Corvath, in order?");
-    for (int k = 0; k < 1000; k++) {
-        const int i = loci_wording_draw(LOCI_TASK_LATEST, LOCI_SPLIT_TEST, LOCI_SAY_UPDATE, &rng);
-        assert_in_range(i, 0,
-                        loci_wording_count(LOCI_TASK_LATEST, LOCI_SPLIT_TEST, LOCI_SAY_UPDATE) - 1);
+    /* A key at the start keeps its first letter; "the" may have a capital. */
+    bool key_first = false;
+    for (int k = 0; k < 3000; k++) {
+        const loci_say_args mail = { "access code", "larkin@corvath.net", "482913" };
+        const loci_say_args *a = k % 2 ? &args : &mail;
+        const loci_wording w = loci_wording_draw(LOCI_SAY_FACT, LOCI_SPLIT_TRAIN, &rng);
         loci_line_clear(&line);
-        loci_wording_write(&line, LOCI_TASK_LATEST, LOCI_SPLIT_TEST, LOCI_SAY_UPDATE, i, &args);
-        assert_non_null(strstr(line.s, args.attribute));
-        assert_non_null(strstr(line.s, args.key));
-        assert_non_null(strstr(line.s, args.value));
-        assert_null(strpbrk(line.s, "{}"));
+        loci_wording_write(&line, LOCI_SAY_FACT, LOCI_SPLIT_TRAIN, &w, a);
+        assert_non_null(strstr(line.s, "ccess code"));
+        assert_non_null(strstr(line.s, a->key + 1));
+        assert_non_null(strstr(line.s, a->value));
+        assert_null(strpbrk(line.s, "{}[]"));
+        if (strncmp(line.s, mail.key, strlen(mail.key)) == 0) key_first = true;
+        assert_false(strncmp(line.s, "Larkin", 6) == 0);
     }
+    assert_true(key_first);
+    for (int say = 1; say < LOCI_SAYS; say++)
+        for (int k = 0; k < 2000; k++) {
+            const loci_split half = (loci_split)(k % 2);
+            const loci_wording w = loci_wording_draw((loci_say)say, half, &rng);
+            loci_line_clear(&line);
+            loci_wording_write(&line, (loci_say)say, half, &w, &args);
+            assert_non_null(strstr(line.s, args.key + 1));
+            if (strpbrk(line.s, "{}[]")) fail_msg("'%s' has a place left", line.s);
+        }
 }
 
 int main(void)
 {
-    print_message("seeds 11..15\n");
+    print_message("seeds 11..16\n");
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_words_stand_once),
         cmocka_unit_test(test_draws_reach_their_half_and_all_of_it),
@@ -333,8 +398,9 @@ int main(void)
         cmocka_unit_test(test_parts_of_keys_keep_their_half),
         cmocka_unit_test(test_attributes),
         cmocka_unit_test(test_value_shapes),
-        cmocka_unit_test(test_wordings_are_many_and_apart),
-        cmocka_unit_test(test_test_frames_never_occur_in_training),
+        cmocka_unit_test(test_words_are_many),
+        cmocka_unit_test(test_halves_share_no_frame),
+        cmocka_unit_test(test_wordings_are_many),
         cmocka_unit_test(test_wordings_fill_their_places),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,236 @@
+/* Goal: stories and extracts have the answers that they say they have.  Method: stories are told to
+ * an interpreter of this file's own, sentence by sentence; extracts are looked up in the text with
+ * the words that the question quotes. */
+#include <stdarg.h>
+#include <setjmp.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "items.h"
+
+/* ---- stories -------------------------------------------------------------------------------- */
+
+enum { NAMES = 12, STOPS = 400 };
+typedef struct {
+    char who[NAMES][16], what[NAMES][16];
+    char at[NAMES][16];             /* where each of them is, "" unknown */
+    int holder[NAMES];              /* of a thing, -1 nobody */
+    char trail[NAMES][STOPS][16];   /* places of a thing, in order */
+    int n_who, n_what, n_trail[NAMES];
+} teller;
+
+static int find(char list[NAMES][16], int *n, const char *name)
+{
+    for (int i = 0; i < *n; i++)
+        if (strcmp(list[i], name) == 0) return i;
+    assert_true(*n < NAMES && strlen(name) < 16);
+    strcpy(list[*n], name);
+    return (*n)++;
+}
+
+/* The last word, without its full stop and "there". */
+static void last_word(const char *text, char out[64])
+{
+    char copy[256];
+    snprintf(copy, sizeof copy, "%s", text);
+    size_t n = strlen(copy);
+    while (n > 0 && strchr(". ", copy[n - 1])) copy[--n] = '\0';
+    if (n > 6 && strcmp(copy + n - 6, " there") == 0) copy[n - 6] = '\0';
+    const char *blank = strrchr(copy, ' ');
+    snprintf(out, 64, "%.63s", blank ? blank + 1 : copy);
+}
+
+static const char *const gets[] = { " picked up ", " got ", " grabbed ", " took ", " has the " };
+static const char *const drops[] = { " dropped ", " discarded ", " put down ", " has no " };
+static const char *const moves[] = { " to the ", " is in the ", " left for the " };
+
+static bool says(const char *text, const char *const *verb, int n)
+{
+    for (int i = 0; i < n; i++)
+        if (strstr(text, verb[i])) return true;
+    return false;
+}
+
+static void tell(teller *t, const char *text)
+{
+    char who[64], what[64];
+    const char *from = strncmp(text, "Then ", 5) == 0 ? text + 5 : text;
+    assert_int_equal(sscanf(from, "%63s", who), 1);
+    last_word(text, what);
+    const int w = find(t->who, &t->n_who, who);
+    if (says(text, moves, 3)) {
+        const char *in = strstr(text, " is in the "); /* "... now." */
+        if (in) assert_int_equal(sscanf(in + 11, "%63s", what), 1);
+        strcpy(t->at[w], what);
+        for (int i = 0; i < t->n_what; i++)
+            if (t->holder[i] == w) strcpy(t->trail[i][t->n_trail[i]++], what);
+        return;
+    }
+    if (strstr(text, " has no ")) { /* "John has no milk any more." */
+        assert_int_equal(sscanf(strstr(text, " has no ") + 8, "%63s", what), 1);
+    } else if (strstr(text, " has the ")) {
+        assert_int_equal(sscanf(strstr(text, " has the ") + 9, "%63s", what), 1);
+    }
+    const int before = t->n_what, i = find(t->what, &t->n_what, what);
+    if (i == before) t->holder[i] = -1;
+    if (says(text, gets, 5)) {
+        assert_int_equal(t->holder[i], -1);
+        assert_true(t->at[w][0] != '\0');
+        if (t->n_trail[i] > 0) assert_string_equal(t->trail[i][t->n_trail[i] - 1], t->at[w]);
+        if (t->n_trail[i] == 0) strcpy(t->trail[i][t->n_trail[i]++], t->at[w]);
+        t->holder[i] = w;
+    } else { /* dropped, discarded, put down, left, has no */
+        assert_true(says(text, drops, 4) || strstr(text, " left "));
+        assert_int_equal(t->holder[i], w);
+        t->holder[i] = -1;
+    }
+}
+
+/* What the teller says to a question of training's wordings. */
+static const char *answer(const teller *t, loci_task_family f, const char *question)
+{
+    if (f == LOCI_TASK_QA1) {
+        for (int i = 0; i < t->n_who; i++)
+            if (holds(question, t->who[i])) return t->at[i];
+        return "";
+    }
+    for (int i = 0; i < t->n_what; i++) {
+        if (!holds(question, t->what[i])) continue;
+        int k = t->n_trail[i] - 1;
+        if (f == LOCI_TASK_QA2) return t->trail[i][k];
+        while (k > 0 && !holds(question, t->trail[i][k])) k--;
+        return k > 0 ? t->trail[i][k - 1] : "";
+    }
+    return "";
+}
+
+static void test_stories_end_as_told(void **state)
+{
+    (void)state;
+    int asked = 0;
+    static teller t;
+    for (int f = LOCI_TASK_QA1; f <= LOCI_TASK_QA3; f++)
+        for (uint64_t seed = 0; seed < 4 * SEEDS; seed++) {
+            loci_task_options o =
+                options((loci_task_family)f, LOCI_SPLIT_TRAIN, 1 + (int)seed % 90, 1, seed);
+            o.n_questions = o.n_facts < 6 ? o.n_facts : 6;
+            loci_task_item item = make(&o);
+            memset(&t, 0, sizeof t);
+            for (int i = 0; i < item.n_facts; i++) {
+                tell(&t, item.fact[i].text);
+                assert_int_equal(item.fact[i].group, 0);
+            }
+            for (int i = 0; i < item.n_questions; i++) {
+                const loci_question *q = &item.question[i];
+                if (strcmp(answer(&t, (loci_task_family)f, q->question), q->answer) != 0)
+                    fail_msg("seed %d: '%s': %s, told %s", (int)seed, q->question, q->answer,
+                             answer(&t, (loci_task_family)f, q->question));
+                assert_int_equal(q->n_gold, f - LOCI_TASK_QA1 + 1);
+                assert_true(holds(item.fact[q->gold[q->n_gold - 1]].text, q->answer));
+                asked++;
+            }
+            loci_task_free(&item);
+        }
+    assert_true(asked > 12 * SEEDS);
+}
+
+/* ---- extracts ----------------------------------------------------------------------------------- */
+
+static char page[30000];
+
+static int make_page(void **state)
+{
+    (void)state;
+    size_t n = 0;
+    for (int i = 0; n + 1000 < sizeof page; i++) {
+        n += loci_task_filler((uint64_t)i, 500, page + n, 700);
+        n += (size_t)sprintf(page + n,
+                             "\n#define SIZE_%d %d\nstatic int step_%d(int left, long *right%d)\n{\n"
+                             "Author of %c%c: Person Number%d Smith\n",
+                             i, 7 * i + 13, i, i, 'a' + i % 26, 'a' + i / 26, i);
+    }
+    return 0;
+}
+
+/* What the question puts between quotes, else its word with a '_' in it. */
+static bool quoted(const char *question, char out[512])
+{
+    const char *a = strchr(question, '"'), *b = a ? strchr(a + 1, '"') : NULL;
+    if (a && b) {
+        snprintf(out, 512, "%.*s", (int)(b - a - 1), a + 1);
+        return true;
+    }
+    const char *line = strchr(question, '_');
+    if (!line) return false;
+    while (line > question && line[-1] != ' ') line--;
+    snprintf(out, 512, "%.*s", (int)strspn(line, LETTERS "0123456789_"), line);
+    return true;
+}
+
+static int times(const char *what)
+{
+    int n = 0;
+    for (const char *at = page; (at = strstr(at, what)); at++) n++;
+    return n;
+}
+
+static void check_extract(const loci_question *q, int kinds[4])
+{
+    char key[512], whole[1024];
+    assert_true(quoted(q->question, key));
+    char *gap = strstr(key, "___");
+    if (q->absent) {
+        assert_int_equal(times(key), 0);
+        kinds[0]++;
+    } else if (gap) { /* the answer closes the gap, and nothing else does */
+        snprintf(whole, sizeof whole, "%.*s%s%s", (int)(gap - key), key, q->answer, gap + 3);
+        assert_int_equal(times(whole), 1);
+        kinds[1]++;
+    } else if (strchr(key, '_') || strncmp(key, "Author of ", 10) == 0) {
+        const char *at = strstr(page, key);
+        assert_non_null(at);
+        assert_true(strcspn(at, "\n") > strlen(key) + strlen(q->answer));
+        assert_ptr_equal(strstr(at, q->answer), page + q->start);
+        kinds[2]++;
+    } else { /* beside the quoted words, and these stand there once */
+        assert_int_equal(times(key), 1);
+        snprintf(whole, sizeof whole, "%s %s", key, q->answer);
+        const bool next = times(whole) == 1;
+        snprintf(whole, sizeof whole, "%s %s", q->answer, key);
+        assert_true(next || times(whole) == 1);
+        kinds[3]++;
+    }
+}
+
+static void test_extracts_stand_in_the_text(void **state)
+{
+    (void)state;
+    int kinds[4] = { 0 };
+    for (uint64_t seed = 0; seed < 4 * SEEDS; seed++) {
+        loci_task_options o =
+            options(LOCI_TASK_EXTRACT, (loci_split)(seed % 2), 1, 1 + (int)seed % 12, seed);
+        o.text = page;
+        o.text_bytes = strlen(page);
+        o.absent = 0.15f;
+        loci_task_item item = make(&o);
+        assert_int_equal(item.n_facts, 0);
+        for (int i = 0; i < item.n_questions; i++) check_extract(&item.question[i], kinds);
+        loci_task_free(&item);
+    }
+    print_message("absent %d, gaps %d, lines %d, beside %d\n", kinds[0], kinds[1], kinds[2],
+                  kinds[3]);
+    for (int i = 0; i < 4; i++) assert_true(kinds[i] > 60);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_stories_end_as_told),
+        cmocka_unit_test(test_extracts_stand_in_the_text),
+    };
+    return cmocka_run_group_tests(tests, make_page, NULL);
+}
