@@ -253,9 +253,9 @@ void loci_gist_forward(const loci_model *m, const loci_read_params *p, loci_gist
                        int capacity, float *scratch)
 {
     const int D = m->hp.d_model;
-    const gist_scratch x = scratch_of(&m->hp, capacity, scratch);
     loci_gist_group *g = &t->group[group];
-    if (t->n_rows == 0 || first >= T) return;
+    if (t->n_rows == 0 || first >= T) return; /* a model without gist has no scratch either */
+    const gist_scratch x = scratch_of(&m->hp, capacity, scratch);
     loci_gist_keys(m, p, g->kv, g->inv_k, g->y, t->xn, t->level, t->n_rows);
     loci_gist_queries(m, p, g->q + (size_t)first * HEADS * W, g->inv_q + (size_t)first * HEADS,
                       xn + (size_t)first * (size_t)D, T - first);
@@ -328,9 +328,9 @@ void loci_gist_backward(const loci_model *m, const loci_read_params *p, loci_rea
                         float *dxn, const float *xn, int first, int T, int capacity, float *scratch)
 {
     const int D = m->hp.d_model, wide = HEADS * W;
-    const gist_scratch x = scratch_of(&m->hp, capacity, scratch);
     const loci_gist_group *g = &t->group[group];
     if (t->n_rows == 0 || first >= T) return;
+    const gist_scratch x = scratch_of(&m->hp, capacity, scratch);
     memset(x.dkv, 0, (size_t)t->n_rows * 2 * W * sizeof *x.dkv);
     int count = 0, of = -1;
     for (int r = first, n; r < T; r += n) {
