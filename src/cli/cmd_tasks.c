@@ -69,7 +69,7 @@ static json_t *question_json(const woven *w, const loci_question *q)
     put_text(o, "answer", q->answer);
     put_flag(o, "absent", q->absent);
     /* The last gold fact carries the answer: its depth is the question's; null for absence. */
-    const double place = q->n_gold > 0         ? (double)w->at[q->gold[q->n_gold - 1]]
+    const double place = q->n_gold > 0       ? (double)w->at[q->gold[q->n_gold - 1]]
                          : q->end > q->start ? (double)q->start
                                              : NAN;
     put_real(o, "depth", place / (double)w->bytes);
@@ -215,8 +215,7 @@ static int tasks_make(int argc, char **argv)
                      .hops = d.hops,
                      .near_duplicate = (double)d.near_duplicate };
     arg args[] = {
-        { "family", ARG_STR, &a.family, 0, 0, "F",
-          family_names },
+        { "family", ARG_STR, &a.family, 0, 0, "F", family_names },
         { "seed", ARG_INT, &a.seed, 0, 9007199254740992.0, "N",
           "the same seed gives the same files (default 1)" },
         { "split", ARG_STR, &a.split, 0, 0, "train|test",

@@ -76,7 +76,8 @@ static int words_at(const loci_lexicon *text, size_t at, span word[WORDS])
 
 static bool quote(draft *d, const loci_lexicon *text, span s)
 {
-    if (length(s) > 2 * SPAN_BYTES || count(text, text->text + s.start, length(s)) != 1) return false;
+    if (length(s) > 2 * SPAN_BYTES || count(text, text->text + s.start, length(s)) != 1)
+        return false;
     add_bytes(&d->key, text, s);
     return true;
 }
@@ -160,7 +161,8 @@ static bool draft_define(draft *d, const loci_lexicon *text, span line)
     d->ask = LOCI_ASK_DEFINED;
     d->answer = trimmed(text, (span){ from, end });
     add_bytes(&d->key, text, name);
-    return good_answer(text, d->answer) && count(text, text->text + line.start, name.end + 1 - line.start) == 1;
+    return good_answer(text, d->answer) &&
+           count(text, text->text + line.start, name.end + 1 - line.start) == 1;
 }
 
 /* NAME(arguments) at the head of a function in C or Python. */
@@ -179,7 +181,8 @@ static bool draft_function(draft *d, const loci_lexicon *text, span line)
     d->ask = LOCI_ASK_ARGUMENTS;
     d->answer = (span){ at + 1, (size_t)(close - t) };
     add_bytes(&d->key, text, name);
-    return good_answer(text, d->answer) && count(text, t + name.start, d->answer.end - name.start) == 1;
+    return good_answer(text, d->answer) &&
+           count(text, t + name.start, d->answer.end - name.start) == 1;
 }
 
 /* Key: value */

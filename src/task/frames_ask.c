@@ -358,11 +358,8 @@ TEST(ask_field){
 /* ---- questions about stories --------------------------------------------------------------- */
 
 TRAIN(ask_where){
-    "where is {k}?",
-    "where is {k} now?",
-    "in which [room|place] is {k}?",
-    "where can {k} be found?",
-    "where did {k} go last?",
+    "where is {k}?",           "where is {k} now?",      "in which [room|place] is {k}?",
+    "where can {k} be found?", "where did {k} go last?",
 };
 TEST(ask_where){ "what place is {k} in at the end?", "find {k}. In which place?" };
 TRAIN(ask_thing){

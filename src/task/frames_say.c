@@ -208,17 +208,25 @@ TEST(update){
     "the former {a} of {k} is void and {v} counts instead.",
 };
 
-TRAIN(assign){ "VAR {k} = {v}.", "SET {k} = {v}.", "variable {k} = {v}.", "{k} := {v}.",
-               "let {k} be {v}.", "store {v} in {k}.", "{k} equals {v}.", "put {k} to {v}." };
+TRAIN(assign){ "VAR {k} = {v}.",  "SET {k} = {v}.",    "variable {k} = {v}.", "{k} := {v}.",
+               "let {k} be {v}.", "store {v} in {k}.", "{k} equals {v}.",     "put {k} to {v}." };
 TEST(assign){ "LET {k} = {v}.", "DEF {k} = {v}.", "assign {k} = {v}." };
 
-TRAIN(marked){ "{a} {k}: {v}.", "{a} {k} reads: {v}.", "this is {a} {k}: {v}.",
-               "{a} {k} (complete): {v}.", "[copy|transcript] of {a} {k}: {v}.",
-               "{a} {k} begins. {v}.", "{a} no. {k}: \"{v}\"." };
+TRAIN(marked){ "{a} {k}: {v}.",
+               "{a} {k} reads: {v}.",
+               "this is {a} {k}: {v}.",
+               "{a} {k} (complete): {v}.",
+               "[copy|transcript] of {a} {k}: {v}.",
+               "{a} {k} begins. {v}.",
+               "{a} no. {k}: \"{v}\"." };
 TEST(marked){ "{a} {k} says: {v}.", "here begins {a} {k}: {v}.", "text of {a} {k}: {v}." };
 
-TRAIN(clause){ "clause {k}: {v}.", "rule {k}: {v}.", "clause {k} says that {v}.",
-               "by rule {k}, {v}.", "[under|in] article {k}, {v}.", "article {k}: {v}." };
+TRAIN(clause){ "clause {k}: {v}.",
+               "rule {k}: {v}.",
+               "clause {k} says that {v}.",
+               "by rule {k}, {v}.",
+               "[under|in] article {k}, {v}.",
+               "article {k}: {v}." };
 TEST(clause){ "paragraph {k} provides that {v}.", "provision {k}: {v}.",
               "according to item {k}, {v}." };
 
@@ -232,8 +240,8 @@ TEST(move){ "{k} hurried to the {v}.", "{k} came to the {v}.", "after that {k} r
 TRAIN(get){ "{k} [picked up|got|grabbed|took] the {v}[| there].", "{k} has the {v} now.",
             "then {k} [took|grabbed] the {v}." };
 TEST(get){ "{k} collected the {v}.", "{k} seized the {v}.", "the {v} was lifted by {k}." };
-TRAIN(drop){ "{k} [dropped|discarded|put down|left] the {v}[| there].",
-             "{k} has no {v} any more.", "then {k} [left|dropped] the {v}." };
+TRAIN(drop){ "{k} [dropped|discarded|put down|left] the {v}[| there].", "{k} has no {v} any more.",
+             "then {k} [left|dropped] the {v}." };
 TEST(drop){ "{k} set down the {v}.", "{k} let go of the {v}.", "{k} abandoned the {v}." };
 
 /* ---- which tables make a sentence ------------------------------------------------ */
@@ -249,10 +257,14 @@ TEST(drop){ "{k} set down the {v}.", "{k} let go of the {v}.", "{k} abandoned th
     }
 static const loci_speech speech[][2] = {
     [LOCI_SAY_NOTHING] = { { { { 0 } } }, { { { 0 } } } },
-    [LOCI_SAY_FACT] = SPEECH(fact_lead, fact),      [LOCI_SAY_SEVERAL] = SPEECH(fact_lead, several),
-    [LOCI_SAY_UPDATE] = SPEECH(fact_lead, update),  [LOCI_SAY_ASSIGN] = SPEECH(plain, assign),
-    [LOCI_SAY_MARKED] = SPEECH(plain, marked),      [LOCI_SAY_CLAUSE] = SPEECH(plain, clause),
-    [LOCI_SAY_MOVE] = SPEECH(plain, move),          [LOCI_SAY_GET] = SPEECH(plain, get),
+    [LOCI_SAY_FACT] = SPEECH(fact_lead, fact),
+    [LOCI_SAY_SEVERAL] = SPEECH(fact_lead, several),
+    [LOCI_SAY_UPDATE] = SPEECH(fact_lead, update),
+    [LOCI_SAY_ASSIGN] = SPEECH(plain, assign),
+    [LOCI_SAY_MARKED] = SPEECH(plain, marked),
+    [LOCI_SAY_CLAUSE] = SPEECH(plain, clause),
+    [LOCI_SAY_MOVE] = SPEECH(plain, move),
+    [LOCI_SAY_GET] = SPEECH(plain, get),
     [LOCI_SAY_DROP] = SPEECH(plain, drop),
 };
 

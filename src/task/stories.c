@@ -83,8 +83,7 @@ static void trail_add(world *w, int t, stop s)
 
 static loci_fact event(loci_maker *m, loci_say say, const char *who, const char *what)
 {
-    const char *text =
-        loci_maker_say(m, say, &(loci_say_args){ .key = who, .value = what });
+    const char *text = loci_maker_say(m, say, &(loci_say_args){ .key = who, .value = what });
     return (loci_fact){ .text = text, .len = (int)strlen(text) };
 }
 
@@ -106,7 +105,8 @@ static loci_fact next_event(loci_maker *m, world *w, int i, bool carry)
     const int p = (int)loci_rng_below(&m->rng, (uint32_t)w->n_people);
     const int t = (int)loci_rng_below(&m->rng, (uint32_t)w->n_things);
     const uint32_t wish = loci_rng_below(&m->rng, 10);
-    const bool here = w->n_trail[t] == 0 || w->trail[t][w->n_trail[t] - 1].place == w->where[p].place;
+    const bool here =
+        w->n_trail[t] == 0 || w->trail[t][w->n_trail[t] - 1].place == w->where[p].place;
     if (!carry || wish < 5 || w->where[p].at < 0) return move(m, w, p, i);
     if (w->holder[t] == p && wish < 7) {
         w->holder[t] = -1;
@@ -137,8 +137,8 @@ static loci_question where_person(loci_maker *m, const world *w, int p)
 {
     const loci_split s = m->opt->names;
     return (loci_question){
-        .question = loci_maker_say(m, LOCI_ASK_WHERE,
-                                   &(loci_say_args){ .key = people[s][w->person[p]] }),
+        .question =
+            loci_maker_say(m, LOCI_ASK_WHERE, &(loci_say_args){ .key = people[s][w->person[p]] }),
         .answer = places[s][w->place[w->where[p].place]],
         .n_gold = 1,
         .gold = { w->where[p].at },
@@ -150,8 +150,8 @@ static loci_question where_thing(loci_maker *m, const world *w, int t)
     const loci_split s = m->opt->names;
     const stop now = w->trail[t][w->n_trail[t] - 1];
     return (loci_question){
-        .question = loci_maker_say(m, LOCI_ASK_THING,
-                                   &(loci_say_args){ .key = things[s][w->thing[t]] }),
+        .question =
+            loci_maker_say(m, LOCI_ASK_THING, &(loci_say_args){ .key = things[s][w->thing[t]] }),
         .answer = places[s][w->place[now.place]],
         .n_gold = 2,
         .gold = { w->taken[t], now.at },

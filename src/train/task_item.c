@@ -26,11 +26,11 @@ typedef struct { /* where a question's tokens lie in maker->qtok */
     int index; /* in the task item */
 } question_span;
 
-typedef struct {      /* where one value of an answer stands in the text */
-    int first, end;   /* tokens of the text document; what is copied lies in [first, end) */
-    bool exact;       /* these tokens are the value, or a blank and the value */
-    bool blank;       /* they begin with the blank */
-    bool absent;      /* it stands nowhere */
+typedef struct {    /* where one value of an answer stands in the text */
+    int first, end; /* tokens of the text document; what is copied lies in [first, end) */
+    bool exact;     /* these tokens are the value, or a blank and the value */
+    bool blank;     /* they begin with the blank */
+    bool absent;    /* it stands nowhere */
 } value_place;
 
 typedef struct { /* an item being made */
@@ -95,8 +95,8 @@ static loci_status encode_part(making *k, const char *part, int at, int *n, loci
     size_t n_tok = 0;
     const int bytes = snprintf(k->m->question, sizeof k->m->question, " %s", part);
     /* Longer than any question of a task: our bug, and cut. */
-    const size_t len = (size_t)bytes < sizeof k->m->question ? (size_t)bytes
-                                                              : sizeof k->m->question - 1;
+    const size_t len =
+        (size_t)bytes < sizeof k->m->question ? (size_t)bytes : sizeof k->m->question - 1;
     const loci_status st =
         loci_encode(k->m->enc, k->m->question, len, k->m->qtok + at, NULL, 1024, &n_tok, err);
     *n = (int)n_tok;
@@ -198,7 +198,8 @@ static loci_status build_text(making *k, const loci_corpus *corpus, int room, in
         const size_t hay_bytes = want > 0 ? m->hay_ends[want - 1] : 0;
         const double depth_max =
             clear > 0 ? (double)m->hay_ends[want - 1 - clear] / (double)hay_bytes : 1.0;
-        st = loci_task_place(&k->task, m->hay, hay_bytes, 0.0, depth_max, place_seed, m->place, err);
+        st =
+            loci_task_place(&k->task, m->hay, hay_bytes, 0.0, depth_max, place_seed, m->place, err);
         if (st != LOCI_OK) return st;
         if (together) gather(k, (size_t)(depth_max * (double)hay_bytes));
         const size_t bytes = weave(m, &k->task, hay_bytes);
@@ -284,7 +285,8 @@ static int32_t source_row(const loci_item *it, const value_place *v, int *at, in
     return -1;
 }
 
-static void put_answer(loci_item *it, const making *k, int32_t id, bool absent_start, int32_t source)
+static void put_answer(loci_item *it, const making *k, int32_t id, bool absent_start,
+                       int32_t source)
 {
     /* The chunk that holds this very token: a value may lie in two chunks. */
     const int32_t gold = absent_start ? -2 : source < 0 ? -1 : source / k->c->hp.chunk;
@@ -371,8 +373,8 @@ static loci_status hide(making *k, loci_task_options *o, const loci_corpus *corp
                         int clear, loci_rng *rng, bool *fits, loci_error *err)
 {
     o->text = k->m->lexicon;
-    o->text_bytes = loci_item_excerpt(k->m->lexicon, sizeof k->m->lexicon, sizeof k->m->lexicon,
-                                      corpus, rng);
+    o->text_bytes =
+        loci_item_excerpt(k->m->lexicon, sizeof k->m->lexicon, sizeof k->m->lexicon, corpus, rng);
     const bool together = o->family == LOCI_TASK_KV && loci_rng_below(rng, 2) == 0;
     loci_status st = loci_task_make(&k->task, o, err);
     if (st != LOCI_OK || k->task.n_facts > LOCI_TASK_MAX_FACTS) return st;
@@ -390,8 +392,8 @@ static loci_status look_up(making *k, loci_task_options *o, const loci_corpus *c
     loci_item_maker *m = k->m;
     int room = seq_len - 1 - o->n_questions * QUESTION;
     if (room < seq_len / 2) room = seq_len / 2;
-    const size_t bytes = loci_item_excerpt(m->text, m->text_cap,
-                                           (size_t)room * LOCI_ITEM_TOKEN_BYTES, corpus, rng);
+    const size_t bytes =
+        loci_item_excerpt(m->text, m->text_cap, (size_t)room * LOCI_ITEM_TOKEN_BYTES, corpus, rng);
     loci_status st = loci_item_encode(m, m->text, bytes, room, m->tok, m->ends, &k->n_tok, err);
     if (st != LOCI_OK || k->n_tok <= (size_t)clear) return st;
     o->text = m->text;

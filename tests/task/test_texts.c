@@ -17,9 +17,9 @@
 enum { NAMES = 12, STOPS = 400 };
 typedef struct {
     char who[NAMES][16], what[NAMES][16];
-    char at[NAMES][16];             /* where each of them is, "" unknown */
-    int holder[NAMES];              /* of a thing, -1 nobody */
-    char trail[NAMES][STOPS][16];   /* places of a thing, in order */
+    char at[NAMES][16];           /* where each of them is, "" unknown */
+    int holder[NAMES];            /* of a thing, -1 nobody */
+    char trail[NAMES][STOPS][16]; /* places of a thing, in order */
     int n_who, n_what, n_trail[NAMES];
 } teller;
 
@@ -148,10 +148,11 @@ static int make_page(void **state)
     size_t n = 0;
     for (int i = 0; n + 1000 < sizeof page; i++) {
         n += loci_task_filler((uint64_t)i, 500, page + n, 700);
-        n += (size_t)sprintf(page + n,
-                             "\n#define SIZE_%d %d\nstatic int step_%d(int left, long *right%d)\n{\n"
-                             "Author of %c%c: Person Number%d Smith\n",
-                             i, 7 * i + 13, i, i, 'a' + i % 26, 'a' + i / 26, i);
+        n +=
+            (size_t)sprintf(page + n,
+                            "\n#define SIZE_%d %d\nstatic int step_%d(int left, long *right%d)\n{\n"
+                            "Author of %c%c: Person Number%d Smith\n",
+                            i, 7 * i + 13, i, i, 'a' + i % 26, 'a' + i / 26, i);
     }
     return 0;
 }
