@@ -1,111 +1,150 @@
 /* avx512_index.c - scores of a lightning index for AVX-512 with VNNI.
  *
- * A group's nibbles become unsigned bytes, twice the value + 12, once for all heads: 16 keys by 4
+ * A group's nibbles become signed bytes, twice the value, once for all heads: 16 keys by 4
  * dimensions a register, so that the products of four dimensions add up in the lane of their key
- * and nothing is ever summed across lanes.  The 12 is taken out through the sum of each query
- * block, with which the integer sums begin.  Four heads share each load of keys. */
+ * and nothing is ever summed across lanes.  The instruction wants its other side unsigned: queries
+ * are raised by 12, and the integer sums begin at -12 times the sum of the key's block, which no
+ * head changes.  Four heads by two groups are in flight: eight sums that do not wait for each other,
+ * from six loads. */
 #include <string.h>
 #include "kernel/x86/avx512_math.h"
 #include "kernel/kernel.h"
 
-enum { HEADS = 4, SIZE_MAX_ = 1024, STEPS = 8 }; /* a step: 4 dimensions; 8 of them share a scale */
+enum {
+    HEADS = 4,
+    GROUPS = 2,
+    DIM_MAX = 1024,
+    STEPS = 8,       /* a step: 4 dimensions; 8 of them share a scale */
+    HEADS_ONCE = 64, /* raised together */
+    RAISE = 12,      /* twice the largest value of E2M1 */
+    BLOCKS_MAX = DIM_MAX / (4 * STEPS)
+};
 
-/* keys (dim/4 registers) from the nibbles of one group. */
-INLINE void widen(__m512i *keys, const uint8_t *group, int dim)
+typedef struct { /* one group of keys, ready to be multiplied */
+    __m512i key[DIM_MAX / 4];
+    __m512i start[BLOCKS_MAX]; /* -RAISE times the sum of a block */
+    __m512 scale[BLOCKS_MAX];
+} wide;
+
+typedef struct { /* the heads at hand */
+    const uint8_t *q;
+    const float *scale, *w;
+    int dim, blocks;
+} queries;
+
+INLINE void widen(wide *k, const uint8_t *group, int dim, int blocks)
 {
     const __m512i twice = _mm512_broadcast_i32x4(
-        _mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0));
-    const __m512i low = _mm512_set1_epi8(15);
+        _mm_setr_epi8(0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12));
+    const __m512i low = _mm512_set1_epi8(15), raise = _mm512_set1_epi8(RAISE);
     for (int i = 0; i < dim / 8; i++) {
         const __m512i b = _mm512_loadu_si512(group + 64 * i);
-        keys[2 * i] = _mm512_shuffle_epi8(twice, _mm512_and_si512(b, low));
-        keys[2 * i + 1] =
+        k->key[2 * i] = _mm512_shuffle_epi8(twice, _mm512_and_si512(b, low));
+        k->key[2 * i + 1] =
             _mm512_shuffle_epi8(twice, _mm512_and_si512(_mm512_srli_epi16(b, 4), low));
+    }
+    for (int b = 0; b < blocks; b++) {
+        __m512i sum = _mm512_setzero_si512();
+        for (int i = STEPS * b; i < dim / 4 && i < STEPS * (b + 1); i++)
+            sum = _mm512_dpbusd_epi32(sum, raise, k->key[i]);
+        k->start[b] = _mm512_sub_epi32(_mm512_setzero_si512(), sum);
+        /* The bits of a power of two, and a quarter for the two doublings. */
+        const __m512i byte =
+            _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(group + 8 * dim + 16 * b)));
+        k->scale[b] =
+            _mm512_mul_ps(_mm512_castsi512_ps(_mm512_slli_epi32(byte, 23)), _mm512_set1_ps(0.25f));
     }
 }
 
-/* bias[h, b] = -12 sum of q over block b. */
-static void biases(int32_t *bias, const int8_t *q, int heads, int dim)
-{
-    const int blocks = (dim + 31) / 32;
-    for (int h = 0; h < heads; h++)
-        for (int b = 0; b < blocks; b++) {
-            int sum = 0;
-            for (int c = 32 * b; c < dim && c < 32 * b + 32; c++) sum += q[(size_t)h * dim + c];
-            bias[h * blocks + b] = -12 * sum;
-        }
-}
-
-INLINE __m512i four_of(const int8_t *q)
+INLINE __m512i four_of(const uint8_t *q)
 {
     int32_t v;
     memcpy(&v, q, 4);
     return _mm512_set1_epi32(v);
 }
 
-/* sum += dots of one block of M heads. */
-INLINE void block(const int M, __m512 *sum, const __m512i *keys, __m512 scale, const int8_t *q,
-                  int dim, const float *q_scale, const int32_t *bias, int blocks, int steps)
+/* sum[h, g] += dots of block b of M heads with the keys of G groups. */
+INLINE void block(const int M, const int G, __m512 *sum, const wide *k, const queries *q, int h0,
+                  int b, int steps)
 {
-    __m512i acc[HEADS];
-    UNROLL for (int h = 0; h < M; h++) acc[h] = _mm512_set1_epi32(bias[h * blocks]);
+    const uint8_t *q_b = q->q + (size_t)h0 * q->dim + 4 * STEPS * b;
+    __m512i acc[HEADS * GROUPS];
+    UNROLL for (int h = 0; h < M; h++) UNROLL for (int g = 0; g < G; g++) acc[h * G + g] =
+        k[g].start[b];
     for (int i = 0; i < steps; i++) {
-        const __m512i k = keys[i];
-        UNROLL for (int h = 0; h < M; h++) acc[h] =
-            _mm512_dpbusd_epi32(acc[h], k, four_of(q + (size_t)h * dim + 4 * i));
+        __m512i key[GROUPS];
+        UNROLL for (int g = 0; g < G; g++) key[g] = k[g].key[STEPS * b + i];
+        UNROLL for (int h = 0; h < M; h++)
+        {
+            const __m512i q_i = four_of(q_b + (size_t)h * q->dim + 4 * i);
+            UNROLL for (int g = 0; g < G; g++) acc[h * G + g] =
+                _mm512_dpbusd_epi32(acc[h * G + g], q_i, key[g]);
+        }
     }
     UNROLL for (int h = 0; h < M; h++)
     {
-        const __m512 unit = _mm512_mul_ps(scale, _mm512_set1_ps(q_scale[h * blocks]));
-        sum[h] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc[h]), unit, sum[h]);
+        const __m512 q_scale = _mm512_set1_ps(q->scale[(h0 + h) * q->blocks + b]);
+        UNROLL for (int g = 0; g < G; g++)
+        {
+            const __m512 unit = _mm512_mul_ps(k[g].scale[b], q_scale);
+            sum[h * G + g] =
+                _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc[h * G + g]), unit, sum[h * G + g]);
+        }
     }
 }
 
-INLINE __m512 some_heads(const int M, __m512 score, const __m512i *keys, const uint8_t *scales,
-                         const int8_t *q, const float *q_scale, const int32_t *bias, const float *w,
-                         int dim)
+INLINE void some_heads(const int M, const int G, __m512 *score, const wide *k, const queries *q,
+                       int h0)
 {
-    const int blocks = (dim + 31) / 32;
-    __m512 sum[HEADS];
-    UNROLL for (int h = 0; h < M; h++) sum[h] = _mm512_setzero_ps();
-    for (int b = 0; b < blocks; b++) {
-        const int left = dim / 4 - STEPS * b;
-        /* The bits of a power of two, and a quarter for the two doublings. */
-        const __m512i byte =
-            _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(scales + 16 * b)));
-        const __m512 scale =
-            _mm512_mul_ps(_mm512_castsi512_ps(_mm512_slli_epi32(byte, 23)), _mm512_set1_ps(0.25f));
+    __m512 sum[HEADS * GROUPS];
+    UNROLL for (int i = 0; i < M * G; i++) sum[i] = _mm512_setzero_ps();
+    for (int b = 0; b < q->blocks; b++) {
+        const int left = q->dim / 4 - STEPS * b;
         if (left >= STEPS) /* a constant count unrolls */
-            block(M, sum, keys + STEPS * b, scale, q + 32 * b, dim, q_scale + b, bias + b, blocks,
-                  STEPS);
+            block(M, G, sum, k, q, h0, b, STEPS);
         else
-            block(M, sum, keys + STEPS * b, scale, q + 32 * b, dim, q_scale + b, bias + b, blocks,
-                  left);
+            block(M, G, sum, k, q, h0, b, left);
     }
-    UNROLL for (int h = 0; h < M; h++) score =
-        _mm512_fmadd_ps(_mm512_set1_ps(w[h]), _mm512_max_ps(sum[h], _mm512_setzero_ps()), score);
-    return score;
+    UNROLL for (int h = 0; h < M; h++) UNROLL for (int g = 0; g < G; g++) score[g] =
+        _mm512_fmadd_ps(_mm512_set1_ps(q->w[h0 + h]),
+                        _mm512_max_ps(sum[h * G + g], _mm512_setzero_ps()), score[g]);
+}
+
+/* The scores of G groups go on from what `score` holds. */
+INLINE void some_groups(const int G, float *score, wide *k, const uint8_t *keys, const queries *q,
+                        int heads)
+{
+    __m512 sum[GROUPS];
+    const size_t bytes = (size_t)(8 * q->dim + 16 * q->blocks);
+    int h = 0;
+    UNROLL for (int g = 0; g < G; g++)
+    {
+        widen(&k[g], keys + (size_t)g * bytes, q->dim, q->blocks);
+        sum[g] = _mm512_loadu_ps(score + 16 * g);
+    }
+    for (; h + HEADS <= heads; h += HEADS) some_heads(HEADS, G, sum, k, q, h);
+    for (; h < heads; h++) some_heads(1, G, sum, k, q, h);
+    UNROLL for (int g = 0; g < G; g++) _mm512_storeu_ps(score + 16 * g, sum[g]);
 }
 
 void loci_index_scores_avx512(float *score, const int8_t *q, const float *q_scale, const float *w,
                               const uint8_t *keys, int heads, int dim, int n_groups)
 {
-    __m512i wide[SIZE_MAX_ / 4];
-    int32_t bias[SIZE_MAX_ * SIZE_MAX_ / 32];
+    uint8_t raised[HEADS_ONCE * DIM_MAX];
+    wide k[GROUPS];
     const int blocks = (dim + 31) / 32;
     const size_t bytes = (size_t)(8 * dim + 16 * blocks);
-    biases(bias, q, heads, dim);
-    for (int g = 0; g < n_groups; g++) {
-        const uint8_t *group = keys + (size_t)g * bytes, *scales = group + 8 * dim;
-        __m512 sum = _mm512_setzero_ps();
-        int h = 0;
-        widen(wide, group, dim);
-        for (; h + HEADS <= heads; h += HEADS)
-            sum = some_heads(HEADS, sum, wide, scales, q + (size_t)h * dim, q_scale + h * blocks,
-                             bias + h * blocks, w + h, dim);
-        for (; h < heads; h++)
-            sum = some_heads(1, sum, wide, scales, q + (size_t)h * dim, q_scale + h * blocks,
-                             bias + h * blocks, w + h, dim);
-        _mm512_storeu_ps(score + 16 * (size_t)g, sum);
+    if (n_groups > 0) memset(score, 0, 16 * (size_t)n_groups * sizeof *score);
+    for (int h0 = 0; h0 < heads; h0 += HEADS_ONCE) {
+        const int M = heads - h0 < HEADS_ONCE ? heads - h0 : HEADS_ONCE;
+        const queries some = { raised, q_scale + (size_t)h0 * blocks, w + h0, dim, blocks };
+        const int8_t *from = q + (size_t)h0 * dim;
+        for (int i = 0; i < M * dim; i++) raised[i] = (uint8_t)(from[i] + RAISE);
+        int g = 0;
+        for (; g + GROUPS <= n_groups; g += GROUPS) {
+            some_groups(GROUPS, score + 16 * (size_t)g, k, keys + (size_t)g * bytes, &some, M);
+        }
+        for (; g < n_groups; g++)
+            some_groups(1, score + 16 * (size_t)g, k, keys + (size_t)g * bytes, &some, M);
     }
 }

@@ -50,7 +50,7 @@ typedef struct {
     int32_t *picks;          /* (B, index_topk): chosen entries, ascending */
     int *n_picks;            /* (B) */
     loci_scored *heap;       /* (n_heaps, index_topk) */
-    int *heap_n, n_heaps;    /* grows with the context (dsv4_reserve) */
+    int *heap_n, n_heaps;    /* (n_heaps) entries held; n_heaps >= B and workers */
     float *part_o, *part_lse,
         *row_lse;           /* (parts, H d) (parts, H), parts >= WAVE and workers; (H) */
     float *tile_k, *tile_s; /* (workers, CHUNK, d) (workers, H, CHUNK) */

@@ -12,6 +12,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { SPAN_KEYS = DSV4_SPAN * DSV4_GROUP };
 
@@ -53,6 +54,7 @@ typedef struct {
     int l;
     int64_t pos;
     int parts; /* tiles that share a row; 1: the row's tile scans all of it */
+    int heaps; /* of a row: one a worker, or one */
 } scan;
 
 /* Scores of `groups` groups of keys for row t, in f32 keys. */
@@ -88,6 +90,14 @@ static void score_span(const scan *c, int t, float *score, int64_t first, int gr
     dsv4_round(m, score, (size_t)groups * DSV4_GROUP);
 }
 
+/* Whether none of the scores can enter a full heap.  Nearly always so: it decides the scan's time. */
+static bool all_below(const float *score, int n, float least)
+{
+    int below = 0;
+    for (int i = 0; i < n; i++) below += score[i] < least;
+    return below == n;
+}
+
 /* Keys [first, end) of row t into a heap; spans do not cross a block. */
 static int scan_keys(const scan *c, int t, int64_t first, int64_t end, loci_scored *heap, int n)
 {
@@ -101,9 +111,12 @@ static int scan_keys(const scan *c, int t, int64_t first, int64_t end, loci_scor
         if (stop > first + SPAN_KEYS) stop = first + SPAN_KEYS;
         const int keys = (int)(stop - first);
         score_span(c, t, score, first, (keys + DSV4_GROUP - 1) / DSV4_GROUP);
-        for (int i = 0; i < keys; i++)
-            if (n < K || !(score[i] < heap[0].score))
-                n = offer(heap, n, K, (loci_scored){ score[i], (int32_t)(first + i) });
+        for (int i = 0; i < keys; i += DSV4_GROUP) {
+            const int group = keys - i < DSV4_GROUP ? keys - i : DSV4_GROUP;
+            if (n == K && all_below(score + i, group, heap[0].score)) continue;
+            for (int j = i; j < i + group; j++)
+                n = offer(heap, n, K, (loci_scored){ score[j], (int32_t)(first + j) });
+        }
         first = stop;
     }
     return n;
@@ -114,12 +127,13 @@ static void scan_tile(void *ctx, int tile, int worker)
     const scan *c = ctx;
     loci_dsv4_scratch *sc = &c->s->sc;
     const int t = tile / c->parts, part = tile % c->parts, K = c->s->m->hp.index_topk;
+    const int at = t * c->heaps + (c->heaps > 1 ? worker : 0);
     const int64_t visible = dsv4_visible(c->s->m, c->l, c->pos + t);
     const int64_t first = (int64_t)part * SPAN_KEYS;
     const int64_t end = c->parts == 1 || first + SPAN_KEYS > visible ? visible : first + SPAN_KEYS;
-    (void)worker;
-    sc->heap_n[tile] =
-        visible > K ? scan_keys(c, t, first, end, sc->heap + (size_t)tile * K, 0) : 0;
+    if (visible > K)
+        sc->heap_n[at] =
+            scan_keys(c, t, first, end, sc->heap + (size_t)at * (size_t)K, sc->heap_n[at]);
 }
 
 static int by_index(const void *a, const void *b)
@@ -140,10 +154,10 @@ static void collect(const scan *c, int t)
         for (int i = 0; i < (int)visible; i++) picks[i] = i;
         return;
     }
-    loci_scored *best = sc->heap + (size_t)t * (size_t)c->parts * (size_t)K;
-    int n = sc->heap_n[t * c->parts];
-    for (int p = 1; p < c->parts; p++)
-        for (int i = 0; i < sc->heap_n[t * c->parts + p]; i++)
+    loci_scored *best = sc->heap + (size_t)t * (size_t)c->heaps * (size_t)K;
+    int n = sc->heap_n[t * c->heaps];
+    for (int p = 1; p < c->heaps; p++)
+        for (int i = 0; i < sc->heap_n[t * c->heaps + p]; i++)
             n = offer(best, n, K, best[(size_t)p * (size_t)K + (size_t)i]);
     for (int i = 0; i < n; i++) picks[i] = best[i].index;
     qsort(picks, (size_t)n, sizeof *picks, by_index);
@@ -170,12 +184,19 @@ static void queries(loci_dsv4_seq *s, int l, const float *h, int T)
     dsv4_round(m, sc->iw, (size_t)T * (size_t)Hi);
 }
 
+/* A row has as many heaps as workers may fill at once, if there are enough for all rows; then its
+ * keys are shared out in spans. */
 void dsv4_scan(loci_dsv4_seq *s, int l, int64_t pos, int T)
 {
     const int64_t visible = dsv4_visible(s->m, l, pos + T - 1);
-    scan c = { s, l, pos, 1 };
+    const int workers = loci_pool_threads(s->pool);
+    scan c = { s, l, pos, 1, 1 };
     if (visible > s->m->hp.index_topk) {
-        if (T == 1) c.parts = (int)((visible + SPAN_KEYS - 1) / SPAN_KEYS);
+        if (workers > 1 && T <= s->sc.n_heaps / workers) {
+            c.heaps = workers;
+            c.parts = (int)((visible + SPAN_KEYS - 1) / SPAN_KEYS);
+        }
+        memset(s->sc.heap_n, 0, (size_t)(T * c.heaps) * sizeof *s->sc.heap_n);
         loci_pool_run(s->pool, T * c.parts, scan_tile, &c);
     }
     for (int t = 0; t < T; t++) collect(&c, t);

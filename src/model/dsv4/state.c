@@ -75,6 +75,9 @@ static void plan_attention(loci_arena *a, loci_dsv4_seq *s, size_t workers)
     c->ck = FLOATS(B * 2 * max_size(d, di));
     c->picks = INTS(B * (size_t)hp->index_topk);
     c->n_picks = INTS(B);
+    c->n_heaps = (int)max_size(B, workers);
+    c->heap_n = INTS((size_t)c->n_heaps);
+    c->heap = loci_arena_take(a, (size_t)c->n_heaps * (size_t)hp->index_topk, sizeof *c->heap);
     c->row_lse = FLOATS(H);
     const size_t parts = max_size(DSV4_WAVE, workers);
     c->part_o = FLOATS(parts * H * d);
@@ -152,8 +155,6 @@ void loci_dsv4_seq_close(loci_dsv4_seq *s)
     free_blocks(s, 0);
     free(s->block);
     free(s->ids);
-    free(s->sc.heap);
-    free(s->sc.heap_n);
     loci_free_aligned(s->memory);
     free(s);
 }
@@ -209,22 +210,6 @@ static loci_status no_room(const loci_dsv4_seq *s, int64_t n, loci_error *err)
                      (long long)n, loci_dsv4_seq_bytes(s));
 }
 
-/* A heap a batch row, or one a tile of the scan of the longest row. */
-static bool reserve_heaps(loci_dsv4_seq *s, int64_t n)
-{
-    int64_t need = DSV4_B;
-    for (int l = 0; l < s->m->hp.n_layers; l++) {
-        const loci_dsv4_layer_shape *y = &s->m->hp.layer[l];
-        const int64_t tiles = y->indexer ? n / y->ratio / (DSV4_SPAN * DSV4_GROUP) + 1 : 0;
-        if (tiles > need) need = tiles;
-    }
-    const size_t heap = (size_t)s->m->hp.index_topk * sizeof(loci_scored);
-    if (!grow((void **)&s->sc.heap, s->sc.n_heaps, need, heap)) return false;
-    if (!grow((void **)&s->sc.heap_n, s->sc.n_heaps, need, sizeof *s->sc.heap_n)) return false;
-    if (need > s->sc.n_heaps) s->sc.n_heaps = (int)need;
-    return true;
-}
-
 static bool reserve_blocks(loci_dsv4_seq *s, int64_t want)
 {
     if (want <= s->block_max) return true;
@@ -252,7 +237,6 @@ loci_status dsv4_reserve(loci_dsv4_seq *s, int64_t n, loci_error *err)
         if (!grow((void **)&s->ids, s->ids_max, max, sizeof *s->ids)) return no_room(s, n, err);
         s->ids_max = max;
     }
-    if (!reserve_heaps(s, n)) return no_room(s, n, err);
     if (!reserve_blocks(s, want)) return no_room(s, n, err);
     for (; s->n_blocks < want; s->n_blocks++) {
         s->block[s->n_blocks] = loci_alloc_aligned(lay->block_bytes);
