@@ -113,6 +113,15 @@ int loci_pool_threads(const loci_pool *p); /* NULL: 1 */
  * reentrant from inside a tile; one caller at a time (an inner lock makes others wait). */
 void loci_pool_run(loci_pool *p, int n_tiles, loci_tile_fn *fn, void *ctx);
 
+/* One thread beside its owner's, for work that the owner need not wait for (runner.c).  All calls
+ * come from one thread. */
+typedef struct loci_runner loci_runner;
+loci_status loci_runner_open(loci_runner **out, loci_error *err);
+void loci_runner_close(loci_runner *r); /* after what it was given has run; NULL is fine */
+/* Run fn(ctx) there, when what was given before has returned. */
+void loci_runner_start(loci_runner *r, void (*fn)(void *ctx), void *ctx);
+void loci_runner_wait(loci_runner *r); /* until it has nothing to run */
+
 /* ---- files (file.c; whole files: path.c; mapping: map.c) --------------------------------
  * The only place that opens, maps, syncs, renames.  All but mapping goes through a
  * method table, so that tests inject short writes, full disks and I/O errors. */

@@ -1,9 +1,9 @@
 /* ingest.c - documents into a bank: read, tokenise, encode, write, commit.
  *
  * Memory is bounded whatever the input: text passes through one window, tokens through spans.c,
- * chunks to a segment file.  Documents become visible in batches, each in one transaction with
- * its segment; a kill in between leaves a file that the catalogue does not know, which the next
- * writer removes. */
+ * chunks to a segment file; reading and writing go on while chunks are computed.  Documents become
+ * visible in batches, each in one transaction with its segment; a kill in between leaves a file that
+ * the catalogue does not know, which the next writer removes. */
 #include "engine/bank_impl.h"
 #include "engine/source.h"
 #include "engine/spans.h"
@@ -93,7 +93,7 @@ static loci_status commit_batch(job *j, loci_error *err)
     }
     loci_status st = LOCI_OK;
     if (j->writer) {
-        st = loci_spans_flush(j->spans, j->writer, err);
+        st = loci_spans_finish(j->spans, j->writer, err);
         j->segment.chunks = loci_segment_chunks(j->writer);
         if (st == LOCI_OK) st = loci_segment_finish(j->writer, &j->segment.bytes, err);
     }

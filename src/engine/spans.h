@@ -20,8 +20,12 @@ void loci_spans_end(loci_spans *s);                 /* the document is complete 
 int64_t loci_spans_doc_chunks(const loci_spans *s); /* chunks of the current document so far */
 int64_t loci_spans_doc_tokens(const loci_spans *s); /* its tokens, <bos> not counted */
 int64_t loci_spans_pending(const loci_spans *s);    /* chunks not written yet */
-/* Run everything that is complete through the model and append it to w in order. */
+/* What is complete goes to the model, in threads of its own; what went there the last time is waited
+ * for and appended to w, in order.  So text is read and chunks are written while others are computed.
+ * Errors: those of the writer; drop what is pending then. */
 loci_status loci_spans_flush(loci_spans *s, loci_segment_writer *w, loci_error *err);
+/* The same with all that is complete: afterwards nothing but an open document is pending. */
+loci_status loci_spans_finish(loci_spans *s, loci_segment_writer *w, loci_error *err);
 void loci_spans_drop(loci_spans *s); /* forget what is pending (an error, a cancel) */
 
 #endif
