@@ -85,7 +85,7 @@ static void write_lists(fault wrong)
     *g = gguf_begin(3);
     assert_int_equal(loci_dsv4_known_shape(&hp, "flash", NULL), LOCI_OK);
     hp.vocab = TOKENS;
-    put_gguf_pairs(g, &hp, 3);
+    put_gguf_pairs(g, &hp, 3, GGUF_MTP);
     if (wrong != NO_PRE)
         gguf_pair_text(g, "tokenizer.ggml.pre", wrong == OTHER_PRE ? "llama-bpe" : "joyai-llm");
     if (wrong == INT_TOKENS) {

@@ -80,8 +80,11 @@ static void same_tensor(void *ctx, const char *name, int rows, int cols, dsv4_ro
         fail_msg("%s: %s", name, err.code ? err.text : "not found");
     if (m.rows != rows || m.cols != cols)
         fail_msg("%s: (%d, %d), should be (%d, %d)", name, m.rows, m.cols, rows, cols);
-    assert_int_equal(m.row_bytes * (size_t)rows, want->bytes);
-    assert_memory_equal(m.data, want->data, want->bytes);
+    const size_t row = want->bytes / (size_t)rows; /* rows of joined matrices lie further apart */
+    assert_true(m.row_bytes == row || (strstr(name, "_proj.") && m.row_bytes == 2 * row));
+    for (int r = 0; r < rows; r++)
+        assert_memory_equal((const char *)m.data + (size_t)r * m.row_bytes,
+                            (const char *)want->data + (size_t)r * row, row);
     const bool coded = want->dtype == LOCI_I8 || want->dtype == LOCI_F8_E4M3;
     assert_int_equal(m.scale != NULL, coded);
     if (coded) { /* the scales were added behind their matrix */
@@ -150,17 +153,16 @@ static void test_safetensors(void **state)
     }
 }
 
-static void test_gguf(void **state)
+static void check_gguf(int n_mtp, gguf_drafts drafts)
 {
-    const loci_dsv4_hparams hp = tiny(LOCI_DSV4_EXPERT_PLAIN, 0);
+    const loci_dsv4_hparams hp = tiny(LOCI_DSV4_EXPERT_PLAIN, n_mtp);
     checkpoint *c = make_checkpoint(&hp, true, 7);
     size_t size;
-    unsigned char *file = make_gguf(c, &hp, N_HASH, &size);
+    unsigned char *file = make_gguf(c, &hp, N_HASH, drafts, &size);
     loci_gguf *f;
     loci_dsv4_source s;
     loci_dsv4_hparams found;
     loci_error err = { 0 };
-    (void)state;
     if (loci_gguf_open_memory(&f, file, size, "m.gguf", &err) != LOCI_OK) fail_msg("%s", err.text);
     if (loci_dsv4_config_gguf(&found, f, &err) != LOCI_OK) fail_msg("%s", err.text);
     assert_memory_equal(&found, &hp, sizeof hp);
@@ -171,6 +173,58 @@ static void test_gguf(void **state)
     loci_gguf_close(f);
     free(file);
     free_checkpoint(c);
+}
+
+static void test_gguf(void **state)
+{
+    (void)state;
+    check_gguf(0, GGUF_MTP);
+    check_gguf(1, GGUF_MTP);
+    check_gguf(2, GGUF_NEXTN);
+    check_gguf(1, GGUF_JOINED);
+    check_gguf(2, GGUF_JOINED);
+}
+
+/* Blocks with nextn tensors that are not plain drafting blocks behind the last layer. */
+static void test_gguf_nextn(void **state)
+{
+    static const unsigned char zero[4096];
+    static const struct {
+        const char *name[5];
+        int first, n;
+        bool alone;
+    } files[] = {
+        { { "blk.3.attn_norm.weight" }, -1, 0, true },
+        { { "blk.3.nextn.enorm.weight", "blk.3.nextn.eh_proj.weight" }, 3, 1, false },
+        { { "blk.3.nextn.enorm.weight", "blk.3.nextn.e_proj.weight",
+            "blk.3.nextn.hc_head_fn.weight", "blk.3.nextn.shared_head_norm.weight" },
+          3,
+          1,
+          true },
+        { { "blk.3.nextn.enorm.weight", "blk.4.nextn.eh_proj.weight", "blk.6.nextn.enorm.weight" },
+          3,
+          2,
+          false },
+        { { "blk.127.nextn.enorm.weight" }, 127, 1, false },
+        { { "blk.128.nextn.enorm.weight" }, -1, 0, true },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        gguf_file g = gguf_begin(3);
+        loci_gguf *f;
+        size_t size;
+        int n;
+        bool alone;
+        for (int k = 0; k < 5 && files[i].name[k]; k++)
+            gguf_tensor(&g, files[i].name[k], 0, 1, (const uint64_t[]){ 2 }, zero, 8);
+        unsigned char *file = gguf_finish(&g, &size);
+        assert_int_equal(loci_gguf_open_memory(&f, file, size, "m.gguf", NULL), LOCI_OK);
+        assert_int_equal(dsv4_gguf_nextn(f, &n, &alone), files[i].first);
+        assert_int_equal(n, files[i].n);
+        assert_int_equal(alone, files[i].alone);
+        loci_gguf_close(f);
+        free(file);
+    }
 }
 
 /* ---- one thing wrong ------------------------------------------------------------------------------ */
@@ -288,7 +342,7 @@ static void test_wrong_metadata(void **state)
     const loci_dsv4_hparams hp = tiny(LOCI_DSV4_EXPERT_PLAIN, 0);
     checkpoint *c = make_checkpoint(&hp, true, 8);
     size_t size;
-    unsigned char *file = make_gguf(c, &hp, N_HASH, &size);
+    unsigned char *file = make_gguf(c, &hp, N_HASH, GGUF_MTP, &size);
     (void)state;
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         for (int cut = 0; cut < 2; cut++) { /* another value; another name, so that it is missing */
@@ -339,6 +393,8 @@ static void test_wrong_gguf_tensors(void **state)
     gguf_tensor(&g, "blk.1.ffn_gate_tid2eid.weight", 26, 2, (const uint64_t[]){ 2, 4 }, zero, 32);
     gguf_tensor(&g, "blk.0.attn_q_a.weight", 0, 4, (const uint64_t[]){ 2, 2, 2, 2 }, zero, 64);
     gguf_tensor(&g, "blk.0.attn_output_a.weight", 8, 3, (const uint64_t[]){ 32, 3, 2 }, zero, 204);
+    gguf_tensor(&g, "blk.5.nextn.enorm.weight", 0, 1, (const uint64_t[]){ 2 }, zero, 8);
+    gguf_tensor(&g, "blk.5.nextn.eh_proj.weight", 8, 2, (const uint64_t[]){ 96, 2 }, zero, 204);
     gguf_tensor(&g, "blk.0.attn_kv.weight", 0, 3, (const uint64_t[]){ 0, 1ull << 40, 1ull << 40 },
                 zero, 0);
     unsigned char *file = gguf_finish(&g, &size);
@@ -355,6 +411,9 @@ static void test_wrong_gguf_tensors(void **state)
             "expected at least 3 experts, found 2");
     REFUSED(s.find(s.ctx, "layers.0.attn.wq_a.weight", &m, &err), "2 x 2 x 2 x 2");
     REFUSED(s.find(s.ctx, "layers.0.attn.wkv.weight", &m, &err), "expected a matrix");
+    REFUSED(s.find(s.ctx, "mtp.0.h_proj.weight", &m, &err),
+            "blk.5.nextn.eh_proj.weight: expected two matrices side by side, found 96 columns of "
+            "Q8_0");
     const int32_t *ids;
     REFUSED(s.find_ids(s.ctx, "layers.0.ffn.gate.tid2eid", 4, 2, &ids, &err), "type: expected I32");
     REFUSED(s.find_ids(s.ctx, "layers.1.ffn.gate.tid2eid", 2, 4, &ids, &err),
@@ -388,7 +447,7 @@ static void test_files(void **state)
     int64_t bytes;
     size_t size, len;
     (void)state;
-    unsigned char *file = make_gguf(c, &hp, N_HASH, &size);
+    unsigned char *file = make_gguf(c, &hp, N_HASH, GGUF_MTP, &size);
     snprintf(path, sizeof path, "%s/m.gguf", dir);
     write_bytes(path, file, size);
     assert_true(loci_dsv4_is(path));
@@ -471,6 +530,7 @@ int main(void)
         cmocka_unit_test(test_wrong_tensors),  cmocka_unit_test(test_missing),
         cmocka_unit_test(test_wrong_metadata), cmocka_unit_test(test_wrong_gguf_tensors),
         cmocka_unit_test(test_files),          cmocka_unit_test(test_costs),
+        cmocka_unit_test(test_gguf_nextn),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

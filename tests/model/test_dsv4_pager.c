@@ -84,7 +84,7 @@ static int set_up(void **state)
     write_shards(c, dir, false, 3);
     free_checkpoint(c);
     c = make_checkpoint(&shape[1], true, 2);
-    unsigned char *file = make_gguf(c, &shape[1], 0, &size);
+    unsigned char *file = make_gguf(c, &shape[1], 0, GGUF_MTP, &size);
     snprintf(gguf_path, sizeof gguf_path, "%s/m.gguf", dir);
     assert_int_equal(loci_file_replace(NULL, gguf_path, file, size, NULL), LOCI_OK);
     free(file);

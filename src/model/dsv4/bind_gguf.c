@@ -1,7 +1,9 @@
 /* bind_gguf.c - released tensor names to stored matrices of a GGUF file.
  *
- * A file names each layer's tensors blk.N.*, and those of a drafting block mtp.N.*; the experts of
- * a layer lie one behind the other in one tensor of three dimensions.  Dimensions are stored with
+ * A file names each layer's tensors blk.N.*.  A drafting block is mtp.N.*, or blk.N.* behind the
+ * last layer with its own tensors called nextn.*; there the two projections may be one, [e | h] side
+ * by side, which is read as two through the distance of rows.  The experts of a layer lie one behind
+ * the other in one tensor of three dimensions.  Dimensions are stored with
  * the contiguous one first: (cols, rows, experts).  Two dims above the first that do not count
  * experts make one number of rows. */
 #include "model/dsv4/files.h"
@@ -15,7 +17,12 @@ enum { NAME_BYTES = 192 };
 typedef struct {
     dsv4_source_base base;
     const loci_gguf *f;
+    int nextn; /* first block with nextn tensors, -1 without */
 } gguf_source;
+
+/* Where a released tensor lies in one of the file: all of it (ALL), expert `part` of it, or its
+ * left or right half of columns. */
+enum { ALL = -1, LEFT = -2, RIGHT = -3 };
 
 /* ---- names ------------------------------------------------------------------------------- */
 
@@ -63,15 +70,14 @@ static const pair layer[] = {
     { "ffn.shared_experts.w1.weight", "ffn_gate_shexp.weight" },
     { "ffn.shared_experts.w3.weight", "ffn_up_shexp.weight" },
     { "ffn.shared_experts.w2.weight", "ffn_down_shexp.weight" },
-    /* of a drafting block alone */
-    { "e_proj.weight", "e_proj.weight" },
-    { "h_proj.weight", "h_proj.weight" },
-    { "enorm.weight", "enorm.weight" },
-    { "hnorm.weight", "hnorm.weight" },
-    { "norm.weight", "norm.weight" },
-    { "hc_head_fn", "hc_head_fn.weight" },
-    { "hc_head_base", "hc_head_base.weight" },
-    { "hc_head_scale", "hc_head_scale.weight" },
+};
+
+/* Of a drafting block alone, behind "mtp.N." and behind "blk.N.nextn.". */
+static const pair draft[] = {
+    { "e_proj.weight", "e_proj.weight" },      { "h_proj.weight", "h_proj.weight" },
+    { "enorm.weight", "enorm.weight" },        { "hnorm.weight", "hnorm.weight" },
+    { "norm.weight", "norm.weight" },          { "hc_head_fn", "hc_head_fn.weight" },
+    { "hc_head_base", "hc_head_base.weight" }, { "hc_head_scale", "hc_head_scale.weight" },
 };
 
 static const char *look_up(const pair *list, size_t n, const char *name)
@@ -93,22 +99,73 @@ static const char *expert_name(const char *name, int *expert)
     return of[which - 1];
 }
 
-/* The tensor that holds what is released as `name`, NULL if there is none; *expert is its place
- * among the experts, -1 for a tensor of its own. */
-static const loci_gguf_tensor *find_tensor(const loci_gguf *f, const char *name, int *expert)
+/* "PREFIX.N.REST" */
+static const loci_gguf_tensor *find_of(const loci_gguf *f, const char *prefix, int n,
+                                       const char *rest)
 {
     char full[NAME_BYTES];
-    int n = 0, at = 0;
-    *expert = -1;
-    const char *found = look_up(top, sizeof top / sizeof *top, name);
-    if (found) return loci_gguf_find(f, found);
-    const bool draft = strncmp(name, "mtp.", 4) == 0;
-    if (sscanf(name, draft ? "mtp.%d.%n" : "layers.%d.%n", &n, &at) != 1 || at == 0) return NULL;
-    found = look_up(layer, sizeof layer / sizeof *layer, name + at);
-    if (!found) found = expert_name(name + at, expert);
-    if (!found) return NULL;
-    snprintf(full, sizeof full, "%s.%d.%s", draft ? "mtp" : "blk", n, found);
+    snprintf(full, sizeof full, "%s.%d.%s", prefix, n, rest);
     return loci_gguf_find(f, full);
+}
+
+/* A tensor that only drafting block i has. */
+static const loci_gguf_tensor *find_draft(const gguf_source *s, int i, const char *released,
+                                          const char *rest, int *part)
+{
+    char own[NAME_BYTES / 2];
+    const loci_gguf_tensor *t = find_of(s->f, "mtp", i, rest);
+    if (t || s->nextn < 0) return t;
+    if (strcmp(released, "norm.weight") == 0) rest = "shared_head_norm.weight";
+    snprintf(own, sizeof own, "nextn.%s", rest);
+    t = find_of(s->f, "blk", s->nextn + i, own);
+    if (t || (strcmp(released, "e_proj.weight") != 0 && strcmp(released, "h_proj.weight") != 0))
+        return t;
+    *part = released[0] == 'e' ? LEFT : RIGHT;
+    return find_of(s->f, "blk", s->nextn + i, "nextn.eh_proj.weight");
+}
+
+/* The tensor that holds what is released as `name`, NULL if there is none, and its part. */
+static const loci_gguf_tensor *find_tensor(const gguf_source *s, const char *name, int *part)
+{
+    int n = 0, at = 0;
+    *part = ALL;
+    const char *found = look_up(top, sizeof top / sizeof *top, name);
+    if (found) return loci_gguf_find(s->f, found);
+    const bool drafts = strncmp(name, "mtp.", 4) == 0;
+    if (sscanf(name, drafts ? "mtp.%d.%n" : "layers.%d.%n", &n, &at) != 1 || at == 0) return NULL;
+    found = drafts ? look_up(draft, sizeof draft / sizeof *draft, name + at) : NULL;
+    if (found) return find_draft(s, n, name + at, found, part);
+    found = look_up(layer, sizeof layer / sizeof *layer, name + at);
+    if (!found) found = expert_name(name + at, part);
+    if (!found) return NULL;
+    const loci_gguf_tensor *t = find_of(s->f, drafts ? "mtp" : "blk", n, found);
+    return t || !drafts || s->nextn < 0 ? t : find_of(s->f, "blk", s->nextn + n, found);
+}
+
+/* What a drafting block of the plain kind has, besides a layer's tensors; one without its own head
+ * mixer, as the stages of DSpark are, cannot run alone. */
+static bool drafts_alone(const loci_gguf *f, int block)
+{
+    return (find_of(f, "blk", block, "nextn.eh_proj.weight") ||
+            find_of(f, "blk", block, "nextn.e_proj.weight")) &&
+           find_of(f, "blk", block, "nextn.hc_head_fn.weight") &&
+           find_of(f, "blk", block, "nextn.shared_head_norm.weight");
+}
+
+int dsv4_gguf_nextn(const loci_gguf *f, int *n, bool *alone)
+{
+    int first = -1;
+    *n = 0;
+    *alone = true;
+    for (int b = 0; b < LOCI_DSV4_MAX_LAYERS && (first < 0 || b == first + *n); b++) {
+        if (!find_of(f, "blk", b, "nextn.enorm.weight") &&
+            !find_of(f, "blk", b, "nextn.eh_proj.weight"))
+            continue;
+        if (first < 0) first = b;
+        (*n)++;
+        *alone = *alone && drafts_alone(f, b);
+    }
+    return first;
 }
 
 /* ---- matrices ---------------------------------------------------------------------------- */
@@ -127,9 +184,24 @@ static bool stored_type(loci_ggml_type t, loci_stored_type *out)
     }
 }
 
-static loci_status to_matrix(const loci_gguf *f, const loci_gguf_tensor *t, int expert,
+/* Half of the columns of a matrix. */
+static loci_status halve(const loci_gguf *f, const loci_gguf_tensor *t, bool right,
+                         loci_dsv4_mat *m, loci_error *err)
+{
+    const size_t bytes = loci_stored_row_bytes(m->type, m->cols / 2);
+    if (m->cols % 2 != 0 || (bytes == 0 && m->cols > 0))
+        return loci_fail(err, LOCI_EFORMAT,
+                         "%s: %s: expected two matrices side by side, found %d columns of %s",
+                         loci_gguf_label(f), t->name, m->cols, loci_ggml_name(t->type));
+    m->cols /= 2;
+    if (right) m->data = (const uint8_t *)m->data + bytes;
+    return LOCI_OK;
+}
+
+static loci_status to_matrix(const loci_gguf *f, const loci_gguf_tensor *t, int part,
                              loci_dsv4_mat *out, loci_error *err)
 {
+    const int expert = part >= 0 ? part : -1;
     const int64_t experts = expert < 0 ? 1 : t->dim[2];
     if (!stored_type(t->type, &out->type))
         return loci_fail(err, LOCI_EFORMAT,
@@ -154,17 +226,17 @@ static loci_status to_matrix(const loci_gguf *f, const loci_gguf_tensor *t, int 
     if (expert > 0)
         out->data = (const uint8_t *)t->data +
                     (size_t)expert * (size_t)out->rows * out->row_bytes; /* within t->bytes */
-    return LOCI_OK;
+    return part == LEFT || part == RIGHT ? halve(f, t, part == RIGHT, out, err) : LOCI_OK;
 }
 
 static loci_status find(void *ctx, const char *name, loci_dsv4_mat *out, loci_error *err)
 {
     const gguf_source *s = ctx;
-    int expert;
-    const loci_gguf_tensor *t = find_tensor(s->f, name, &expert);
+    int part;
+    const loci_gguf_tensor *t = find_tensor(s, name, &part);
     *out = (loci_dsv4_mat){ 0 };
     if (!t) return LOCI_OK;
-    const loci_status st = to_matrix(s->f, t, expert, out, err);
+    const loci_status st = to_matrix(s->f, t, part, out, err);
     if (st != LOCI_OK) *out = (loci_dsv4_mat){ 0 };
     return st;
 }
@@ -173,8 +245,8 @@ static loci_status find_ids(void *ctx, const char *name, int64_t rows, int64_t c
                             const int32_t **out, loci_error *err)
 {
     const gguf_source *s = ctx;
-    int expert;
-    const loci_gguf_tensor *t = find_tensor(s->f, name, &expert);
+    int part;
+    const loci_gguf_tensor *t = find_tensor(s, name, &part);
     *out = NULL;
     if (!t) return LOCI_OK;
     if (t->type != LOCI_GGML_I32)
@@ -202,6 +274,7 @@ loci_status loci_dsv4_source_gguf(loci_dsv4_source *s, const loci_gguf *f, loci_
     if (!own) return loci_fail(err, LOCI_ENOMEM, "%s: no memory", loci_gguf_label(f));
     own->base = (dsv4_source_base){ free, place };
     own->f = f;
+    own->nextn = dsv4_gguf_nextn(f, &(int){ 0 }, &(bool){ false });
     *s = (loci_dsv4_source){ own, loci_gguf_label(f), find, find_ids };
     return LOCI_OK;
 }

@@ -175,20 +175,26 @@ static loci_status read_vocab(const reader *r, loci_dsv4_hparams *hp)
 
 /* ---- layers ------------------------------------------------------------------------------- */
 
-/* block_count may count a drafting block stored as the last layer, whose projection of two halves
- * is of another form: it is not used.  Blocks stored as mtp.N are. */
-static void count_blocks(const reader *r, loci_dsv4_hparams *hp)
+/* Drafting blocks stored as mtp.N, or as blk.N behind the last layer; block_count counts the latter
+ * in some files.  Those that cannot run alone (stages of DSpark) are left out. */
+static loci_status count_blocks(const reader *r, loci_dsv4_hparams *hp)
 {
+    int n;
+    bool alone;
     char name[64];
-    while (hp->n_layers > 0) {
-        snprintf(name, sizeof name, "blk.%d.nextn.eh_proj.weight", hp->n_layers - 1);
-        if (!loci_gguf_find(r->f, name)) break;
-        hp->n_layers--;
-    }
-    for (hp->n_mtp = 0; hp->n_mtp < 8; hp->n_mtp++) {
+    const int first = dsv4_gguf_nextn(r->f, &n, &alone);
+    if (first >= 0 && first != hp->n_layers && first + n != hp->n_layers)
+        return loci_fail(r->err, LOCI_EFORMAT,
+                         "%s: blk.%d.nextn: expected behind the last of %d blocks, found %d such "
+                         "blocks from %d on",
+                         r->label, first, hp->n_layers, n, first);
+    if (first >= 0) hp->n_layers = first;
+    hp->n_mtp = first >= 0 && alone ? n : 0;
+    for (; first < 0 && hp->n_mtp < 8; hp->n_mtp++) {
         snprintf(name, sizeof name, "mtp.%d.e_proj.weight", hp->n_mtp);
         if (!loci_gguf_find(r->f, name)) break;
     }
+    return LOCI_OK;
 }
 
 static loci_status read_layers(const reader *r, loci_dsv4_hparams *hp)
@@ -223,7 +229,7 @@ loci_status loci_dsv4_config_gguf(loci_dsv4_hparams *hp, const loci_gguf *f, loc
         return wrong(&r, "general.architecture", "\"deepseek4\"");
     loci_status st = check_fixed(&r);
     if (st == LOCI_OK) st = read_fields(&r, hp);
-    if (st == LOCI_OK) count_blocks(&r, hp);
+    if (st == LOCI_OK) st = count_blocks(&r, hp);
     if (st == LOCI_OK) st = read_clamp(&r, hp);
     if (st == LOCI_OK) st = read_yarn(&r, hp);
     if (st == LOCI_OK) st = read_vocab(&r, hp);

@@ -48,6 +48,9 @@ typedef struct {
     const char *(*place)(void *ctx, const void *data, int64_t *offset);
 } dsv4_source_base;
 
+/* First of the *n blocks that a GGUF file stores as blk.N with nextn tensors, -1 without any; *alone:
+ * they are plain drafting blocks, with all that they need. */
+int dsv4_gguf_nextn(const loci_gguf *f, int *n, bool *alone);
 /* The shape from metadata (config_gguf.c).  Errors: LOCI_EFORMAT naming file and key. */
 loci_status loci_dsv4_config_gguf(loci_dsv4_hparams *hp, const loci_gguf *f, loci_error *err);
 
