@@ -55,6 +55,21 @@ static const uint8_t *entry_of(const view *v, int i)
     return dsv4_entry_at(s, v->l, v->picks ? v->picks[i] : i);
 }
 
+/* Scores of one head to their weights before they are divided by their sum, rounded as the release
+ * rounds them; the sum is of those that were not.  The largest weight is 1 and has no error. */
+static float weigh(const loci_dsv4 *m, float *s, int n, float *lse)
+{
+    float top = s[0], sum = 0.0f;
+    for (int i = 1; i < n; i++) top = s[i] > top ? s[i] : top;
+    for (int i = 0; i < n; i++) {
+        s[i] = expf(s[i] - top);
+        sum += s[i];
+    }
+    dsv4_round(m, s, (size_t)n);
+    *lse = top + logf(sum);
+    return sum;
+}
+
 /* o (H, d) and lse (H) of chunk c. */
 static void chunk(const view *v, int c, float *o, float *lse, int worker)
 {
@@ -68,9 +83,16 @@ static void chunk(const view *v, int c, float *o, float *lse, int worker)
     m->k.gemm(p, DSV4_CHUNK, v->q, d, 0, k, d, 1, H, n, d, 0.0f);
     for (int h = 0; h < H; h++)
         for (int i = 0; i < n; i++) p[h * DSV4_CHUNK + i] *= scale;
-    m->k.softmax(p, DSV4_CHUNK, lse, p, DSV4_CHUNK, H, n);
-    for (int h = 0; h < H; h++) dsv4_round(m, p + (size_t)h * DSV4_CHUNK, (size_t)n);
+    if (m->mode != LOCI_DSV4_MODE_EXACT) {
+        m->k.softmax(p, DSV4_CHUNK, lse, p, DSV4_CHUNK, H, n);
+        m->k.gemm(o, d, p, DSV4_CHUNK, 0, k, d, 0, H, d, n, 0.0f);
+        return;
+    }
+    float sum[1 << 10]; /* H <= 1024 */
+    for (int h = 0; h < H; h++) sum[h] = weigh(m, p + (size_t)h * DSV4_CHUNK, n, lse + h);
     m->k.gemm(o, d, p, DSV4_CHUNK, 0, k, d, 0, H, d, n, 0.0f);
+    for (int h = 0; h < H; h++)
+        for (int i = 0; i < d; i++) o[(size_t)h * (size_t)d + (size_t)i] /= sum[h];
 }
 
 /* acc, acc_lse <- both, for one head. */
