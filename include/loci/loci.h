@@ -48,12 +48,17 @@ typedef struct {
     const char *mode; /* "f32", "fast", "exact"; NULL: exact for FP8 and FP4 weights, fast for a
                        * GGUF file, f32 for others; borrowed */
     uint64_t expert_bytes; /* memory for routed experts; 0 = mapped, as much as the system gives */
+    /* Where the model runs: NULL or "cpu"; "cuda" or "cuda:N": ingest, asking and sessions on that GPU,
+     * in bf16.  Banks are the same either way: what a GPU ingested a CPU may be asked about, and
+     * the other way round.  A GPU answers one question over banks at a time. */
+    const char *device;
 } loci_engine_options;
 LOCI_API loci_engine_options loci_engine_options_default(void);
 
 /* Load a model.  *out is owned: loci_engine_close.
- * Errors: LOCI_ENOTFOUND, LOCI_EIO, LOCI_EFORMAT (names file, tensor, expected, found),
- * LOCI_EINVAL (an option), LOCI_ENOMEM. */
+ * Errors: LOCI_ENOTFOUND (also: no such GPU, a build without CUDA), LOCI_EIO, LOCI_EFORMAT (names file,
+ * tensor, expected, found), LOCI_EINVAL (an option; a shape that the GPU's kernels are not written
+ * for), LOCI_ENOMEM. */
 LOCI_API loci_status loci_engine_open(loci_engine **out, const loci_engine_options *opt,
                                       loci_error *err);
 LOCI_API void loci_engine_close(loci_engine *e);
@@ -89,6 +94,8 @@ typedef struct {
     int64_t bytes_read;   /* from the files since the engine was opened */
 } loci_expert_stats;
 LOCI_API loci_expert_stats loci_engine_experts(const loci_engine *e);
+/* Name of the GPU in use, NULL on the CPU: borrowed from e. */
+LOCI_API const char *loci_engine_gpu(const loci_engine *e);
 
 /* Convert the weights of a checkpoint: dtype "f32", "bf16" or "int8" (one scale a row); copies
  * tokenizer.json and config.json.  out_dir is made; an existing model.safetensors there is

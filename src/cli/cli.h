@@ -149,7 +149,7 @@ loci_status make_folder(const char *path, loci_error *err);
 /* ---- engine.c ----------------------------------------------------------------------------- */
 /* What every subcommand that runs a model takes. */
 typedef struct {
-    const char *model, *cpu;
+    const char *model, *cpu, *device;
     int64_t threads;
     const char *mode; /* of DeepSeek-V4 models, as expert_mib */
     int64_t expert_mib;
@@ -165,6 +165,7 @@ typedef struct {
     { "model", ARG_STR, &(e).model, 0, 0, "DIR", "model folder (default: the shipped one)" },  \
     { "threads", ARG_INT, &(e).threads, 0, 1024, "N", "0 = all cores (default)" },              \
     { "cpu", ARG_STR, &(e).cpu, 0, 0, "NAME", "kernels: native (default), avx512, avx2, ref" }, \
+    { "device", ARG_STR, &(e).device, 0, 0, "NAME", "cpu (default), cuda, cuda:N" },            \
     { "quiet", ARG_FLAG, &(e).quiet, 0, 0, NULL, "no progress, no notes" }
 /* clang-format on */
 

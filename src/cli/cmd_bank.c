@@ -7,7 +7,7 @@ typedef struct {
     engine_args ea;
     bool json;
     arg_spec spec;
-    arg args[5];
+    arg args[6];
 } bank_args;
 
 /* The three take the same options; the one positional argument is the bank. */
@@ -17,6 +17,7 @@ static int parse(bank_args *b, const char *usage, const char *about, int argc, c
         { "json", ARG_FLAG, &b->json, 0, 0, NULL, "one JSON object" },
         ENGINE_ARGS(b->ea),
     };
+    _Static_assert(sizeof list == sizeof b->args, "room for all of them");
     memcpy(b->args, list, sizeof list);
     b->spec = (arg_spec){ .usage = usage,
                           .about = about,

@@ -32,6 +32,7 @@ loci_status open_engine(loci_engine **e, const engine_args *a, loci_error *err)
     o.cpu = a->cpu;
     o.mode = a->mode;
     o.expert_bytes = (uint64_t)a->expert_mib << 20;
+    o.device = a->device;
     return loci_engine_open(e, &o, err);
 }
 

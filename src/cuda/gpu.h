@@ -33,6 +33,8 @@ loci_status loci_gpu_open(loci_gpu **out, int device, loci_error *err);
 void loci_gpu_close(loci_gpu *g); /* NULL is fine */
 /* "cpu" or NULL: -1; "cuda": 0; "cuda:N": N.  Errors: LOCI_EINVAL anything else. (device.c) */
 loci_status loci_device_parse(const char *name, int *device, loci_error *err);
+/* Calls come from this thread now; the one that opened needs none. */
+void loci_gpu_use(loci_gpu *g);
 bool loci_gpu_built(void); /* false: this program has no CUDA code */
 const char *loci_gpu_name(const loci_gpu *g);
 size_t loci_gpu_memory(const loci_gpu *g); /* bytes free now */
@@ -187,6 +189,8 @@ typedef struct {
     float *pick_score;      /* (n, LOCI_GPU_PICKS) */
     int n, n_chunks, top_k; /* top_k 0 .. LOCI_GPU_PICKS */
     bool negatives;
+    int splits; /* more than 1, for few queries: each looks at that many parts of its chunks at once, and
+                   the outputs, gold_score apart, are (splits, n, ...), one result a part */
 } loci_gpu_score;
 void loci_gpu_score_forward(loci_gpu *g, const loci_gpu_score *s);
 /* Gradient of what depends densely on s:
@@ -279,6 +283,8 @@ typedef struct {
     float *lse;            /* (n, PICKS + 1, 8) */
     loci_bf16 *o;          /* (n, 512) */
     float *stat;           /* pointer loss, with share; NULL: none */
+    /* NULL, for few queries: a block a (query, pick); source, stat, the slots behind PICKS are not
+     * looked at, lse may be NULL */
     const loci_gpu_lists *lists;
     int n;
     float scale, share;

@@ -155,7 +155,9 @@ __global__ void read_combine(loci_gpu_read r)
 extern "C" void loci_gpu_read_forward(loci_gpu *g, const loci_gpu_read *r)
 {
     if (r->n == 0) return;
-    if (r->lists->n_chunks > 0)
+    if (!r->lists)
+        read_pairs_launch(g, r);
+    else if (r->lists->n_chunks > 0)
         read_forward<<<r->lists->max_items, 128, sizeof(read_tiles), g->stream>>>(*r, *r->lists);
     read_combine<<<gpu_blocks(r->n, 8), 256, 0, g->stream>>>(*r);
     gpu_launched(g, "read_forward");

@@ -16,6 +16,9 @@ enum {
 };
 #define READ_POINTER_EPS 1e-6f /* as on the CPU: pointer.c */
 
+/* Fills the pairs of r, which has no lists (read_pairs.cu). */
+void read_pairs_launch(loci_gpu *g, const loci_gpu_read *r);
+
 /* Rows 0-7 of entry e, 8-15 of entry e + 1, taken from x (queries, 512), by a warp; zeros behind `end`. */
 __device__ __forceinline__ void stage_pair(bf16 *to, const bf16 *x, const int32_t *entry, int e,
                                            int end)

@@ -75,6 +75,11 @@ extern "C" void loci_gpu_close(loci_gpu *g)
     free(g);
 }
 
+extern "C" void loci_gpu_use(loci_gpu *g)
+{
+    good(g, cudaSetDevice(g->device), "set device");
+}
+
 extern "C" const char *loci_gpu_name(const loci_gpu *g)
 {
     return g->name;

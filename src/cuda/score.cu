@@ -134,15 +134,25 @@ __device__ __forceinline__ void row_tile(const loci_gpu_score &a, row_state *r, 
     if (a.negatives) running_add(&r->neg, log2s, is_neg);
 }
 
+/* The block's part of the tiles [first, end). */
+__device__ __forceinline__ void score_part(int *first, int *end)
+{
+    const int tiles = (*end - *first + SCORE_CHUNKS - 1) / SCORE_CHUNKS,
+              each = (tiles + (int)gridDim.y - 1) / (int)gridDim.y * SCORE_CHUNKS;
+    *first += (int)blockIdx.y * each;
+    *end = min(*end, *first + each);
+}
+
 __global__ void __launch_bounds__(128) score_forward(loci_gpu_score a)
 {
     extern __shared__ __align__(128) unsigned char memory[];
     score_tiles *t = (score_tiles *)memory;
     const int q0 = blockIdx.x * SCORE_ROWS, warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
-    const int row = warp * 16 + (lane >> 2);
+    const int row = warp * 16 + (lane >> 2), out = blockIdx.y * a.n;
     const float tau = *a.tau;
     int first, end;
     score_columns(a, q0, t->range, &first, &end);
+    if (gridDim.y > 1) score_part(&first, &end);
     for (int i = threadIdx.x; i < SCORE_ROWS * LOCI_GPU_PICKS; i += 128) {
         t->best[0][i] = -INFINITY;
         t->best_at[0][i] = -1;
@@ -187,13 +197,13 @@ __global__ void __launch_bounds__(128) score_forward(loci_gpu_score a)
         above += __shfl_xor_sync(~0u, above, 1);
         above += __shfl_xor_sync(~0u, above, 2);
         if (q >= a.n || (lane & 3) != 0) continue;
-        a.lse_own[q] = own;
-        a.lse_neg[q] = neg;
-        a.above[q] = above;
+        a.lse_own[out + q] = own;
+        a.lse_neg[out + q] = neg;
+        a.above[out + q] = above;
     }
     __syncthreads(); /* the lists were cleared by other threads when there was no tile */
     for (int r = 0; r < 16; r++)
-        if (q0 + warp * 16 + r < a.n) list_store(a, t, warp * 16 + r, q0 + warp * 16 + r);
+        if (q0 + warp * 16 + r < a.n) list_store(a, t, warp * 16 + r, out + q0 + warp * 16 + r);
 }
 
 /* Score of the gold chunk where it may be read: a warp a query. */
@@ -240,6 +250,7 @@ extern "C" void loci_gpu_score_forward(loci_gpu *g, const loci_gpu_score *s)
     if (s->n == 0) return;
     gold_score<<<gpu_blocks(s->n, 8), 256, 0, g->stream>>>(*s);
     gpu_shared(g, (const void *)score_forward, sizeof(score_tiles));
-    score_forward<<<gpu_blocks(s->n, SCORE_ROWS), 128, sizeof(score_tiles), g->stream>>>(*s);
+    const dim3 blocks(gpu_blocks(s->n, SCORE_ROWS), s->splits > 1 ? s->splits : 1);
+    score_forward<<<blocks, 128, sizeof(score_tiles), g->stream>>>(*s);
     gpu_launched(g, "score_forward");
 }

@@ -4,7 +4,7 @@
  *
  * The question is a document of its own, as in training.  Recall stops at <a>: what the model
  * wants to read there is the answer's whereabouts, nothing is generated. */
-#include "engine/ask_impl.h"
+#include "engine/decoder.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,12 +13,8 @@ typedef struct { /* one question */
     loci_model model; /* the engine's, borrowed, with the caller's number of picks */
     const loci_ask_options *opt;
     loci_searcher *searcher;
-    loci_stream *stream;
-    loci_local_bank *own;
-    void *stream_memory, *own_memory;
-    loci_memory banks_memory; /* of the searcher; `memory` keeps its address */
-    loci_memory memory;       /* the banks joined with the question's own chunks */
-    int32_t *ids;             /* prompt, then the answer */
+    loci_decoder *decoder; /* over the banks and the question's own chunks */
+    int32_t *ids;          /* prompt, then the answer */
     int n_prompt, n;
     float *logits; /* (vocab) */
     loci_reads reads;
@@ -94,29 +90,21 @@ static loci_status asking_open(asking *a, loci_bank *const *banks, int n_banks,
     a->k = hp->top_k;
     const int chunks = (a->n_prompt + a->opt->max_tokens) / hp->chunk + 1;
     const size_t rows = (size_t)LOCI_ASK_BATCH * (size_t)hp->n_groups, picks = rows * (size_t)a->k;
-    a->stream_memory = loci_alloc_aligned(loci_stream_bytes(hp, LOCI_ASK_BATCH));
-    a->own_memory = loci_alloc_aligned(loci_local_bank_bytes(hp, chunks));
     a->logits = malloc((size_t)hp->vocab * sizeof *a->logits);
     a->reads.gate = calloc(rows, sizeof *a->reads.gate);
     a->reads.weight = calloc(picks, sizeof *a->reads.weight);
     a->reads.pick = calloc(picks, sizeof *a->reads.pick);
     a->reads.n_picks = calloc(rows, sizeof *a->reads.n_picks);
     a->reads.closed_too = a->recall;
-    if (!a->stream_memory || !a->own_memory || !a->logits || !a->reads.gate || !a->reads.weight ||
-        !a->reads.pick || !a->reads.n_picks)
+    if (!a->logits || !a->reads.gate || !a->reads.weight || !a->reads.pick || !a->reads.n_picks)
         return loci_fail(err, LOCI_ENOMEM, "no memory for a question of %d tokens", a->n_prompt);
-    a->stream = loci_stream_init(hp, LOCI_ASK_BATCH, a->stream_memory);
-    a->own = loci_local_bank_init(hp, chunks, a->own_memory);
-    a->banks_memory = loci_searcher_memory(a->searcher);
-    a->memory = loci_local_bank_memory(a->own, &a->model.k, &a->banks_memory);
-    return LOCI_OK;
+    return loci_decoder_open(&a->decoder, a->e, &a->model, a->searcher, chunks, err);
 }
 
 static void asking_close(asking *a)
 {
+    loci_decoder_close(a->decoder);
     loci_searcher_close(a->searcher);
-    loci_free_aligned(a->stream_memory);
-    loci_free_aligned(a->own_memory);
     free(a->ids);
     free(a->logits);
     free(a->reads.gate);
@@ -130,17 +118,8 @@ static void asking_close(asking *a)
 static loci_status run(asking *a, int from, int n, loci_error *err)
 {
     const loci_model *m = &a->model;
-    const float *h = loci_stream_lower(a->stream, m, a->ids + from, n);
-    loci_status st = loci_local_bank_append(a->own, m, h, n, err);
-    if (st == LOCI_OK)
-        st = loci_stream_upper(a->stream, m, n, &a->memory, a->logits, 1, &a->reads, err);
-    /* A damaged block says more about itself than the stream can. */
-    loci_error bank_error = { 0 };
-    const loci_status bank = loci_searcher_status(a->searcher, &bank_error);
-    if (bank != LOCI_OK) {
-        if (err) *err = bank_error;
-        return bank;
-    }
+    const loci_status st =
+        loci_decoder_extend(a->decoder, a->ids + from, n, a->logits, 1, &a->reads, err);
     for (int i = 0; st == LOCI_OK && i < n * m->hp.n_groups; i++) {
         a->consulted += a->reads.gate[i] > m->hp.gate_open;
         a->pairs += 1.0;

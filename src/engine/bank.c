@@ -4,6 +4,7 @@
  * Chunks of a document are neighbours in that array; chunks of replaced documents are not in it.
  * Content and landmarks stay on disk until a search wants them. */
 #include "engine/bank_impl.h"
+#include "engine/gpu_engine.h"
 #include <dirent.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -157,6 +158,7 @@ loci_status loci_bank_reload(loci_bank *b, loci_error *err)
         snapshot_free(&fresh, b);
         return st;
     }
+    loci_gpu_engine_forget(b->engine->gpu, b);
     snapshot_free(b, &fresh);
     *b = fresh;
     return LOCI_OK;
@@ -266,6 +268,7 @@ loci_status loci_bank_open(loci_bank **out, loci_engine *e, const char *dir, loc
 void loci_bank_close(loci_bank *b)
 {
     if (!b) return;
+    loci_gpu_engine_forget(b->engine->gpu, b);
     snapshot_free(b, NULL);
     loci_catalog_close(b->catalog);
     free(b->dir);

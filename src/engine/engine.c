@@ -2,6 +2,7 @@
 #include "engine/engine.h"
 #include "engine/ask_impl.h"
 #include "engine/deepseek.h"
+#include "engine/gpu_engine.h"
 #include "engine/postings.h"
 #include "loci/bench.h"
 #include <stdlib.h>
@@ -109,8 +110,14 @@ static loci_status load_loci(loci_engine *e, const loci_engine_options *opt, uns
 static loci_status engine_load(loci_engine *e, const loci_engine_options *opt, loci_error *err)
 {
     unsigned flags = 0;
-    loci_status st = loci_cpu_limit(opt->cpu ? opt->cpu : "native", loci_cpu_detect(), &flags, err);
+    int device = -1;
+    loci_status st = loci_device_parse(opt->device, &device, err);
+    if (st == LOCI_OK)
+        st = loci_cpu_limit(opt->cpu ? opt->cpu : "native", loci_cpu_detect(), &flags, err);
     if (st == LOCI_OK) st = loci_pool_open(&e->pool, opt->threads, err);
+    if (st == LOCI_OK && device >= 0 && loci_dsv4_is(opt->model_dir))
+        return loci_fail(err, LOCI_EMODEL, "%s: DeepSeek-V4 models run on the CPU, device is %s",
+                         opt->model_dir, opt->device);
     if (st == LOCI_OK)
         st = loci_dsv4_is(opt->model_dir) ? load_deepseek(e, opt, flags, err)
                                           : load_loci(e, opt, flags, err);
@@ -119,7 +126,9 @@ static loci_status engine_load(loci_engine *e, const loci_engine_options *opt, l
         return loci_fail(err, LOCI_EFORMAT,
                          "%s: a tokenizer of %d entries, the model's vocabulary has %d",
                          opt->model_dir, loci_tokenizer_vocab(e->tok), e->info.vocab);
-    return loci_bench_kernels_for(opt->cpu, e->kernels, sizeof e->kernels, err);
+    st = loci_bench_kernels_for(opt->cpu, e->kernels, sizeof e->kernels, err);
+    if (st != LOCI_OK || device < 0) return st;
+    return loci_gpu_engine_open(&e->gpu, e->model, device, err);
 }
 
 loci_status loci_engine_open(loci_engine **out, const loci_engine_options *opt, loci_error *err)
@@ -141,6 +150,7 @@ loci_status loci_engine_open(loci_engine **out, const loci_engine_options *opt, 
 void loci_engine_close(loci_engine *e)
 {
     if (!e) return;
+    loci_gpu_engine_close(e->gpu);
     loci_tokenizer_close(e->tok);
     loci_model_close(e->model);
     loci_deepseek_close(e->deepseek);
@@ -177,4 +187,8 @@ loci_expert_stats loci_engine_experts(const loci_engine *e)
 const char *loci_engine_kernels(const loci_engine *e)
 {
     return e->kernels;
+}
+const char *loci_engine_gpu(const loci_engine *e)
+{
+    return e->gpu ? loci_gpu_engine_name(e->gpu) : NULL;
 }

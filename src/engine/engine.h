@@ -7,6 +7,7 @@
  *   bank.c      an open bank: codes in memory, content cache; implements search for many banks
  *   source.c    paths -> documents: folders, .gitignore, encodings, binaries
  *   ingest.c    documents -> tokens -> spans -> segments
+ *   decoder.c   tokens in, logits and what was read out: on the CPU or, through gpu_engine.h, on a GPU
  *   engine.c session.c ask.c sample.c
  *   model_tokenizer.c   the tokenizer of a folder or GGUF file
  */
@@ -20,11 +21,14 @@
 #include "loci/bank.h"
 #include "loci/loci.h"
 
+typedef struct loci_gpu_engine loci_gpu_engine;
+
 struct loci_engine {
     loci_model *model;              /* NULL when ... */
     struct loci_deepseek *deepseek; /* ... it is one of these (deepseek.h) */
     loci_tokenizer *tok;
     loci_pool *pool;
+    loci_gpu_engine *gpu; /* gpu_engine.h; NULL: the CPU does the arithmetic */
     loci_model_info info;
     char kernels[600];
 };
@@ -174,6 +178,16 @@ typedef struct {
     int64_t hits, misses;
 } loci_searcher_counts;
 loci_searcher_counts loci_searcher_cache(const loci_searcher *s); /* of the decoded chunks */
+int64_t loci_searcher_chunks(const loci_searcher *s);
+const loci_bank *const *loci_searcher_banks(const loci_searcher *s, int *n); /* borrowed from s */
+/* The union's chunks by index 0 .. chunks - 1, the order of their times: the id of one, ... */
+int64_t loci_searcher_id(const loci_searcher *s, int64_t index);
+/* ... and landmarks (n, M, 128) with scales (n, M) and biases of all, some consecutive ones a call.
+ * Errors: LOCI_EFORMAT a damaged block (named). */
+typedef void loci_landmark_visit(void *ctx, int64_t first, int n, const int8_t *landmark,
+                                 const float *scale, const float *bias);
+loci_status loci_searcher_each(loci_searcher *s, loci_landmark_visit *visit, void *ctx,
+                               loci_error *err);
 
 /* Where a chunk lies, for evidence. */
 typedef struct {

@@ -6,18 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* One matrix of any stored type as f32. */
-static void widen(const loci_kernels *k, float *out, const loci_mat *w)
-{
-    const size_t n = (size_t)w->rows * (size_t)w->cols;
-    if (w->type == LOCI_F32)
-        memcpy(out, w->data, n * sizeof *out);
-    else if (w->type == LOCI_I8)
-        k->dequant_q8(out, w->cols, w->data, w->cols, w->scale, w->rows, w->cols);
-    else
-        for (size_t i = 0; i < n; i++) out[i] = loci_bf16_to_f32(((const uint16_t *)w->data)[i]);
-}
-
 static loci_status copy_tokenizer(const char *from_dir, const char *to_dir, loci_error *err)
 {
     char from[4096], to[4096], *text;
@@ -34,21 +22,9 @@ static loci_status copy_tokenizer(const char *from_dir, const char *to_dir, loci
 static loci_status convert(const loci_model *m, float *base, const char *out_dir, loci_dtype type,
                            loci_error *err)
 {
-    loci_params flat;
     loci_model *wide = NULL;
-    const int n = loci_param_list(&m->hp, NULL, 0);
-    loci_param_info *info = calloc((size_t)n, sizeof *info);
-    if (!info) return loci_fail(err, LOCI_ENOMEM, "no memory for %d tensors", n);
-    loci_param_list(&m->hp, info, n);
-    loci_params_bind(&flat, &m->hp, base);
-    for (int i = 0; i < n; i++) {
-        const loci_mat *from =
-            (const loci_mat *)(const void *)((const char *)&m->p + info[i].offset);
-        const loci_mat *to = (const loci_mat *)(const void *)((const char *)&flat + info[i].offset);
-        widen(&m->k, to->data, from);
-    }
-    free(info);
-    loci_status st = loci_model_wrap(&wide, &m->hp, base, 0, err);
+    loci_status st = loci_model_widen(m, base, err);
+    if (st == LOCI_OK) st = loci_model_wrap(&wide, &m->hp, base, 0, err);
     if (st == LOCI_OK) st = loci_model_save(wide, out_dir, type, NULL, err);
     loci_model_close(wide);
     return st;

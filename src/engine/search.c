@@ -135,6 +135,15 @@ loci_status loci_searcher_status(const loci_searcher *s, loci_error *err)
     return s->err.code == LOCI_OK ? LOCI_OK : loci_fail(err, s->err.code, "%s", s->err.text);
 }
 
+int64_t loci_searcher_chunks(const loci_searcher *s)
+{
+    return s->first[s->n_banks];
+}
+const loci_bank *const *loci_searcher_banks(const loci_searcher *s, int *n)
+{
+    *n = s->n_banks;
+    return s->bank;
+}
 int64_t loci_searcher_tokens(const loci_searcher *s)
 {
     return s->tokens;
@@ -308,18 +317,49 @@ static loci_status score_rows(loci_searcher *s, query *q, loci_segment *seg, int
     return LOCI_OK;
 }
 
+/* Chunks from index `at` of bank i on that lie together in one group of a segment. */
+typedef struct {
+    place p;
+    int row, n; /* first row of the group, how many */
+} chunk_run;
+
+static chunk_run run_at(const loci_searcher *s, int i, int64_t at)
+{
+    chunk_run r = { .p = place_of(s, i, at) };
+    const int64_t left = s->bank[i]->doc[r.p.doc].chunks - r.p.chunk;
+    r.row = (int)(r.p.at % LOCI_SEG_GROUP);
+    r.n = left < LOCI_SEG_GROUP - r.row ? (int)left : LOCI_SEG_GROUP - r.row;
+    return r;
+}
+
 static loci_status score_all(loci_searcher *s, query *q)
 {
     loci_status st = LOCI_OK;
     for (int i = 0; i < s->n_banks; i++)
         for (int64_t at = 0; at < s->bank[i]->chunks && st == LOCI_OK;) {
-            const place p = place_of(s, i, at);
-            const int64_t left = s->bank[i]->doc[p.doc].chunks - p.chunk;
-            const int row = (int)(p.at % LOCI_SEG_GROUP);
-            const int n = left < LOCI_SEG_GROUP - row ? (int)left : LOCI_SEG_GROUP - row;
-            st = score_rows(s, q, p.segment, p.at / LOCI_SEG_GROUP, row, NULL, n,
-                            s->first[i] + at - row);
-            at += n;
+            const chunk_run r = run_at(s, i, at);
+            st = score_rows(s, q, r.p.segment, r.p.at / LOCI_SEG_GROUP, r.row, NULL, r.n,
+                            s->first[i] + at - r.row);
+            at += r.n;
+        }
+    return st;
+}
+
+loci_status loci_searcher_each(loci_searcher *s, loci_landmark_visit *visit, void *ctx,
+                               loci_error *err)
+{
+    const size_t M = (size_t)s->shape.n_landmarks, d = (size_t)s->shape.d_landmark;
+    loci_status st = LOCI_OK;
+    for (int i = 0; i < s->n_banks; i++)
+        for (int64_t at = 0; at < s->bank[i]->chunks && st == LOCI_OK;) {
+            const chunk_run r = run_at(s, i, at);
+            const size_t row = (size_t)r.row * M;
+            loci_group_view g;
+            st = loci_segment_group(r.p.segment, r.p.at / LOCI_SEG_GROUP, &g, err);
+            if (st == LOCI_OK)
+                visit(ctx, s->first[i] + at, r.n, g.landmark + row * d, g.landmark_scale + row,
+                      g.bias + r.row);
+            at += r.n;
         }
     return st;
 }
@@ -364,13 +404,16 @@ static int search(void *ctx, const float *u, float tau, int k, int64_t own_end, 
         st = score_survivors(s, &q, join_hits(s, scan_codes(s, code, (int)want)));
     }
     if (st != LOCI_OK) return st;
-    for (int i = 0; i < q.have; i++) {
-        const int bank = bank_of(s, s->best[i].index);
-        const int64_t index = s->best[i].index - s->first[bank];
-        picks[i] =
-            (loci_pick){ (int64_t)bank << ID_SHIFT | index, s->best[i].index, s->best[i].score };
-    }
+    for (int i = 0; i < q.have; i++)
+        picks[i] = (loci_pick){ loci_searcher_id(s, s->best[i].index), s->best[i].index,
+                                s->best[i].score };
     return q.have;
+}
+
+int64_t loci_searcher_id(const loci_searcher *s, int64_t index)
+{
+    const int bank = bank_of(s, index);
+    return (int64_t)bank << ID_SHIFT | (index - s->first[bank]);
 }
 
 /* ---- content ------------------------------------------------------------------------------------------------ */

@@ -1,8 +1,8 @@
 /* session.c - one growing stream over a model: its window in rings, its closed chunks as a bank
  * in memory that grows by doubling up to the limit the caller set.  A DeepSeek-V4 model has a
  * session of its own kind (deepseek_session.c) behind the same calls. */
-#include "engine/ask_impl.h"
 #include "engine/deepseek.h"
+#include "engine/decoder.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,31 +10,13 @@ struct loci_session {
     loci_engine *e;
     int64_t max_tokens;
     loci_deepseek_session *deepseek; /* NULL: the loci model, and what follows */
-    loci_stream *stream;
-    loci_local_bank *own;
-    void *stream_memory, *own_memory;
-    loci_memory memory;
+    loci_decoder *decoder;
     bool stale; /* a call failed in the middle: only reset is allowed */
 };
 
 loci_session_options loci_session_options_default(void)
 {
     return (loci_session_options){ .max_tokens = 131072 };
-}
-
-static loci_status open_stream(loci_session *s, loci_error *err)
-{
-    const loci_hparams *hp = &s->e->model->hp;
-    const int chunks = (int)(s->max_tokens / hp->chunk) + 1;
-    s->stream_memory = loci_alloc_aligned(loci_stream_bytes(hp, LOCI_ASK_BATCH));
-    s->own_memory = loci_alloc_aligned(loci_local_bank_bytes(hp, chunks));
-    if (!s->stream_memory || !s->own_memory)
-        return loci_fail(err, LOCI_ENOMEM, "no memory for a session of %lld tokens: %zu bytes",
-                         (long long)s->max_tokens, loci_local_bank_bytes(hp, chunks));
-    s->stream = loci_stream_init(hp, LOCI_ASK_BATCH, s->stream_memory);
-    s->own = loci_local_bank_init(hp, chunks, s->own_memory);
-    s->memory = loci_local_bank_memory(s->own, &s->e->model->k, NULL);
-    return LOCI_OK;
 }
 
 loci_status loci_session_open(loci_session **out, loci_engine *e, const loci_session_options *opt,
@@ -53,7 +35,8 @@ loci_status loci_session_open(loci_session **out, loci_engine *e, const loci_ses
     s->max_tokens = o.max_tokens;
     const loci_status st =
         e->deepseek ? loci_deepseek_session_open(&s->deepseek, e->deepseek, e->pool, &o, err)
-                    : open_stream(s, err);
+                    : loci_decoder_open(&s->decoder, e, e->model, NULL,
+                                        (int)(o.max_tokens / e->model->hp.chunk) + 1, err);
     if (st != LOCI_OK) {
         loci_session_close(s);
         return st;
@@ -66,43 +49,37 @@ void loci_session_close(loci_session *s)
 {
     if (!s) return;
     loci_deepseek_session_close(s->deepseek);
-    loci_free_aligned(s->stream_memory);
-    loci_free_aligned(s->own_memory);
+    loci_decoder_close(s->decoder);
     free(s);
 }
 
 void loci_session_reset(loci_session *s)
 {
     s->stale = false;
-    if (s->deepseek) {
+    if (s->deepseek)
         loci_deepseek_session_reset(s->deepseek);
-        return;
-    }
-    loci_stream_reset(s->stream);
-    loci_local_bank_reset(s->own);
+    else
+        loci_decoder_reset(s->decoder);
 }
 
 int64_t loci_session_length(const loci_session *s)
 {
-    return s->deepseek ? loci_deepseek_session_length(s->deepseek) : loci_stream_pos(s->stream);
+    return s->deepseek ? loci_deepseek_session_length(s->deepseek) : loci_decoder_pos(s->decoder);
 }
 
-/* Rows in batches through the lower stack, the session's own chunks, the upper stack. */
+/* Rows in batches; logits of the last n_logits. */
 static loci_status extend_stream(loci_session *s, const int32_t *ids, int64_t n, float *logits,
                                  int64_t n_logits, loci_error *err)
 {
-    const loci_model *m = s->e->model;
     for (int64_t at = 0; at < n; at += LOCI_ASK_BATCH) {
         const int part = n - at < LOCI_ASK_BATCH ? (int)(n - at) : LOCI_ASK_BATCH;
         /* Rows of this part that lie among the last n_logits. */
         const int64_t skip = n - n_logits - at;
         const int want = skip <= 0 ? part : skip >= part ? 0 : (int)(part - skip);
-        const float *h = loci_stream_lower(s->stream, m, ids + at, part);
-        loci_status st = loci_local_bank_append(s->own, m, h, part, err);
-        if (st == LOCI_OK)
-            st = loci_stream_upper(s->stream, m, part, &s->memory, logits, want, NULL, err);
+        const loci_status st =
+            loci_decoder_extend(s->decoder, ids + at, part, logits, want, NULL, err);
         if (st != LOCI_OK) return st;
-        if (want > 0) logits += (int64_t)want * m->hp.vocab;
+        if (want > 0) logits += (int64_t)want * s->e->info.vocab;
     }
     return LOCI_OK;
 }

@@ -11,8 +11,11 @@
  *
  * A thread of its own (runner) drives the pool, so the caller reads, tokenises and writes beside it.
  * Those are some per cent of the work of a small model and less of a large one: one thread for them
- * keeps up with a hundred that compute. */
+ * keeps up with a hundred that compute.  On a GPU the runner sends a batch, spans that follow each other
+ * as one, and waits for it; batches are larger there. */
 #include "engine/spans.h"
+#include "engine/gpu_engine.h"
+#include "kernel/number.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -46,6 +49,9 @@ typedef struct {
     uint8_t *packed;        /* (.. * S, LOCI_PACK / 2), NULL without content_bits4 */
     uint16_t *packed_scale; /* (.. * S, LOCI_PACK / 32) */
     uint64_t *code;         /* (.., M, 2) */
+    loci_error err;         /* of a GPU, noticed when it is written */
+    /* of a GPU, while it is computed: */
+    const loci_bf16 *half_content, *half_landmark;
 } batch;
 
 typedef struct { /* memory of one thread */
@@ -72,6 +78,13 @@ struct loci_spans {
     size_t span_chunk; /* first chunk of the span that is being filled */
     scratch *worker;
     int n_workers;
+    loci_gpu_spans *gpu; /* NULL: the pool computes */
+    loci_gpu_span *run;  /* (cap_spans) spans as they are sent */
+};
+
+enum {
+    GPU_BATCH = 131072, /* tokens: products large enough, a few hundred MiB of buffers */
+    GPU_TILE = 64       /* chunks a tile of the pool widens */
 };
 
 /* ---- open and close ----------------------------------------------------------------------- */
@@ -122,6 +135,14 @@ static bool scratch_open(scratch *w, const loci_hparams *hp)
     return w->memory && (!hp->content_bits4 || w->content);
 }
 
+static loci_status open_gpu(loci_spans *s, loci_error *err)
+{
+    s->run = malloc(s->cap_spans * sizeof *s->run);
+    if (!s->run) return loci_fail(err, LOCI_ENOMEM, "no memory for %zu spans", s->cap_spans);
+    return loci_gpu_spans_open(&s->gpu, s->e->gpu, (int)((size_t)s->left_max + s->cap),
+                               (int)s->cap_chunks, err);
+}
+
 loci_status loci_spans_open(loci_spans **out, loci_engine *e, loci_error *err)
 {
     *out = NULL;
@@ -133,7 +154,8 @@ loci_status loci_spans_open(loci_spans **out, loci_engine *e, loci_error *err)
     s->n_workers = loci_pool_threads(e->pool);
     /* Enough spans at once to keep every thread busy, and a second batch beside; bounded whatever the
      * input. */
-    s->cap = (size_t)LOCI_INGEST_SPAN * (size_t)(s->n_workers < 4 ? 4 : 2 * s->n_workers);
+    s->cap = e->gpu ? (size_t)GPU_BATCH
+                    : (size_t)LOCI_INGEST_SPAN * (size_t)(s->n_workers < 4 ? 4 : 2 * s->n_workers);
     /* Room for documents of half a chunk on average; where they are shorter, the tables are full
      * before the tokens are. */
     s->cap_chunks = s->cap / 32 + LOCI_INGEST_SPAN / 64 + 2;
@@ -141,11 +163,12 @@ loci_status loci_spans_open(loci_spans **out, loci_engine *e, loci_error *err)
     s->fill = &s->batch[0];
     s->worker = calloc((size_t)s->n_workers, sizeof *s->worker);
     bool ok = batch_open(s, &s->batch[0]) && batch_open(s, &s->batch[1]) && s->worker;
-    for (int w = 0; ok && w < s->n_workers; w++) ok = scratch_open(&s->worker[w], hp);
+    for (int w = 0; ok && !e->gpu && w < s->n_workers; w++) ok = scratch_open(&s->worker[w], hp);
     loci_status st = ok ? LOCI_OK
                         : loci_fail(err, LOCI_ENOMEM, "no memory for ingest with %d threads",
                                     loci_pool_threads(e->pool));
-    if (st == LOCI_OK && s->n_workers > 1) st = loci_runner_open(&s->runner, err);
+    if (st == LOCI_OK && e->gpu) st = open_gpu(s, err);
+    if (st == LOCI_OK && (s->n_workers > 1 || e->gpu)) st = loci_runner_open(&s->runner, err);
     if (st != LOCI_OK) {
         loci_spans_close(s);
         return st;
@@ -163,6 +186,8 @@ void loci_spans_close(loci_spans *s)
         loci_free_aligned(s->worker[w].content);
     }
     free(s->worker);
+    loci_gpu_spans_close(s->gpu);
+    free(s->run);
     batch_close(&s->batch[0]);
     batch_close(&s->batch[1]);
     free(s);
@@ -278,10 +303,55 @@ static void run_span(void *ctx, int tile, int worker)
     if (b->packed) pack_span(b, x, content);
 }
 
+/* Some chunks of a batch that a GPU computed: bf16 to f32, and their codes. */
+static void widen_tile(void *ctx, int tile, int worker)
+{
+    batch *b = ctx;
+    const loci_hparams *hp = &b->owner->e->model->hp;
+    const size_t m = (size_t)hp->n_landmarks, row = m * (size_t)hp->d_landmark,
+                 content = (size_t)hp->chunk * (size_t)(hp->d_key + hp->d_value);
+    const size_t first = (size_t)tile * GPU_TILE,
+                 end = first + GPU_TILE < b->done ? first + GPU_TILE : b->done;
+    (void)worker;
+    for (size_t i = first * content; i < end * content; i++)
+        b->content[i] = loci_bf16_to_f32(b->half_content[i]);
+    for (size_t i = first * row; i < end * row; i++)
+        b->landmark[i] = loci_bf16_to_f32(b->half_landmark[i]);
+    loci_codes(b->owner->e->model, b->code + first * m * 2, b->landmark + first * row,
+               (int)((end - first) * m));
+}
+
+static loci_status compute_gpu(batch *b, loci_error *err)
+{
+    const loci_spans *s = b->owner;
+    const float *bias;
+    int n = 0;
+    for (size_t i = 0; i < b->n_spans; i++) {
+        const span *x = &b->span[i];
+        loci_gpu_span *last = n > 0 ? &s->run[n - 1] : NULL;
+        if (last && x->pos > 0 && last->ids + last->n == b->ids + x->first)
+            last->n += x->n;
+        else
+            s->run[n++] = (loci_gpu_span){ b->ids + x->first, x->pos, x->left, x->n };
+    }
+    loci_status st = loci_gpu_spans_start(s->gpu, s->run, n, err);
+    if (st == LOCI_OK)
+        st = loci_gpu_spans_finish(s->gpu, &b->half_content, &b->half_landmark, &bias, err);
+    if (st != LOCI_OK) return st;
+    memcpy(b->bias, bias, b->done * sizeof *bias);
+    loci_pool_run(s->e->pool, (int)((b->done + GPU_TILE - 1) / GPU_TILE), widen_tile, b);
+    return LOCI_OK;
+}
+
 static void compute(void *ctx)
 {
     batch *b = ctx;
-    loci_pool_run(b->owner->e->pool, (int)b->n_spans, run_span, b);
+    b->err = (loci_error){ 0 };
+    if (b->n_spans == 0) return;
+    if (b->owner->gpu)
+        (void)compute_gpu(b, &b->err);
+    else
+        loci_pool_run(b->owner->e->pool, (int)b->n_spans, run_span, b);
 }
 
 /* ---- writing -------------------------------------------------------------------------------- */
@@ -304,6 +374,7 @@ static loci_status write_batch(const batch *b, loci_segment_writer *w, loci_erro
     const loci_hparams *hp = &b->owner->e->model->hp;
     const size_t m = (size_t)hp->n_landmarks, S = (size_t)hp->chunk;
     const size_t wide = (size_t)(hp->d_key + hp->d_value);
+    if (b->err.code != LOCI_OK) return loci_fail(err, b->err.code, "%s", b->err.text);
     for (size_t c = 0; c < b->done; c++) {
         const loci_chunk_record r = {
             .content = b->content ? b->content + c * S * wide : NULL,

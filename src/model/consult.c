@@ -31,8 +31,7 @@ void loci_consult_plan(loci_consult *c, loci_arena *a, const loci_hparams *hp, i
     loci_mix_plan(&c->mix, a, hp, n);
 }
 
-/* w (n) = exp(score - log(exp null + sum exp score)) */
-static void weigh(float *w, const loci_pick *pick, int n, double null)
+void loci_weigh_picks(float *w, const loci_pick *pick, int n, double null)
 {
     double top = null, sum = 0.0;
     for (int i = 0; i < n; i++) top = (double)pick[i].score > top ? (double)pick[i].score : top;
@@ -115,7 +114,7 @@ static loci_status read_rows(const loci_model *m, int group, loci_consult *c, in
         if (found < 0) return loci_fail(err, (loci_status)found, "search at token %d", t);
         assert(found <= K);
         sort_by_time(pick, found);
-        weigh(w, pick, found, null);
+        loci_weigh_picks(w, pick, found, null);
         const int n_read = c->gate[t] > 0.0f ? found : 0;
         const loci_status st = read_row(m, p, c, c->o + (size_t)t * wide_o,
                                         c->q + (size_t)t * wide_q, pick, w, n_read, memory, err);

@@ -9,6 +9,8 @@
 
 #include <assert.h>
 #include <math.h>
+#include <stdlib.h>
+#include <string.h>
 
 loci_mat loci_mat_rows(const loci_mat *w, int first, int rows)
 {
@@ -118,4 +120,36 @@ void loci_unit_bwd(const loci_kernels *k, float *dy, const float *y, const float
         const float along = (float)k->dot(d, u, (size_t)cols);
         for (int i = 0; i < cols; i++) d[i] = inv[r] * (d[i] - u[i] * along);
     }
+}
+
+/* ---- all of a model ----------------------------------------------------------------------- */
+
+static void widen(const loci_kernels *k, float *out, const loci_mat *w)
+{
+    const size_t n = (size_t)w->rows * (size_t)w->cols;
+    if (w->type == LOCI_F32)
+        memcpy(out, w->data, n * sizeof *out);
+    else if (w->type == LOCI_I8)
+        k->dequant_q8(out, w->cols, w->data, w->cols, w->scale, w->rows, w->cols);
+    else
+        for (size_t i = 0; i < n; i++) out[i] = loci_bf16_to_f32(((const uint16_t *)w->data)[i]);
+}
+
+loci_status loci_model_widen(const loci_model *m, float *base, loci_error *err)
+{
+    loci_params flat;
+    const int n = loci_param_list(&m->hp, NULL, 0);
+    loci_param_info *info = calloc((size_t)n, sizeof *info);
+    if (!info) return loci_fail(err, LOCI_ENOMEM, "no memory for %d tensors", n);
+    loci_param_list(&m->hp, info, n);
+    memset(base, 0, loci_param_floats(&m->hp) * sizeof *base);
+    loci_params_bind(&flat, &m->hp, base);
+    for (int i = 0; i < n; i++) {
+        const loci_mat *from =
+            (const loci_mat *)(const void *)((const char *)&m->p + info[i].offset);
+        const loci_mat *to = (const loci_mat *)(const void *)((const char *)&flat + info[i].offset);
+        widen(&m->k, to->data, from);
+    }
+    free(info);
+    return LOCI_OK;
 }

@@ -12,10 +12,6 @@
 #include <assert.h>
 #include <string.h>
 
-/* Own chunks sort before all others among equals and after all others in time. */
-#define OWN_ID   INT64_MIN
-#define OWN_TIME ((int64_t)1 << 62)
-
 enum { CACHE = 128 }; /* unpacked chunks: 4 MiB at 128 floats a row */
 _Static_assert(CACHE > 64, "loci_memory: rows stay for 64 further calls");
 
@@ -206,7 +202,8 @@ static int search(void *ctx, const float *u, float tau, int k, int64_t own_end, 
     const int n = b->k->landmark_topk(best, 0, k, u, b->landmark, b->bias, tau, b->hp.n_landmarks,
                                       b->hp.d_landmark, eligible, 0);
     for (int i = 0; i < n; i++)
-        own[i] = (loci_pick){ OWN_ID + best[i].index, OWN_TIME + best[i].index, best[i].score };
+        own[i] = (loci_pick){ LOCI_OWN_ID + best[i].index, LOCI_OWN_TIME + best[i].index,
+                              best[i].score };
     const int m = b->other ? b->other->search(b->other->ctx, u, tau, k, own_end, others) : 0;
     return m < 0 ? m : merge(picks, k, own, n, others, m);
 }
@@ -239,7 +236,7 @@ static int content(void *ctx, const loci_pick *pick, const float **rows)
 {
     loci_local_bank *b = ctx;
     if (pick->id >= 0) return b->other->content(b->other->ctx, pick, rows);
-    const int64_t chunk = pick->id - OWN_ID;
+    const int64_t chunk = pick->id - LOCI_OWN_ID;
     assert(chunk < b->n_chunks);
     *rows = is_packed(b, (int)chunk) ? unpack(b, (int)chunk) : whole_slot(b, (int)chunk);
     return b->hp.chunk;

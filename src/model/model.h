@@ -162,6 +162,9 @@ loci_status loci_model_open(loci_model **out, const char *dir, unsigned cpu_flag
 loci_status loci_model_wrap(loci_model **out, const loci_hparams *hp, float *base,
                             unsigned cpu_flags, loci_error *err);
 void loci_model_close(loci_model *m); /* NULL is fine */
+/* All parameters of any stored type as f32, laid out as loci_params_bind does: base
+ * (loci_param_floats; padding is zeroed).  Errors: LOCI_ENOMEM. */
+loci_status loci_model_widen(const loci_model *m, float *base, loci_error *err);
 /* Write config.json and model.safetensors into dir (made if missing); type LOCI_F32, LOCI_BF16 or
  * LOCI_I8 for the quantisable tensors.  src is a model whose matrices are f32.  `meta`: as
  * loci_st_write.  Each file is replaced as a whole, the tensors last.
@@ -359,6 +362,10 @@ typedef struct {
     int64_t time; /* order in time among all chunks: the rank embedding uses it */
     float score;  /* s(t,c), bias included */
 } loci_pick;
+/* A stream's own chunk i has id LOCI_OWN_ID + i and time LOCI_OWN_TIME + i: before all others among
+ * equals, after all others in time. */
+#define LOCI_OWN_ID   INT64_MIN
+#define LOCI_OWN_TIME ((int64_t)1 << 62)
 /* Takes n nodes of one level (n, d_summary): means of 16^level chunks' summaries each. */
 typedef void loci_gist_take(void *to, const float *node, int level, int n);
 typedef struct {

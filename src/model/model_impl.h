@@ -371,6 +371,9 @@ loci_status loci_consult_forward(const loci_model *m, int group, loci_consult *c
                                  int64_t first, int n, const loci_memory *memory, loci_reads *reads,
                                  loci_error *err);
 
+/* w (n) = exp(score - log(exp null + sum exp score)) */
+void loci_weigh_picks(float *w, const loci_pick *pick, int n, double null);
+
 /* As loci_local_bank_init with a working memory of so many chunks, 0 of them and more. */
 loci_local_bank *loci_local_bank_init_with(const loci_hparams *hp, int max_chunks, int working,
                                            void *memory);

@@ -56,6 +56,8 @@ static void wrong_usage(void **state)
     FAILS(2, "--depth: expected", "bench", "ingest", "--depth", "1G");
     FAILS(1, "nowhere.json", "bench", "decode", "--config", "nowhere.json");
     FAILS(1, "CUDA device 63", "bench", "gpu", "--device", "63"); /* no GPU, or not so many */
+    FAILS(2, "expected cpu, cuda or cuda:N", "generate", "--prompt", "a", "--device", "gpu");
+    FAILS(1, "CUDA device 63", "generate", "--prompt", "a", "--device", "cuda:63");
     FAILS(2, "expected train or test", "tasks", "make", "--out", "x", "--split", "dev");
     FAILS(2, "expected train or test", "eval", "needles", "--names", "dev");
     FAILS(2, "avx9", "version", "--cpu", "avx9");
@@ -141,16 +143,17 @@ static void help_names_every_option(void **state)
     static const struct {
         const char *name, *options;
     } manual[] = {
-        { "ingest", "bank name skip no-gitignore max-file-bytes json model threads cpu quiet" },
-        { "ask", "bank k max-tokens evidence min-score full json model threads cpu quiet" },
-        { "recall", "bank k context evidence min-score full json model threads cpu quiet" },
-        { "bank info", "json model threads cpu quiet" },
-        { "bank ls", "json model threads cpu quiet" },
+        { "ingest",
+          "bank name skip no-gitignore max-file-bytes json model threads cpu device quiet" },
+        { "ask", "bank k max-tokens evidence min-score full json model threads cpu device quiet" },
+        { "recall", "bank k context evidence min-score full json model threads cpu device quiet" },
+        { "bank info", "json model threads cpu device quiet" },
+        { "bank ls", "json model threads cpu device quiet" },
         { "bank verify", "json quiet" },
         { "generate",
           "prompt chat think chat-texts keep-reasoning content-tokens state draft max-tokens "
-          "temperature top-k top-p seed json mode expert-memory model threads cpu quiet" },
-        { "logits", "ids out prefill json mode expert-memory model threads cpu quiet" },
+          "temperature top-k top-p seed json mode expert-memory model threads cpu device quiet" },
+        { "logits", "ids out prefill json mode expert-memory model threads cpu device quiet" },
         { "model info", "model json" },
         { "quantize", "model out type json quiet" },
         { "train",
@@ -164,7 +167,7 @@ static void help_names_every_option(void **state)
                         "near-duplicate out json quiet" },
         { "eval needles",
           "tokens needles items questions family names wordings near-duplicate only recall spread "
-          "seed text k max-tokens work json csv model threads cpu quiet" },
+          "seed text k max-tokens work json csv model threads cpu device quiet" },
         { "bench kernels", "family cpu seconds json csv" },
         { "bench gpu", "op device json csv" },
         { "bench ingest", PHASE },

@@ -50,6 +50,15 @@ static void test_describes(void **state)
     assert_int_equal(loci_deepseek_describe("/nowhere", &m, &err), LOCI_ENOTFOUND);
     assert_int_equal(m.n_layers, 0);
     assert_int_equal(loci_deepseek_describe(NULL, &m, NULL), LOCI_EINVAL);
+    err = (loci_error){ 0 };
+    /* Only the CPU runs one, and it says so before anything is read. */
+    loci_engine *e;
+    loci_engine_options o = loci_engine_options_default();
+    o.model_dir = "tests/fuzz/corpus/dsv4_config/flash.json";
+    o.device = "cuda:1";
+    assert_int_equal(loci_engine_open(&e, &o, &err), LOCI_EMODEL);
+    assert_non_null(strstr(err.text, "run on the CPU, device is cuda:1"));
+    assert_null(e);
     assert_false(loci_deepseek_is(NULL));
     assert_false(loci_deepseek_is("tests/fuzz/corpus/config/xs.json"));
     assert_false(loci_deepseek_is("/nowhere"));

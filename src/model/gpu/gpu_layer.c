@@ -145,6 +145,7 @@ void loci_gpu_layer_plan(loci_gpu_layer_tape *t, loci_arena *a, const loci_hpara
     t->inv_qk = loci_arena_take(a, N * (H + G), 4);
     t->lse = loci_arena_take(a, N * H, 4);
     t->inv2 = loci_arena_take(a, N, 4);
+    t->past = 0;
 }
 
 static loci_gpu_mlp layer_mlp(const loci_hparams *hp, const loci_layer_params *w,
@@ -160,9 +161,10 @@ static loci_gpu_attn window_of(const loci_gpu_pass *p, const loci_gpu_layer_tape
 {
     const loci_hparams *hp = &p->w->hp;
     const int HD = hp->n_heads * 64, GD = hp->n_kv_heads * 64, ld = HD + 2 * GD;
+    const loci_bf16 *first = t->qkv - (size_t)t->past * (size_t)ld;
     return (loci_gpu_attn){ .q = t->qkv,
-                            .k = t->qkv + HD,
-                            .v = t->qkv + HD + GD,
+                            .k = first + HD,
+                            .v = first + HD + GD,
                             .o = t->att,
                             .lse = t->lse,
                             .lo = p->b.win_lo,
@@ -174,7 +176,7 @@ static loci_gpu_attn window_of(const loci_gpu_pass *p, const loci_gpu_layer_tape
                             .ldv = ld,
                             .ldo = HD,
                             .n_q = p->b.n,
-                            .n_k = p->b.n,
+                            .n_k = t->past + p->b.n,
                             .heads = hp->n_heads,
                             .kv_heads = hp->n_kv_heads,
                             .scale = 0.125f };

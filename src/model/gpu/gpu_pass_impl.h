@@ -17,6 +17,8 @@ typedef struct {                       /* of one transformer layer    */
     loci_bf16 *xn1, *qkv;              /* (N, D) (N, (H + 2G)*64)     */
     loci_bf16 *att, *xn2, *gu;         /* (N, H*64) (N, D) (N, 2F)    */
     float *inv1, *inv_qk, *lse, *inv2; /* (N) (N, H + G) (N, H) (N)   */
+    int past; /* rows before qkv that are keys as well: a stream, whose win_lo and win_hi count
+                 from the first of them; 0 in training */
 } loci_gpu_layer_tape;
 
 typedef struct {                      /* of the chunk encoder         */
@@ -149,6 +151,10 @@ typedef struct {
 } loci_gpu_mlp;
 void loci_gpu_mlp_forward(loci_gpu_pass *p, const loci_gpu_mlp *m);
 void loci_gpu_mlp_backward(loci_gpu_pass *p, const loci_gpu_mlp *m);
+
+/* The one that ends a Read block; dw NULL: forward only. */
+loci_gpu_mlp loci_gpu_read_mlp(const loci_hparams *hp, const loci_read_params *w,
+                               const loci_read_params *dw, const loci_gpu_read_tape *t);
 
 void loci_gpu_encoder_tape_plan(loci_gpu_encoder_tape *t, loci_arena *a, const loci_hparams *hp,
                                 int n, int n_chunks);

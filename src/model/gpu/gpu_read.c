@@ -141,8 +141,8 @@ static loci_gpu_attn dense_of(const loci_gpu_pass *p, const loci_gpu_read_tape *
                             .scale = loci_read_scale(&p->w->hp) };
 }
 
-static loci_gpu_mlp read_mlp(const loci_hparams *hp, const loci_read_params *w,
-                             const loci_read_params *dw, const loci_gpu_read_tape *t)
+loci_gpu_mlp loci_gpu_read_mlp(const loci_hparams *hp, const loci_read_params *w,
+                               const loci_read_params *dw, const loci_gpu_read_tape *t)
 {
     return (loci_gpu_mlp){
         &w->gate_up, &w->down,    dw ? &dw->gate_up : NULL, dw ? &dw->down : NULL, t->xn2, t->gu,
@@ -192,7 +192,7 @@ void loci_gpu_read_block(loci_gpu_pass *p, int group)
     const loci_read_params *w = &p->w->at.read[group];
     const int n = p->b.n, D = hp->d_model;
     loci_gpu_read_tape *t = &p->read[group];
-    const loci_gpu_mlp mlp = read_mlp(hp, w, NULL, t);
+    const loci_gpu_mlp mlp = loci_gpu_read_mlp(hp, w, NULL, t);
     loci_gpu_rmsnorm(p->g, t->xn, D, t->inv, p->h, D, n, D, hp->norm_eps);
     loci_gpu_linear(p, t->q, WIDE, t->xn, D, &w->q, n, 0.0f, false);
     loci_gpu_norm_rope(p->g, t->q, WIDE, t->inv_q, NULL, NULL, HEADS, n, hp->norm_eps);
@@ -333,7 +333,7 @@ void loci_gpu_read_block_backward(loci_gpu_pass *p, int group)
     const int n = p->b.n, D = hp->d_model;
     const float share = o->grad_scale / (float)hp->n_groups;
     loci_gpu_read_tape *t = &p->read[group];
-    const loci_gpu_mlp mlp = read_mlp(hp, w, dw, t);
+    const loci_gpu_mlp mlp = loci_gpu_read_mlp(hp, w, dw, t);
     loci_gpu_mlp_backward(p, &mlp);
 
     loci_gpu_linear_dx(p, p->s.wide, WIDE, p->s.dh_half, D, &w->o, n, 0.0f);

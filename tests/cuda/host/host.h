@@ -32,6 +32,7 @@
 #define LOCI_GPU_OP(name) __typeof__(loci_gpu_##name) HOST(name);
 LOCI_GPU_OP(open)
 LOCI_GPU_OP(close)
+LOCI_GPU_OP(use)
 LOCI_GPU_OP(built)
 LOCI_GPU_OP(name)
 LOCI_GPU_OP(memory)

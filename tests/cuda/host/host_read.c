@@ -87,7 +87,7 @@ static void forward_entry(const loci_gpu_read *r, const operands *x, int c, int 
         float acc[64] = { 0 };
         const double top =
             scores(r, x->q + (size_t)t * HOST_WIDE + h * 64, k, r->n_tokens[c], p, &sum);
-        r->lse[at * HOST_HEADS + h] = (float)(top + log(sum));
+        if (r->lse) r->lse[at * HOST_HEADS + h] = (float)(top + log(sum));
         if (slot == HOST_PICKS) {
             mean += p[r->source[t] % HOST_CHUNK] / sum / HOST_HEADS;
             continue;
@@ -115,10 +115,44 @@ static void combine(const loci_gpu_read *r, int t)
     host_put(r->o + (size_t)t * HOST_WIDE, sum, HOST_WIDE);
 }
 
+/* One (query, pick) without lists: the pick is a place, of which only this chunk is looked at. */
+static void forward_place(loci_gpu *g, const loci_gpu_read *r, const float *q, int t, int slot)
+{
+    const int32_t *pick = r->pick + (size_t)t * HOST_SLOTS + slot;
+    const size_t each = HOST_CHUNK * HOST_ROW;
+    if (*pick < 0) return;
+    REQUIRE(g, slot == 0 || pick[-1] >= 0, "query %d: pick %d behind none", t, slot);
+    REQUIRE(g, r->n_tokens[*pick] > 0 && r->n_tokens[*pick] <= HOST_CHUNK,
+            "place %d is read and has %d tokens", *pick, r->n_tokens[*pick]);
+    float *content = host_rows(r->content + (size_t)*pick * each, HOST_ROW, HOST_CHUNK, HOST_ROW);
+    loci_gpu_read one = *r;
+    one.n_tokens = r->n_tokens + *pick;
+    if (host_finite(content, each))
+        forward_entry(&one, &(operands){ .q = (float *)q, .content = content }, 0, t, slot);
+    else
+        host_refuse(g, "read_forward", "place %d has rows that are not finite", *pick);
+    free(content);
+}
+
+static void read_places(loci_gpu *g, const loci_gpu_read *r)
+{
+    float *q = host_rows(r->q, HOST_WIDE, r->n, HOST_WIDE);
+    host_spoil(r->pair, (size_t)r->n * HOST_PAIRS * HOST_WIDE * sizeof *r->pair);
+    for (int t = 0; t < r->n && !host_failed(g); t++) {
+        for (int i = 0; i < HOST_PICKS; i++) forward_place(g, r, q, t, i);
+        if (!host_failed(g)) combine(r, t);
+    }
+    free(q);
+}
+
 void HOST(read_forward)(loci_gpu *g, const loci_gpu_read *r)
 {
     BEGIN(g);
     if (r->n == 0) return;
+    if (!r->lists) {
+        read_places(g, r);
+        return;
+    }
     check_read(g, r);
     BEGIN(g);
     const loci_gpu_lists *l = r->lists;

@@ -56,32 +56,49 @@ static float score(const loci_gpu_score *s, const operands *x, int t, int c, int
     return (float)((double)*s->tau * fmax(a, b) + (double)s->bias[c]);
 }
 
-/* log-sum-exp of row (n_chunks) over own chunks, or over negatives. */
-static float log_sum(const loci_gpu_score *s, const float *row, int t, bool own)
+/* log-sum-exp of row (n_chunks) over own chunks among [lo, hi), or over negatives. */
+static float log_sum(const loci_gpu_score *s, const float *row, int t, int lo, int hi, bool own)
 {
     double top = -INFINITY, sum = 0.0;
-    for (int c = 0; c < s->n_chunks; c++)
+    for (int c = lo; c < hi; c++)
         if (own ? is_own(s, t, c) : is_negative(s, t, c)) top = fmax(top, (double)row[c]);
-    for (int c = 0; c < s->n_chunks; c++)
+    for (int c = lo; c < hi; c++)
         if (own ? is_own(s, t, c) : is_negative(s, t, c)) sum += exp((double)row[c] - top);
     return sum > 0.0 ? (float)(top + log(sum)) : -INFINITY;
 }
 
-/* The top_k best own chunks in rising order. */
-static void pick(const loci_gpu_score *s, const float *row, int t)
+/* The top_k best of the chunks [lo, hi), in rising order, to row `out`. */
+static void pick(const loci_gpu_score *s, const float *row, int lo, int hi, int out)
 {
-    int32_t *at = s->pick + (size_t)t * HOST_SLOTS;
-    float *score_of = s->pick_score + (size_t)t * HOST_PICKS;
+    int32_t *at = s->pick + (size_t)out * HOST_SLOTS;
+    float *score_of = s->pick_score + (size_t)out * HOST_PICKS;
     int n = 0;
     for (int i = 0; i < HOST_SLOTS; i++) at[i] = -1;
-    for (int c = s->own_lo[t]; c < s->own_hi[t]; c++) {
-        int better = 0;
-        for (int d = s->own_lo[t]; d < s->own_hi[t]; d++)
-            better += row[d] > row[c] || (row[d] == row[c] && d < c);
-        if (better >= s->top_k) continue;
+    for (int c = lo; c < hi && s->top_k > 0; c++) {
+        if (n == s->top_k) { /* the worst, of equals the last, makes room for a better one */
+            int worst = 0;
+            for (int i = 1; i < n; i++) worst = score_of[i] <= score_of[worst] ? i : worst;
+            if (!(row[c] > score_of[worst])) continue;
+            for (n--; worst < n; worst++) {
+                score_of[worst] = score_of[worst + 1];
+                at[worst] = at[worst + 1];
+            }
+        }
         score_of[n] = row[c];
         at[n++] = c;
     }
+}
+
+/* Outputs of query t over the chunks [lo, hi), all of them or a part, to row `out`. */
+static void score_out(const loci_gpu_score *s, const float *row, int t, int lo, int hi, int out)
+{
+    s->lse_own[out] = log_sum(s, row, t, lo, hi, true);
+    s->lse_neg[out] = log_sum(s, row, t, lo, hi, false);
+    s->above[out] = 0;
+    for (int c = lo; c < hi; c++)
+        if ((is_own(s, t, c) || is_negative(s, t, c)) && c != s->gold[t])
+            s->above[out] += row[c] > s->gold_score[t];
+    pick(s, row, lo > s->own_lo[t] ? lo : s->own_lo[t], hi < s->own_hi[t] ? hi : s->own_hi[t], out);
 }
 
 void HOST(score_forward)(loci_gpu *g, const loci_gpu_score *s)
@@ -91,18 +108,15 @@ void HOST(score_forward)(loci_gpu *g, const loci_gpu_score *s)
     BEGIN(g);
     operands x = read_in(s);
     float *row = host_scratch((size_t)s->n_chunks, sizeof *row);
+    const int parts = s->splits > 1 ? s->splits : 1;
     for (int t = 0; t < s->n; t++) {
         int best;
         for (int c = 0; c < s->n_chunks; c++) row[c] = score(s, &x, t, c, &best);
         const int gold = s->gold[t];
-        s->lse_own[t] = log_sum(s, row, t, true);
-        s->lse_neg[t] = log_sum(s, row, t, false);
         s->gold_score[t] = is_own(s, t, gold) ? row[gold] : INFINITY;
-        s->above[t] = 0;
-        for (int c = 0; c < s->n_chunks; c++)
-            if ((is_own(s, t, c) || is_negative(s, t, c)) && c != gold)
-                s->above[t] += row[c] > s->gold_score[t];
-        pick(s, row, t);
+        for (int p = 0; p < parts; p++)
+            score_out(s, row, t, (int)((int64_t)s->n_chunks * p / parts),
+                      (int)((int64_t)s->n_chunks * (p + 1) / parts), p * s->n + t);
     }
     free(row);
     free_operands(&x);

@@ -1,0 +1,74 @@
+/* gpu_serve_impl.h - what the files of serving share. */
+#ifndef LOCI_GPU_SERVE_IMPL_H
+#define LOCI_GPU_SERVE_IMPL_H
+
+#include "model/gpu/gpu_pass_impl.h"
+#include "model/gpu/gpu_serve.h"
+
+/* Buffers for n rows and n_chunks chunks: p->h, inv0, frequency, layer[0] (for all layers), enc, and of
+ * p->s what forward functions use. */
+void loci_gpu_forward_plan(loci_gpu_pass *p, loci_arena *a, int n, int n_chunks);
+/* Rotation, once the memory is there.  Waits. */
+loci_status loci_gpu_forward_begin(loci_gpu_pass *p, loci_error *err);
+/* One block, cleared; says what is missing without making the device useless. */
+loci_status loci_gpu_reserve(loci_gpu *g, void **memory, size_t bytes, const char *what,
+                             loci_error *err);
+/* Encoder ranges of n_chunks chunks of n_tokens[c] tokens each, 64 without n_tokens. */
+void loci_gpu_encoder_ranges(int32_t *lo, int32_t *hi, const int32_t *n_tokens, int n_chunks);
+
+/* ---- gpu_bank.c ----------------------------------------------------------------------------------- */
+enum { LOCI_GPU_STAGED = 256 }; /* chunks of content that travel together */
+struct loci_gpu_bank {
+    loci_gpu *g;
+    int64_t n;           /* chunks outside */
+    int max_own, n_own;  /* room for own chunks; closed */
+    int slots;           /* places for content of chunks outside; own chunk i has place slots + i */
+    void *memory;        /* on the device: */
+    loci_bf16 *landmark; /* (n + max_own, 2, 128) */
+    float *bias;         /* (n + max_own) */
+    loci_bf16 *content;  /* (slots + max_own, 64, 128) */
+    int32_t *n_tokens;   /* (slots + max_own) */
+    int32_t *slot_of;    /* host (n): place of a chunk, -1 */
+    int64_t *chunk_in;   /* host (slots): chunk, -1 */
+    uint64_t *used;      /* host (slots): the last call that read it */
+    int hand;            /* the place that is looked at next */
+    uint64_t call;       /* counts reads of a Read block */
+    void *stage;         /* pinned: */
+    loci_bf16 *stage_rows;  /* (LOCI_GPU_STAGED, 64, 128) */
+    int32_t *stage_tokens;  /* (LOCI_GPU_STAGED) */
+    int staged, stage_slot; /* so many for places from stage_slot on */
+};
+/* Chunks (own ones count from n on) become places; content that is not there is fetched.  Calls of one
+ * Read block stand between two _begin. Errors: what `content` returned. */
+void loci_gpu_bank_begin(loci_gpu_bank *b);
+loci_status loci_gpu_bank_place(loci_gpu_bank *b, const loci_gpu_reader *r, int64_t chunk,
+                                int32_t *place, loci_error *err);
+void loci_gpu_bank_flush(loci_gpu_bank *b); /* send what is staged */
+
+/* ---- gpu_consult.c ---------------------------------------------------------------------------------- */
+typedef struct {
+    int max_batch;
+    float null_score[LOCI_MAX_GROUPS]; /* the model's, on the host */
+    loci_gpu_read_tape t;              /* (max_batch) rows of what forward functions fill */
+    int32_t *gold, *own_lo, *own_hi;   /* (max_batch): -1, 0, chunks that a row may read */
+    int32_t *above;                    /* (scored rows) */
+    float *lse_own, *lse_neg;          /* (scored rows) */
+    loci_bf16 *pair;                   /* (max_batch, PICKS + 1, 512) */
+    unsigned char *found;              /* what the host is told: gates, picks, their scores */
+    unsigned char *wanted;             /* what it answers: places, weights */
+    void *pinned;                      /* host: */
+    unsigned char *host_found, *host_wanted;
+    int32_t *host_hi;
+} loci_gpu_consult;
+void loci_gpu_consult_plan(loci_gpu_consult *c, loci_arena *a, const loci_hparams *hp,
+                           int max_batch);
+loci_status loci_gpu_consult_begin(loci_gpu_consult *c, loci_gpu_pass *p, int max_batch,
+                                   loci_error *err);
+void loci_gpu_consult_end(loci_gpu_consult *c, loci_gpu *g);
+/* The Read block of `group` over rows p->h, of which n (of p->b.n) are real; the first is at position
+ * `first`. */
+loci_status loci_gpu_consult_forward(loci_gpu_pass *p, int group, loci_gpu_consult *c,
+                                     int64_t first, int n, const loci_gpu_reader *r,
+                                     loci_reads *reads, loci_error *err);
+
+#endif
