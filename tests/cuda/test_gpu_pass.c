@@ -26,7 +26,7 @@ enum { SAMPLES = 3 };
 /* One rounding a weight stands for the dozen or so that activations take on their way through a block. */
 static const double FACTOR = 2.0;
 
-enum { N_SEQ = 3, LEN = 2240, DOCS = 80 };
+enum { N_SEQ = 3, LEN = 1300, DOCS = 80 };
 
 typedef struct {
     loci_sequence s;
@@ -74,19 +74,19 @@ static loci_hparams small_shape(void)
 }
 
 /* Documents of awkward lengths, the last two never banked; questions about random chunks.  With summaries
- * the first sequence has a document of 19 chunks, whose pyramid has two levels, and the second more
+ * the first sequence has a document of 18 chunks, whose pyramid has two levels, and the second more
  * documents than a query attends to. */
 static void make_sequence(sequence *q, const loci_hparams *hp, loci_rng *rng, int which)
 {
-    static const int lengths[N_SEQ][5] = { { 300, 65, 40, 30, 21 },
+    static const int lengths[N_SEQ][5] = { { 150, 65, 40, 30, 21 },
                                            { 1, 130, 64, 9, 50 },
-                                           { 449, 63, 2, 77, 1 } };
+                                           { 200, 63, 2, 77, 1 } };
     const int n_docs = hp->d_summary && which == 1 ? 5 + LOCI_GIST_DOCS + 4 : 5, asks = n_docs - 2;
     int t = 0, chunks = 0;
     memset(q, 0, sizeof *q);
     for (int d = 0; d < n_docs; d++) {
         int len = d < 3 ? lengths[which][d] : d < asks ? 5 : lengths[which][d - n_docs + 5];
-        if (hp->d_summary && which == 0 && d == 0) len = 1200;
+        if (hp->d_summary && which == 0 && d == 0) len = 1090;
         q->doc[d] = t;
         q->banked[d] = d < asks;
         chunks += d < asks ? (len + 63) / 64 : 0;
@@ -235,7 +235,11 @@ static void compare_sums(const loci_loss_sums *c, const loci_loss_sums *g)
     compare_number("decode", c->decode, g->decode, 5e-3);
     compare_number("gate", c->gate, g->gate, 5e-3);
     compare_number("consulted", c->consulted, g->consulted, 2e-2);
-    compare_number("recall", c->recall, g->recall, 8e-2);
+    /* A rounding may change which of two close chunks is the better: one query of one group. */
+    const bool found = fabs(c->recall - g->recall) <= 8e-2 * c->recall + 0.5;
+    print_message("  recall       cpu %12.5f gpu %12.5f%s\n", c->recall, g->recall,
+                  found ? "" : "   WRONG");
+    wrong += !found;
     compare_number("ageing", c->ageing, g->ageing, 2e-2);
     assert_int_equal(c->n_aged, g->n_aged);
     assert_int_equal(c->n_text, g->n_text);
