@@ -231,6 +231,84 @@ static void test_conversation(void **state)
     free_result(&r);
 }
 
+#define TOOLS                                                                                      \
+    "\"tools\": [{\"type\": \"function\", \"function\": {\"name\": \"weather\", \"parameters\": {" \
+    "\"type\": \"object\"}}}]"
+
+static const char frame[] = "{\"tools\": \"\\n\\nCall these:\\n{tool_schemas}\", "
+                            "\"reasoning_effort\": {\"max\": \"Think long. \"}}";
+
+static int count_of(const char *text, const char *part)
+{
+    int n = 0;
+    for (const char *at = text; (at = strstr(at, part)); at += strlen(part)) n++;
+    return n;
+}
+
+/* What the model answers to chat.json in a mode: its message, after the prompt was counted. */
+static void answer_with_tools(const char *mode, bool reasons)
+{
+    result ids = RUN("tokenizer", "prompt", "--tokenizer", "model", "--chat-texts", "frame.json",
+                     "--think", mode, "--ids", "tools.json");
+    assert_int_equal(ids.code, 0);
+    json_t *o =
+        json_of(RUN("generate", "--model", "model", "--quiet", "--chat", "tools.json",
+                    "--chat-texts", "frame.json", "--think", mode, "--max-tokens", "8", "--json"));
+    json_t *message = json_object_get(o, "message");
+    assert_int_equal(int_of(json_object_get(o, "usage"), "prompt_tokens"),
+                     count_of(ids.out, " ") + 1);
+    assert_int_equal(json_object_get(message, "reasoning_content") != NULL, reasons);
+    json_decref(o);
+    free_result(&ids);
+}
+
+/* A call that a reply holds becomes a message; with it and its result the conversation goes on, the
+ * reasoning before the call is kept, and every mode answers. */
+static void test_tools(void **state)
+{
+    static const char written[] = "I must look.</think>Let me see.\n\n<\xef\xbd\x9c"
+                                  "DSML\xef\xbd\x9ctool_calls>\n"
+                                  "<\xef\xbd\x9c"
+                                  "DSML\xef\xbd\x9cinvoke name=\"weather\">\n"
+                                  "<\xef\xbd\x9c"
+                                  "DSML\xef\xbd\x9cparameter name=\"city\" string=\"true\">Oslo"
+                                  "</\xef\xbd\x9c"
+                                  "DSML\xef\xbd\x9cparameter>\n"
+                                  "</\xef\xbd\x9c"
+                                  "DSML\xef\xbd\x9cinvoke>\n"
+                                  "</\xef\xbd\x9c"
+                                  "DSML\xef\xbd\x9ctool_calls>";
+    (void)state;
+    spill("frame.json", frame, sizeof frame - 1);
+    result reply = RUN_WITH(written, "tokenizer", "reply", "--reasoning");
+    assert_int_equal(reply.code, 0);
+    char *chat;
+    if (asprintf(&chat,
+                 "{" TOOLS ", \"messages\": [{\"role\": \"user\", \"content\": \"Rain?\"}, %s, "
+                 "{\"role\": \"tool\", \"content\": \"no rain\"}]}",
+                 reply.out) < 0)
+        fail();
+    spill("tools.json", chat, strlen(chat));
+    result text = RUN("tokenizer", "prompt", "--tokenizer", "model", "--chat-texts", "frame.json",
+                      "--think", "max", "tools.json");
+    if (text.code != 0) fail_msg("%s", text.err);
+    assert_non_null(strstr(text.out, "Think long. "));
+    assert_non_null(strstr(text.out, "Call these:\n{\"name\": \"weather\", \"parameters\": "));
+    assert_non_null(strstr(text.out, "<think>"));
+    assert_non_null(strstr(text.out, written)); /* the reply, as it was written */
+    assert_non_null(strstr(text.out, "<tool_result>no rain</tool_result>"));
+    answer_with_tools("chat", false);
+    answer_with_tools("high", true);
+    answer_with_tools("max", true);
+    result r = RUN("generate", "--model", "model", "--quiet", "--chat", "tools.json");
+    assert_int_equal(r.code, 1);
+    assert_non_null(strstr(r.err, "tools: "));
+    free_result(&r);
+    free_result(&text);
+    free_result(&reply);
+    free(chat);
+}
+
 /* ---- refusals ------------------------------------------------------------------------------------------ */
 
 static void test_refusals(void **state)
@@ -285,9 +363,9 @@ static void test_refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_saved),    cmocka_unit_test(test_same_text),
-        cmocka_unit_test(test_state),    cmocka_unit_test(test_conversation),
-        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_saved), cmocka_unit_test(test_same_text),
+        cmocka_unit_test(test_state), cmocka_unit_test(test_conversation),
+        cmocka_unit_test(test_tools), cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
