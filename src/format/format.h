@@ -196,5 +196,9 @@ loci_status loci_settings_set(const char *key, const char *value, const char *la
                               const loci_setting *table, int n, void *object, loci_error *err);
 /* The object as pretty JSON, keys in table order; owned (free()). NULL if no memory. */
 char *loci_settings_dump(const loci_setting *table, int n, const void *object);
+/* What a JSON value is, in the words of messages: "an object", "a number with a fraction"; NULL is
+ * "null". */
+struct json_t;
+const char *loci_json_type_name(const struct json_t *value);
 
 #endif

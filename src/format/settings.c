@@ -16,9 +16,9 @@ static const char *const type_names[] = {
     [LOCI_SET_BOOL] = "true or false", [LOCI_SET_STR] = "a string",
 };
 
-static const char *json_type_name(const json_t *value)
+const char *loci_json_type_name(const json_t *value)
 {
-    switch (json_typeof(value)) {
+    switch (value ? json_typeof(value) : JSON_NULL) {
     case JSON_OBJECT: return "an object";
     case JSON_ARRAY: return "an array";
     case JSON_STRING: return "a string";
@@ -60,7 +60,7 @@ static loci_status check_value(const place *in, const loci_setting *s, const jso
 {
     if (!type_fits(s->type, value))
         return loci_fail(in->err, in->code, "%s: %s: expected %s, found %s", in->label, s->key,
-                         type_names[s->type], json_type_name(value));
+                         type_names[s->type], loci_json_type_name(value));
     if (s->type == LOCI_SET_STR) {
         const size_t len = json_string_length(value);
         if (len < s->str_size) return LOCI_OK;
@@ -118,7 +118,7 @@ static loci_status check_object(const place *in, json_t *root, const loci_settin
     loci_status st;
     if (!json_is_object(root))
         return loci_fail(in->err, in->code, "%s: expected an object, found %s", in->label,
-                         json_type_name(root));
+                         loci_json_type_name(root));
     json_object_foreach(root, key, value)
     {
         if (is_listed(ignore, key)) continue;

@@ -17,21 +17,6 @@ typedef struct {
     loci_error *err;
 } reader;
 
-static const char *type_of(const json_t *v)
-{
-    switch (v ? json_typeof(v) : JSON_NULL) {
-    case JSON_OBJECT: return "an object";
-    case JSON_ARRAY: return "an array";
-    case JSON_STRING: return "a string";
-    case JSON_INTEGER: return "an integer";
-    case JSON_REAL: return "a number with a fraction";
-    case JSON_TRUE:
-    case JSON_FALSE: return "true or false";
-    case JSON_NULL: break;
-    }
-    return "null";
-}
-
 /* The value of a key; NULL when absent or null (transformers writes null for "not set"). */
 static json_t *get(const json_t *object, const char *key)
 {
@@ -48,7 +33,7 @@ static loci_status wrong(const reader *r, const char *key, const char *expected,
         return loci_fail(r->err, LOCI_EFORMAT, "%s: %s: expected %s, found %lld", r->label, key,
                          expected, (long long)json_integer_value(v));
     return loci_fail(r->err, LOCI_EFORMAT, "%s: %s: expected %s, found %s", r->label, key, expected,
-                     type_of(v));
+                     loci_json_type_name(v));
 }
 
 /* ---- what the arithmetic is fixed to --------------------------------------------------- */
@@ -77,7 +62,7 @@ static loci_status check_fixed(const reader *r)
         if (v && (!json_is_boolean(v) || json_is_true(v) != flag[i].value))
             return loci_fail(r->err, LOCI_EFORMAT, "%s: %s: expected %s, found %s", r->label,
                              flag[i].key, flag[i].value ? "true" : "false",
-                             !json_is_boolean(v) ? type_of(v)
+                             !json_is_boolean(v) ? loci_json_type_name(v)
                              : json_is_true(v)   ? "true"
                                                  : "false");
     }
@@ -231,7 +216,7 @@ static loci_status read_name(const reader *r, const char *key, int i, int n,
     char place[64];
     if (!json_is_array(list) || json_array_size(list) != (size_t)n)
         return loci_fail(r->err, LOCI_EFORMAT, "%s: %s: expected an array of %d, found %s of %zu",
-                         r->label, key, n, type_of(list), json_array_size(list));
+                         r->label, key, n, loci_json_type_name(list), json_array_size(list));
     snprintf(place, sizeof place, "%s[%d]", key, i);
     for (int k = 0; k < n_names && json_is_string(v); k++)
         if (strcmp(json_string_value(v), names[k]) == 0) {

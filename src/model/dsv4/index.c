@@ -8,6 +8,7 @@
  * The scan streams over spans of keys and keeps a heap of the best, so its memory does not grow
  * with the context times the batch.  The set it gives does not depend on how the spans are
  * shared out: the order (score, index) is total. */
+#include "kernel/topk.h"
 #include "model/dsv4/dsv4_impl.h"
 
 #include <math.h>
@@ -18,9 +19,10 @@ enum { SPAN_KEYS = DSV4_SPAN * DSV4_GROUP };
 
 /* ---- a heap whose root is the worst entry kept ---------------------------------------------- */
 
+/* K is some hundreds: too many for the sorted list of topk.h, whose order this is. */
 static bool worse(loci_scored a, loci_scored b)
 {
-    return a.score < b.score || (a.score == b.score && a.index > b.index);
+    return topk_before(b, a);
 }
 
 static void sift_down(loci_scored *heap, int n, int at, loci_scored x)
