@@ -115,8 +115,10 @@ static loci_status encode_prompt(const generate_args *a, const loci_engine *e, c
 {
     int64_t *n = &stats->prompt_tokens;
     if (!loci_engine_tokenizer(e))
-        return set_error(err, LOCI_ENOTFOUND, "%s/tokenizer.json: not there; ids go to loci logits",
-                         a->ea.model);
+        return set_error(
+            err, LOCI_ENOTFOUND,
+            "%s: no tokenizer.json, nor the lists of a GGUF file; ids go to loci logits",
+            a->ea.model);
     return a->conversation ? encode_conversation(a, e, &stats->opening, ids, n, err)
                            : encode_text(e, text, bytes, ids, n, err);
 }

@@ -24,6 +24,14 @@ static double weights(const loci_deepseek_info *m)
     return (double)(m->file_bytes ? m->file_bytes : m->weight_bytes);
 }
 
+/* "284.33 B", "1.09 M" */
+static const char *human_count(int64_t n, char out[32])
+{
+    const bool small = n < 100000000;
+    snprintf(out, 32, "%.2f %c", (small ? 1e-6 : 1e-9) * (double)n, small ? 'M' : 'B');
+    return out;
+}
+
 static void info_json(const loci_deepseek_info *m, const char *path)
 {
     json_t *o = json_object(), *contexts = json_array();
@@ -72,8 +80,9 @@ static void shape_text(const loci_deepseek_info *m)
            m->vocab, m->d_model, m->n_layers, m->n_window, m->n_csa, m->n_hca);
     printf("  attention     %d heads of %d, window %d, %d entries picked, up to %lld tokens\n",
            m->n_heads, m->d_head, m->window, m->index_top_k, (long long)m->max_tokens);
-    printf("  experts       %d a layer, %d chosen and 1 shared; %d layers choose by token id\n",
-           m->n_experts, m->n_active, m->n_hash);
+    printf("  experts       %d a layer, %d chosen and 1 shared; %d layer%s choose%s by token id\n",
+           m->n_experts, m->n_active, m->n_hash, m->n_hash == 1 ? "" : "s",
+           m->n_hash == 1 ? "s" : "");
 }
 
 static void costs_text(const loci_deepseek_info *m)
@@ -99,6 +108,7 @@ int deepseek_info(const char *path, bool json)
 {
     loci_error err = { 0 };
     loci_deepseek_info m;
+    char a[32], b[32];
     if (loci_deepseek_describe(path, &m, &err) != LOCI_OK) return fail(&err);
     if (json) {
         info_json(&m, path);
@@ -107,13 +117,13 @@ int deepseek_info(const char *path, bool json)
     print_name(stdout, path);
     printf("\n  architecture  %s, %s experts", m.architecture, m.expert_type);
     if (m.costs)
-        printf(", %.2f B parameters, %.2f B active", 1e-9 * (double)m.parameters,
-               1e-9 * (double)m.active);
+        printf(", %s parameters, %s active", human_count(m.parameters, a),
+               human_count(m.active, b));
     printf("\n");
     shape_text(&m);
     if (m.n_draft > 0 && m.draft_parameters > 0)
-        printf("  drafting      %d block, %.2f B parameters\n", m.n_draft,
-               1e-9 * (double)m.draft_parameters);
+        printf("  drafting      %d block%s, %s parameters\n", m.n_draft, m.n_draft == 1 ? "" : "s",
+               human_count(m.draft_parameters, a));
     if (m.costs)
         costs_text(&m);
     else

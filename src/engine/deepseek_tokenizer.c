@@ -92,6 +92,9 @@ loci_status loci_gguf_tokenizer(loci_tokenizer **out, const loci_gguf *f, loci_e
     lists l = { 0 };
     loci_text_span model = { 0 };
     *out = NULL;
+    if (!loci_gguf_has(f, "tokenizer.ggml.model") && !loci_gguf_has(f, "tokenizer.ggml.tokens"))
+        return loci_fail(err, LOCI_ENOTFOUND, "%s: tokenizer.ggml.tokens: not there",
+                         loci_gguf_label(f));
     if (loci_gguf_text(f, "tokenizer.ggml.model", &model) &&
         (model.len != 4 || memcmp(model.data, "gpt2", 4) != 0))
         return loci_fail(err, LOCI_EVERSION, "%s: tokenizer.ggml.model: expected gpt2, found %.*s",

@@ -83,7 +83,16 @@ static void letter(int byte, char out[4])
         snprintf(out, 4, "%c%c", 0xc0 | c >> 6, 0x80 | (c & 63));
 }
 
-typedef enum { GOOD, NO_MERGES, SHORT_TYPES, BAD_TYPE, OTHER_PRE, NO_PRE, INT_TOKENS } fault;
+typedef enum {
+    GOOD,
+    NO_MERGES,
+    SHORT_TYPES,
+    BAD_TYPE,
+    OTHER_PRE,
+    NO_PRE,
+    INT_TOKENS,
+    NO_LISTS
+} fault;
 
 /* A file with metadata and lists: bytes, "ab", "abc", a control and a user-defined token. */
 static void write_lists(fault wrong)
@@ -100,7 +109,7 @@ static void write_lists(fault wrong)
     if (wrong == INT_TOKENS) {
         gguf_array(g, "tokenizer.ggml.tokens", 5, TOKENS);
         for (int i = 0; i < TOKENS; i++) gguf_u32(g, 0);
-    } else {
+    } else if (wrong != NO_LISTS) {
         gguf_array(g, "tokenizer.ggml.tokens", 8, TOKENS);
         for (int b = 0; b < BYTES; b++) {
             char text[4];
@@ -176,13 +185,16 @@ static void test_wrong_lists(void **state)
         { OTHER_PRE, "llama-bpe" },
         { NO_PRE, "tokenizer.ggml.pre: expected a name" },
         { INT_TOKENS, "tokenizer.ggml.tokens: expected an array of strings, found another type" },
+        { NO_LISTS, "m.gguf: tokenizer.ggml.tokens: not there" },
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         loci_tokenizer *t;
         loci_error err = { 0 };
         write_lists(cases[i].wrong);
-        assert_int_not_equal(open_lists(&t, &err), LOCI_OK);
+        const loci_status st = open_lists(&t, &err);
+        assert_int_not_equal(st, LOCI_OK);
+        assert_int_equal(st == LOCI_ENOTFOUND, cases[i].wrong == NO_LISTS); /* then ids will do */
         assert_null(t);
         if (!strstr(err.text, cases[i].says))
             fail_msg("expected \"%s\", found \"%s\"", cases[i].says, err.text);
