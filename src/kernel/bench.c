@@ -148,6 +148,49 @@ static work once_gemv_q8(any_fn *fn, const int *d, pool *p)
     return (work){ 2 * n * k, n * k + 4 * (2 * n + k) };
 }
 
+/* ---- integer products: d = m n k -------------------------------------------------------- */
+
+static const size gemm_w8a8_sizes[] = { { "ingest 128x2304x512", { 128, 2304, 512 } },
+                                        { "ingest 512x576x192", { 512, 576, 192 } },
+                                        { "decode 1x2304x512", { 1, 2304, 512 } },
+                                        { "logits 1x16384x512", { 1, 16384, 512 } },
+                                        { 0 } };
+#define gemm_w4a8_sizes gemm_w8a8_sizes
+
+/* Rows of x and their scales; the numbers are any bits but -128. */
+static const int8_t *take_rows_i8(pool *p, const int *d, const float **scale)
+{
+    const size_t n = (size_t)d[0] * (size_t)d[2];
+    int8_t *x = take_i8(p, n);
+    for (size_t i = 0; p->fill && i < n; i++) x[i] = x[i] == -128 ? 0 : x[i];
+    *scale = take_matrix(p, 1, d[0]);
+    return x;
+}
+
+static work once_gemm_w8a8(any_fn *fn, const int *d, pool *p)
+{
+    const double m = d[0], n = d[1], k = d[2];
+    const float *sx, *scale;
+    const int8_t *x = take_rows_i8(p, d, &sx), *data = take_i8(p, loci_w8_bytes(d[1], d[2]));
+    float *y = take_matrix(p, d[0], d[1]);
+    scale = take_matrix(p, 1, d[1]);
+    const loci_w8 w = { data, scale, take_indices(p, d[1], 1, d[1]), d[1], d[2] };
+    ((loci_gemm_w8a8_fn *)fn)(y, d[1], x, d[2], sx, &w, 0, d[0], d[1], 0);
+    return (work){ 2 * m * n * k, m * k + 4 * m * n + n * k + 8 * n };
+}
+
+static work once_gemm_w4a8(any_fn *fn, const int *d, pool *p)
+{
+    const double m = d[0], n = d[1], k = d[2];
+    const float *sx;
+    const int8_t *x = take_rows_i8(p, d, &sx), *data = take_i8(p, loci_w4_bytes(d[1], d[2]));
+    float *y = take_matrix(p, d[0], d[1]);
+    const uint16_t *scale = take_bf16(p, (size_t)d[1] * (size_t)(d[2] / 32));
+    const loci_w4 w = { (const uint8_t *)data, scale, d[1], d[2] };
+    ((loci_gemm_w4a8_fn *)fn)(y, d[1], x, d[2], sx, &w, 0, d[0], d[1], 0);
+    return (work){ 2 * m * n * k, m * k + 4 * m * n + n * k * (0.5 + 2.0 / 32) };
+}
+
 /* ---- rows: d = rows cols (heads dim) ---------------------------------------------------- */
 
 static const size rmsnorm_sizes[] = { { "512 x 192", { 512, 192 } },

@@ -244,6 +244,51 @@ typedef void loci_quant_q4_fn(uint8_t *q, int ldq, uint16_t *scale, int lds, con
 typedef void loci_dequant_q4_fn(float *x, int ldx, const uint8_t *q, int ldq, const uint16_t *scale,
                                 int lds, int rows, int cols);
 
+/* ---- integer products -----------------------------------------------------------------------
+ * Weights packed once for products with int8 rows.  One layout serves every instruction set: panels
+ * of 16 rows, in which 4 columns of 16 rows lie side by side and the next 4 columns behind them:
+ *   w8: byte 4r+c of step s holds W[16p + r, 4s + c], int8; ceil(cols/4) steps of 64 bytes
+ *   w4: byte 4r+c of step s holds W[16p + r, 8s + c] + 8 in its low nibble, W[16p + r, 8s + 4 + c] + 8
+ *       in the high one; cols is a multiple of 32, every 32 columns of a row share a scale
+ * Rows and columns behind the matrix are zero. */
+enum { LOCI_PANEL = 16, LOCI_W4_GROUP = 32 };
+typedef struct {
+    const int8_t *data;
+    const float *scale; /* (rows, up to whole panels) */
+    const int32_t *sum; /* (the same) sum of a row's numbers */
+    int rows, cols;
+} loci_w8;
+typedef struct {
+    const uint8_t *data;
+    const uint16_t *scale; /* (panels, cols/32, 16) halves */
+    int rows, cols;
+} loci_w4;
+
+/* y(m,n) = x W[first .. first+n, :]^T; add: it is added to y.  first is a multiple of 16.
+ *   x (m, cols) int8 without -128, ldx >= cols rounded up to 4, and zero in that end; sx (m) its scales
+ *   w8a8: y = (float)dot * scale[j] * sx[i]
+ *   w4a8: y = (sum over groups, first to last, of fma((float)dot, scale[j,g], sum)) * sx[i]
+ * Dots of integers are exact and each operation on floats is rounded once, in this order: every
+ * variant gives the same bits, whatever m, first and n.  cols <= 65536. */
+typedef void loci_gemm_w8a8_fn(float *y, int ldy, const int8_t *x, int ldx, const float *sx,
+                               const loci_w8 *w, int first, int m, int n, int add);
+typedef void loci_gemm_w4a8_fn(float *y, int ldy, const int8_t *x, int ldx, const float *sx,
+                               const loci_w4 *w, int first, int m, int n, int add);
+
+/* pack.c: bytes of data, and filling it, scales and sums included, from row-major W (rows, cols).
+ * w8: q as quant_q8 gives it, scale (rows).  w4: q (rows, cols/2) and scale (rows, cols/32) as
+ * quant_q4. */
+size_t loci_w8_bytes(int rows, int cols);
+void loci_w8_pack(int8_t *data, float *scale_to, int32_t *sum, const int8_t *q, const float *scale,
+                  int rows, int cols);
+size_t loci_w4_bytes(int rows, int cols);
+void loci_w4_pack(uint8_t *data, uint16_t *scale_to, const uint8_t *q, const uint16_t *scale,
+                  int rows, int cols);
+static inline int loci_panels(int rows)
+{
+    return (rows + LOCI_PANEL - 1) / LOCI_PANEL;
+}
+
 /* ---- the table ----------------------------------------------------------------------------
  * families.inc: LOCI_FAMILY(name) once a family; kernels.inc: LOCI_KERNEL(name, isa, flags) once
  * an implementation, slowest first. */

@@ -8,6 +8,7 @@
 #include "check_attn.h"
 #include "check_gemm.h"
 #include "check_index.h"
+#include "check_int.h"
 #include "check_linear.h"
 #include "check_router.h"
 #include "check_vec.h"
