@@ -44,6 +44,10 @@ typedef struct {
         *model_dir;  /* config.json, tokenizer.json, model.safetensors; borrowed for the call */
     int threads;     /* 0 = all cores this process may use; 1..1024 */
     const char *cpu; /* NULL or "native"; "avx512", "avx2", "ref" lower it; borrowed */
+    /* Numbers of the products, NULL: "int8" for weights stored as int8, else "f32".
+     *   "int8"  activations to int8, a scale a row; weights of other types to int8 when they are loaded
+     *   "f32"   activations in f32, weights as they are stored: the reference; borrowed */
+    const char *compute;
     /* DeepSeek-V4 models (deepseek.h), whose model_dir may be a GGUF file: */
     const char *mode; /* "f32", "fast", "exact"; NULL: exact for FP8 and FP4 weights, fast for a
                        * GGUF file, f32 for others; borrowed */

@@ -149,7 +149,7 @@ loci_status make_folder(const char *path, loci_error *err);
 /* ---- engine.c ----------------------------------------------------------------------------- */
 /* What every subcommand that runs a model takes. */
 typedef struct {
-    const char *model, *cpu, *device;
+    const char *model, *cpu, *device, *compute;
     int64_t threads;
     const char *mode; /* of DeepSeek-V4 models, as expert_mib */
     int64_t expert_mib;
@@ -166,6 +166,8 @@ typedef struct {
     { "threads", ARG_INT, &(e).threads, 0, 1024, "N", "0 = all cores (default)" },              \
     { "cpu", ARG_STR, &(e).cpu, 0, 0, "NAME", "kernels: native (default), avx512, avx2, ref" }, \
     { "device", ARG_STR, &(e).device, 0, 0, "NAME", "cpu (default), cuda, cuda:N" },            \
+    { "compute", ARG_STR, &(e).compute, 0, 0, "TYPE",                                           \
+      "products in int8 or f32 (default: int8 for weights stored so)" },                        \
     { "quiet", ARG_FLAG, &(e).quiet, 0, 0, NULL, "no progress, no notes" }
 /* clang-format on */
 

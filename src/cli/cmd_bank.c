@@ -7,7 +7,7 @@ typedef struct {
     engine_args ea;
     bool json;
     arg_spec spec;
-    arg args[6];
+    arg args[7];
 } bank_args;
 
 /* The three take the same options; the one positional argument is the bank. */

@@ -30,6 +30,7 @@ loci_status open_engine(loci_engine **e, const engine_args *a, loci_error *err)
     o.model_dir = model_dir(a->model);
     o.threads = (int)a->threads;
     o.cpu = a->cpu;
+    o.compute = a->compute;
     o.mode = a->mode;
     o.expert_bytes = (uint64_t)a->expert_mib << 20;
     o.device = a->device;

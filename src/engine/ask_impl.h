@@ -6,7 +6,7 @@
 
 enum {
     LOCI_ASK_BATCH = 256,            /* tokens a prefill call carries */
-    LOCI_INGEST_SPAN = 2048,         /* tokens of one ingest tile; a multiple of the chunk */
+    LOCI_INGEST_SPAN = 8192,         /* tokens of one ingest tile; a multiple of the chunk */
     LOCI_QUESTION_TOKENS_MAX = 32768 /* of a question */
 };
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 struct loci_decoder {
+    loci_model model; /* the caller's, borrowed, with the engine's threads */
     const loci_model *m;
     loci_searcher *searcher; /* NULL: no banks */
     loci_gpu_decoder *gpu;   /* does everything, or NULL: */
@@ -35,9 +36,11 @@ loci_status loci_decoder_open(loci_decoder **out, loci_engine *e, const loci_mod
     *out = NULL;
     loci_decoder *r = calloc(1, sizeof *r);
     if (!r) return loci_fail(err, LOCI_ENOMEM, "no memory for a stream");
-    r->m = m;
+    r->model = *m;
+    r->model.pool = e->pool;
+    r->m = &r->model;
     r->searcher = s;
-    const loci_status st = e->gpu ? loci_gpu_decoder_open(&r->gpu, e->gpu, m, s, own_chunks, err)
+    const loci_status st = e->gpu ? loci_gpu_decoder_open(&r->gpu, e->gpu, r->m, s, own_chunks, err)
                                   : open_cpu(r, own_chunks, err);
     if (st != LOCI_OK) {
         loci_decoder_close(r);

@@ -88,6 +88,8 @@ static loci_status load_deepseek(loci_engine *e, const loci_engine_options *opt,
                                  loci_error *err)
 {
     loci_error why = { 0 };
+    if (opt->compute)
+        return loci_fail(err, LOCI_EINVAL, "compute: DeepSeek-V4 models have a mode instead");
     loci_status st = loci_deepseek_open(&e->deepseek, opt, flags, err);
     if (st != LOCI_OK) return st;
     st = loci_dsv4_tokenizer(&e->tok, e->deepseek->files, &why);
@@ -96,11 +98,23 @@ static loci_status load_deepseek(loci_engine *e, const loci_engine_options *opt,
     return LOCI_OK;
 }
 
+static loci_status parse_compute(const char *name, loci_compute *out, loci_error *err)
+{
+    *out = LOCI_COMPUTE_AUTO;
+    if (!name) return LOCI_OK;
+    *out = strcmp(name, "int8") == 0 ? LOCI_COMPUTE_INT8 : LOCI_COMPUTE_F32;
+    if (*out == LOCI_COMPUTE_INT8 || strcmp(name, "f32") == 0) return LOCI_OK;
+    return loci_fail(err, LOCI_EINVAL, "compute: expected int8 or f32, found %.40s", name);
+}
+
 static loci_status load_loci(loci_engine *e, const loci_engine_options *opt, unsigned flags,
                              loci_error *err)
 {
     char path[4096];
-    loci_status st = loci_model_open(&e->model, opt->model_dir, flags, err);
+    loci_compute compute;
+    loci_status st = parse_compute(opt->compute, &compute, err);
+    if (st == LOCI_OK) st = loci_model_open(&e->model, opt->model_dir, flags, err);
+    if (st == LOCI_OK) st = loci_model_prepare(e->model, compute, err);
     if (st == LOCI_OK)
         st = loci_path_join(path, sizeof path, opt->model_dir, "tokenizer.json", err);
     if (st == LOCI_OK) st = loci_tokenizer_open(&e->tok, path, err);

@@ -15,6 +15,7 @@ enum { TOKENS = 64, QUERIES = 64, WARM_UP = 8, HEAD_TOKENS = 16 };
 enum { LOWER, OWN, NOTE, SEARCH, CONTENT, GIST, UPPER, PARTS };
 
 struct loci_phase_asking {
+    loci_model model; /* the engine's, borrowed, with its threads */
     loci_searcher *searcher;
     loci_stream *stream;
     loci_local_bank *own;
@@ -79,6 +80,8 @@ static loci_status open_asking(loci_bench_model *b, int64_t tokens, loci_error *
     const int chunks = (int)(tokens / hp->chunk) + 2;
     asking *a = b->asking = calloc(1, sizeof *a);
     if (!a) return loci_fail(err, LOCI_ENOMEM, "no memory for a stream");
+    a->model = *m;
+    a->model.pool = b->engine->pool;
     const loci_status st = loci_searcher_open(&a->searcher, b->engine, b->bank, b->n_banks, err);
     if (st != LOCI_OK) return st;
     a->stream_memory = loci_alloc_aligned(loci_stream_bytes(hp, LOCI_ASK_BATCH));
@@ -109,7 +112,7 @@ static loci_status step(loci_bench_model *b, int n, const loci_memory *memory, i
                         loci_error *err)
 {
     asking *a = b->asking;
-    const loci_model *m = b->engine->model;
+    const loci_model *m = &a->model;
     if (a->at + n > b->n_text) a->at = 0;
     const int32_t *ids = b->text + a->at;
     a->at += n;

@@ -370,6 +370,13 @@ static const size window_attn_sizes[] = {
     { "train T 512 W 128 H 3 d 64", { 512, 0, 3, 1, 64, 128 } },
     { "train T 512 W 512 H 3 d 64", { 512, 0, 3, 1, 64, 512 } },
     { "decode T 1 W 512 H 3 d 64", { 1, 511, 3, 1, 64, 512 } },
+    { "ingest T 128 W 256 H 8 d 64", { 128, 255, 8, 2, 64, 256 } },
+    { "decode T 1 W 256 H 8 d 64", { 1, 255, 8, 2, 64, 256 } },
+    { 0 }
+};
+static const size window_attn_int_sizes[] = {
+    { "ingest T 128 W 256 H 8 d 64", { 128, 255, 8, 2, 64, 256 } },
+    { "decode T 1 W 256 H 8 d 64", { 1, 255, 8, 2, 64, 256 } },
     { 0 }
 };
 static const size window_attn_bwd_sizes[] = {
@@ -394,6 +401,27 @@ static work once_window_attn(any_fn *fn, const int *d, pool *p)
     ((loci_window_attn_fn *)fn)(o, hd, lse, q, hd, k, take_matrix(p, keys, gd), gd, d[0], d[1],
                                 d[2], d[3], d[4], d[5], 0.125f);
     return (work){ 4.0 * hd * window_pairs(d), 8.0 * (d[0] * hd + keys * gd) };
+}
+
+/* Numbers as they come: any 16 bits are smaller than what the sums hold, after a shift. */
+static int16_t *take_i16(pool *p, size_t n, int shift)
+{
+    int16_t *x = (int16_t *)(void *)take(p, (n + 1) / 2);
+    for (size_t i = 0; p->fill && i < n; i++) x[i] = (int16_t)(x[i] >> shift);
+    return x;
+}
+
+static work once_window_attn_int(any_fn *fn, const int *d, pool *p)
+{
+    const int hd = d[2] * d[4], cap = (d[0] + d[1] + 15) / 16 * 16;
+    const size_t n = (size_t)cap * (size_t)(d[3] * d[4]);
+    float *o = take_matrix(p, d[0], hd);
+    const float *q = take_matrix(p, d[0], hd);
+    const loci_kv_int kv = { take_i16(p, n, 4), take_i16(p, n, 9),
+                             take_equal(p, (size_t)(cap * d[3]), 1e-3f),
+                             take_equal(p, (size_t)(cap * d[3]), 1e-2f), cap };
+    ((loci_window_attn_int_fn *)fn)(o, hd, q, hd, &kv, d[0], d[1], d[2], d[3], d[4], d[5], 0.125f);
+    return (work){ 4.0 * hd * window_pairs(d), 8.0 * d[0] * hd + 4.0 * (double)n };
 }
 
 static work once_window_attn_bwd(any_fn *fn, const int *d, pool *p)

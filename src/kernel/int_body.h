@@ -107,8 +107,8 @@ INLINE void rows_w8(const int P, int_at t, const loci_w8 *w, int panel, int m)
 #define ROWS(M)                                                                                    \
     {                                                                                              \
         tile_w8(M, P, &t, w, panel);                                                               \
-        t.y += (M) * t.ldy;                                                                        \
-        t.x += (M) * t.ldx;                                                                        \
+        t.y += (M)*t.ldy;                                                                          \
+        t.x += (M)*t.ldx;                                                                          \
         t.sx += (M);                                                                               \
     }
     for (; m >= IROWS; m -= IROWS) ROWS(IROWS)
@@ -126,7 +126,9 @@ void LOCI_ISA(gemm_w8a8)(float *y, int ldy, const int8_t *x, int ldx, const floa
     while (t.n > 0) {
         const int left = loci_panels(t.n);
         /* Four panels in two even parts: a tile one panel wide waits for its loads of x. */
-        const int P = m == 1 || left == 1 ? 1 : left >= IPANELS && left != IPANELS + 1 ? IPANELS : 2;
+        const int P = m == 1 || left == 1                      ? 1
+                      : left >= IPANELS && left != IPANELS + 1 ? IPANELS
+                                                               : 2;
         if (m == 1)
             row_w8(&t, w, panel);
         else if (P == 1)
@@ -205,10 +207,10 @@ INLINE void rows_w4(int_at t, const loci_w4 *w, int panel, int m, const int16_t 
 #define ROWS(M)                                                                                    \
     {                                                                                              \
         tile_w4(M, &t, w, panel, sums);                                                            \
-        t.y += (M) * t.ldy;                                                                        \
-        t.x += (M) * t.ldx;                                                                        \
+        t.y += (M)*t.ldy;                                                                          \
+        t.x += (M)*t.ldx;                                                                          \
         t.sx += (M);                                                                               \
-        sums += (M) * groups;                                                                      \
+        sums += (M)*groups;                                                                        \
     }
     for (; m >= HROWS; m -= HROWS) ROWS(HROWS)
     if (HROWS > 4 && m & 4) ROWS(4)
@@ -225,8 +227,13 @@ void LOCI_ISA(gemm_w4a8)(float *y, int ldy, const int8_t *x, int ldx, const floa
     const int block = groups > 0 ? SUMS / groups : m;
     for (int i = 0; i < m; i += block) {
         const int rows = m - i < block ? m - i : block;
-        int_at t = { y + (size_t)i * (size_t)ldy, x + (size_t)i * (size_t)ldx,
-                     sx + i, (size_t)ldy, (size_t)ldx, n, add };
+        int_at t = { y + (size_t)i * (size_t)ldy,
+                     x + (size_t)i * (size_t)ldx,
+                     sx + i,
+                     (size_t)ldy,
+                     (size_t)ldx,
+                     n,
+                     add };
         group_sums(sums, t.x, t.ldx, rows, groups);
         for (int panel = first / LOCI_PANEL; t.n > 0; panel++) {
             rows_w4(t, w, panel, rows, sums);

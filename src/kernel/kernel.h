@@ -93,6 +93,33 @@ typedef void loci_window_attn_bwd_fn(float *dq, int lddq, float *dk, float *dv, 
                                      int ldo, const float *lse, int T, int H, int G, int d, int W,
                                      float scale);
 
+/* Keys and values of a layer as whole numbers, packed as rows come in (kv_int.c): cap rows, a multiple
+ * of 16, of G heads.  k = k_scale q with |q| <= 4095, v = v_scale q with |q| <= 127.
+ *   k (G, cap/16, d/2, 16, 2): key j, dimension c at [j/16][c/2][j%16][c%2]
+ *   v (G, cap/2, d, 2): value j at [j/2][c][j%2]          scales (G, cap)
+ * Rows that were not written yet hold finite numbers. */
+typedef struct {
+    int16_t *k, *v;
+    float *k_scale, *v_scale;
+    int cap;
+} loci_kv_int;
+/* Rows [at, at + n) = k, v (n, G*d).  d a multiple of 32, <= 128. */
+void loci_kv_put(const loci_kv_int *kv, int at, const float *k, const float *v, int ldkv, int n,
+                 int G, int d);
+/* Move rows [from, from + n) to the front; from a multiple of 16. */
+void loci_kv_move(const loci_kv_int *kv, int from, int n, int G, int d);
+
+/* Window attention as above, of integers.  Query t, head h, keys j of its window:
+ *   s_j = dot(q, k_j) k_scale[j] (sq scale)        q = sq times whole numbers up to 4095
+ *   e_j = exp(s_j - max s),  p_j = e_j v_scale[j],  P = max p
+ *   o = P/16383 sum_j round(p_j 16383/P) v_j / (2^-20 sum_j round(2^20 e_j))
+ * All sums run over integers: a row of o has the same bits whatever T and past are.
+ * d a multiple of 32, <= 128; W <= 1024; key rows 0 .. past + T of kv, past + T <= cap. */
+enum { LOCI_WINDOW_INT_MAX = 1024 };
+typedef void loci_window_attn_int_fn(float *o, int ldo, const float *q, int ldq,
+                                     const loci_kv_int *kv, int T, int past, int H, int G, int d,
+                                     int W, float scale);
+
 /* Attention of many query rows over one chunk of keys, without a mask:
  *   s[r,j] = scale <q[r,:], k[j,:]>;  lse[r] = log sum_j exp s[r,j];  p = exp(s - lse)
  *   o[r,:] += w[r] sum_j p[r,j] v[j,:]        (w NULL: 1; also in the backward pass)

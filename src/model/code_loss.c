@@ -86,7 +86,7 @@ typedef struct {
 static void soft_codes(const code_job *j, float *b, const float *x, const loci_mat *map, int n)
 {
     const int d = j->m->hp.d_landmark;
-    loci_linear(&j->m->k, b, d, x, d, map, n);
+    loci_linear(j->m, b, d, x, d, map, n);
     for (size_t i = 0; i < (size_t)n * (size_t)d; i++) b[i] = tanhf(j->slope * b[i]);
 }
 

@@ -8,8 +8,6 @@
  * so that the count ranks chunks as the router does (code_loss.c). */
 #include "model/model_impl.h"
 
-enum { BLOCK = 32 }; /* rows projected at a time: 16 KiB on the stack */
-
 static const uint64_t SEED = 0x6c6f63692d636f64; /* "loci-cod" */
 
 void loci_codes_map(float *map, int d)
@@ -19,19 +17,17 @@ void loci_codes_map(float *map, int d)
     for (int i = 0; i < d * d; i++) map[i] = (float)loci_rng_normal(&rng);
 }
 
-/* Signs of x (n, 128) under a map of any stored type. */
+/* Signs of x (n, 128) under a map of any stored type.  Row by row: sums of several rows at once may be
+ * in another order, and a code must not depend on the company that its row comes in. */
 static void signs(const loci_model *m, uint64_t *code, const float *x, const loci_mat *map, int n)
 {
     enum { D = 128, WORDS = D / 64 };
-    float y[BLOCK * D];
-    for (int r0 = 0; r0 < n; r0 += BLOCK) {
-        const int rows = n - r0 < BLOCK ? n - r0 : BLOCK;
-        loci_linear(&m->k, y, D, x + (size_t)r0 * D, D, map, rows);
-        for (int r = 0; r < rows; r++) {
-            uint64_t *word = code + (size_t)(r0 + r) * WORDS;
-            word[0] = word[1] = 0;
-            for (int i = 0; i < D; i++) word[i / 64] |= (uint64_t)(y[r * D + i] > 0.0f) << (i % 64);
-        }
+    float y[D];
+    for (int r = 0; r < n; r++) {
+        uint64_t *word = code + (size_t)r * WORDS;
+        loci_linear(m, y, D, x + (size_t)r * D, D, map, 1);
+        word[0] = word[1] = 0;
+        for (int i = 0; i < D; i++) word[i / 64] |= (uint64_t)(y[i] > 0.0f) << (i % 64);
     }
 }
 

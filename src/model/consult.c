@@ -142,7 +142,7 @@ static loci_status add_gist(const loci_model *m, int group, loci_consult *c, flo
                            tau, first + t - hp->window + hp->chunk);
         if (st < 0) return loci_fail(err, (loci_status)st, "summaries at token %d", t);
     }
-    loci_linear_add(&m->k, h, c->mix.xn, c->gist.o, &p->gist_o, n);
+    loci_linear_add(m, h, c->mix.xn, c->gist.o, &p->gist_o, n);
     return LOCI_OK;
 }
 

@@ -198,10 +198,10 @@ static void summarise(const loci_model *m, const shape *s, loci_encoder_tape *t,
         memcpy(cls, chunk_row(z, s, c, s->e) + skip, me * sizeof *cls);
         bias[c] = (float)m->k.dot(cls, p->bias_w.data, me) + *(const float *)p->bias_b.data;
     }
-    loci_linear(&m->k, landmark, m->hp.d_landmark, t->cls, s->e, &p->landmark, s->C * s->M);
+    loci_linear(m, landmark, m->hp.d_landmark, t->cls, s->e, &p->landmark, s->C * s->M);
     loci_unit(&m->k, landmark, t->inv_l, s->C * s->M, m->hp.d_landmark);
     if (m->hp.d_summary)
-        loci_linear(&m->k, summary, m->hp.d_summary, t->cls, s->M * s->e, &p->summary, s->C);
+        loci_linear(m, summary, m->hp.d_summary, t->cls, s->M * s->e, &p->summary, s->C);
 }
 
 /* Content rows from x and the token rows of z. */
@@ -215,7 +215,7 @@ static void write_content(const loci_model *m, const shape *s, loci_encoder_tape
         m->k.rmsnorm(t->cat + j * (size_t)ld + s->D, ld, t->inv_z + j, chunk_row(z, s, c, s->e),
                      s->e, chunk_tokens(s, c), s->e, hp->norm_eps);
     }
-    loci_linear(&m->k, content, w, t->cat, ld, &m->p.enc.content, s->tokens);
+    loci_linear(m, content, w, t->cat, ld, &m->p.enc.content, s->tokens);
     m->k.rmsnorm(content, w, t->inv_k, content, w, s->tokens, hp->d_key, hp->norm_eps);
     m->k.rmsnorm(content + hp->d_key, w, t->inv_v, content + hp->d_key, w, s->tokens, hp->d_value,
                  hp->norm_eps);
@@ -243,18 +243,18 @@ void loci_encoder_forward_at(const loci_model *m, loci_encoder_tape *tape, int t
     const encoder_scratch b = scratch_of(tape, &m->hp, s.C, false);
 
     m->k.rmsnorm(t.cat, ld, t.inv_x, h, s.D, n_tokens, s.D, eps);
-    loci_linear(&m->k, b.tok, e, t.cat, ld, &p->in, n_tokens);
+    loci_linear(m, b.tok, e, t.cat, ld, &p->in, n_tokens);
     place(m, &s, b.z, b.tok);
 
     m->k.rmsnorm(t.n1, e, t.inv1, b.z, e, s.R, e, eps);
-    loci_linear(&m->k, t.qkv, 3 * e, t.n1, e, &p->qkv, s.R);
+    loci_linear(m, t.qkv, 3 * e, t.n1, e, &p->qkv, s.R);
     attend(m, &s, &t);
-    loci_linear_add(&m->k, b.z, b.tok, t.att, &p->o, s.R);
+    loci_linear_add(m, b.z, b.tok, t.att, &p->o, s.R);
 
     m->k.rmsnorm(t.n2, e, t.inv2, b.z, e, s.R, e, eps);
-    loci_linear(&m->k, t.up, em, t.n2, e, &p->up, s.R);
+    loci_linear(m, t.up, em, t.n2, e, &p->up, s.R);
     m->k.silu(b.act, t.up, (size_t)s.R * (size_t)em);
-    loci_linear_add(&m->k, b.z, b.tok, b.act, &p->down, s.R);
+    loci_linear_add(m, b.z, b.tok, b.act, &p->down, s.R);
 
     summarise(m, &s, &t, b.z, landmark, bias, summary);
     write_content(m, &s, &t, b.z, content);

@@ -74,14 +74,14 @@ void loci_gist_keys(const loci_model *m, const loci_read_params *p, float *kv, f
     memcpy(y, xn, (size_t)n * ds * sizeof *y);
     for (int i = 0; i < n; i++)
         m->k.axpy(y + (size_t)i * ds, (const float *)p->gist_level.data + level[i] * ds, 1.0f, ds);
-    loci_linear(&m->k, kv, 2 * W, y, (int)ds, &p->gist_kv, n);
+    loci_linear(m, kv, 2 * W, y, (int)ds, &p->gist_kv, n);
     m->k.rmsnorm(kv, 2 * W, inv_k, kv, 2 * W, n, W, m->hp.norm_eps);
 }
 
 void loci_gist_queries(const loci_model *m, const loci_read_params *p, float *q, float *inv,
                        const float *xn, int n)
 {
-    loci_linear(&m->k, q, HEADS * W, xn, m->hp.d_model, &p->gist_q, n);
+    loci_linear(m, q, HEADS * W, xn, m->hp.d_model, &p->gist_q, n);
     m->k.rmsnorm(q, W, inv, q, W, n * HEADS, W, m->hp.norm_eps);
 }
 
@@ -267,7 +267,7 @@ void loci_gist_forward(const loci_model *m, const loci_read_params *p, loci_gist
         products(m, &x, g->q + at * W, n, count);
         m->k.softmax(x.p, count, g->lse + at, x.p, count, n * HEADS, count);
         m->k.gemm(g->o + at * W, W, x.p, count, 0, x.v, W, 0, n * HEADS, W, count, 0.0f);
-        loci_linear_add(&m->k, h + (size_t)r * (size_t)D, x.tmp, g->o + at * W, &p->gist_o, n);
+        loci_linear_add(m, h + (size_t)r * (size_t)D, x.tmp, g->o + at * W, &p->gist_o, n);
     }
 }
 

@@ -45,7 +45,7 @@ void loci_head_logits(const loci_model *m, const float *h, float *xn, float *log
 {
     const int D = m->hp.d_model;
     m->k.rmsnorm(xn, D, NULL, h, D, n, D, m->hp.norm_eps);
-    loci_linear(&m->k, logits, m->hp.vocab, xn, D, loci_head(m), n);
+    loci_linear(m, logits, m->hp.vocab, xn, D, loci_head(m), n);
 }
 
 /* Collect rows with a target from *t on; returns how many. */
@@ -103,7 +103,7 @@ void loci_head_loss(const loci_model *m, const float *h, const loci_sequence *s,
     if (dh) memset(dh, 0, (size_t)s->T * (size_t)D * sizeof *dh);
     for (int t = 0, n; (n = collect(s, h, D, opt->ce_scale * opt->grad_scale, &t, &b)) > 0;) {
         m->k.rmsnorm(b.xn, D, b.inv, b.x, D, n, D, hp->norm_eps);
-        loci_linear(&m->k, b.logits, V, b.xn, D, loci_head(m), n);
+        loci_linear(m, b.logits, V, b.xn, D, loci_head(m), n);
         m->k.cross_entropy(b.loss, b.best, b.logits, V, b.target, dh ? b.weight : NULL, opt->z, n,
                            V);
         report(s, &b, n, sums);

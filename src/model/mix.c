@@ -19,7 +19,7 @@ void loci_read_heads(const loci_model *m, const loci_read_params *p, float *q, f
                      const float *xn, int n)
 {
     const int D = m->hp.d_model, HB = m->hp.read_heads, dk = m->hp.d_key;
-    loci_linear(&m->k, q, HB * dk, xn, D, &p->q, n);
+    loci_linear(m, q, HB * dk, xn, D, &p->q, n);
     m->k.rmsnorm(q, dk, inv, q, dk, n * HB, dk, m->hp.norm_eps);
 }
 
@@ -60,12 +60,12 @@ void loci_mix_forward(const loci_model *m, const loci_read_params *p, loci_mix_t
     const size_t f = (size_t)first;
     if (first < n) {
         scale_rows(t->act, o + f * (size_t)wide, gate + f, n - first, wide);
-        loci_linear_add(&m->k, h + f * (size_t)D, t->xn, t->act, &p->o, n - first);
+        loci_linear_add(m, h + f * (size_t)D, t->xn, t->act, &p->o, n - first);
     }
     m->k.rmsnorm(t->xn, D, t->inv, h, D, n, D, m->hp.norm_eps);
-    loci_linear(&m->k, t->gu, 2 * R, t->xn, D, &p->gate_up, n);
+    loci_linear(m, t->gu, 2 * R, t->xn, D, &p->gate_up, n);
     m->k.swiglu(t->act, R, t->gu, 2 * R, n, R);
-    loci_linear_add(&m->k, h, t->xn, t->act, &p->down, n);
+    loci_linear_add(m, h, t->xn, t->act, &p->down, n);
 }
 
 /* ---- backward --------------------------------------------------------------------------- */

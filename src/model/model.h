@@ -67,7 +67,9 @@ typedef struct {
     void *data;   /* (rows, cols) f32, bf16 or int8 row-major; f32 in training  */
     float *scale; /* (rows) for int8, else NULL                                  */
     int rows, cols;
-    loci_dtype type; /* LOCI_F32, LOCI_BF16, LOCI_I8 */
+    loci_dtype type;       /* LOCI_F32, LOCI_BF16, LOCI_I8 */
+    const loci_w8 *packed; /* the same for integer products (packed.c), or NULL */
+    int packed_row;        /* of row 0 in it; a multiple of 16 */
 } loci_mat;
 
 typedef struct {
@@ -146,6 +148,9 @@ typedef struct {
     loci_kernels k;
     uint8_t fingerprint[16]; /* XXH3-128 over architecture, tokenizer.json, stored ingest tensors */
     loci_st *file;           /* mapped checkpoint, or NULL */
+    void *packed;            /* memory of all packed matrices, or NULL */
+    loci_pool *pool;         /* shares out large products; borrowed.  NULL: there is none, and so it
+                                must be where a model runs inside a tile of the pool */
     float *code_map;         /* (d_landmark, d_landmark): see loci_codes */
 } loci_model;
 
@@ -173,9 +178,20 @@ loci_status loci_model_widen(const loci_model *m, float *base, loci_error *err);
 loci_status loci_model_save(const loci_model *src, const char *dir, loci_dtype type,
                             const char *const *meta, loci_error *err);
 
-/* y(m, w.rows) = x(m, w.cols) w^T for any stored type. */
-void loci_linear(const loci_kernels *k, float *y, int ldy, const float *x, int ldx,
-                 const loci_mat *w, int m);
+/* packed.c: which numbers the products of an opened model use.
+ *   F32   x in f32, weights as stored: the reference
+ *   INT8  x to int8, one scale a row of x; weights int8 as stored, or made so from f32 or bf16 as
+ *         loci_quant_q8 does.  A row of a product has the same bits whatever the number of rows and
+ *         threads, and in every variant of the kernels.
+ *   AUTO  INT8 where the weights are stored as int8, else F32 */
+typedef enum { LOCI_COMPUTE_AUTO, LOCI_COMPUTE_F32, LOCI_COMPUTE_INT8 } loci_compute;
+/* Pack what INT8 asks for, once; the stored form stays in the file.  Codes' maps, vectors and scalars
+ * are always used in f32.  Errors: LOCI_ENOMEM (the model then computes in f32). */
+loci_status loci_model_prepare(loci_model *m, loci_compute compute, loci_error *err);
+
+/* y(rows, w.rows) = x(rows, w.cols) w^T for any stored type. */
+void loci_linear(const loci_model *m, float *y, int ldy, const float *x, int ldx, const loci_mat *w,
+                 int rows);
 /* Backward of the same for f32 weights: dx (+)= dy w (beta 0/1; dx NULL: skip), dw += dy^T x. */
 void loci_linear_bwd(const loci_kernels *k, float *dx, int lddx, float beta, loci_mat *dw,
                      const float *dy, int lddy, const float *x, int ldx, const loci_mat *w, int m);

@@ -39,11 +39,23 @@ void loci_unit(const loci_kernels *k, float *x, float *inv, int rows, int cols);
 /* dx = inv (dy - y <dy,y>) in place: dy (rows, cols) becomes dx. */
 void loci_unit_bwd(const loci_kernels *k, float *dy, const float *y, const float *inv, int rows,
                    int cols);
-/* y (m, w.rows) += x w^T, rows contiguous; tmp (m, w.rows) is overwritten unless w is f32. */
-void loci_linear_add(const loci_kernels *k, float *y, float *tmp, const float *x, const loci_mat *w,
-                     int m);
+/* y (rows, w.rows) += x w^T, rows contiguous; tmp (rows, w.rows) may be overwritten. */
+void loci_linear_add(const loci_model *m, float *y, float *tmp, const float *x, const loci_mat *w,
+                     int rows);
+/* Several products of the same x, all with the same w.cols: x is turned to int8 once, and a pool
+ * shares them out together. */
+typedef struct {
+    const loci_mat *w;
+    float *y; /* (rows, w.rows), ldy floats from a row to the next */
+    int ldy;
+} loci_product;
+enum { LOCI_PRODUCTS = 4 }; /* at most */
+void loci_linear_all(const loci_model *m, const loci_product *list, int n, const float *x, int ldx,
+                     int rows);
 /* Rows [first, first + rows) of w as a matrix of its own, any stored type. */
 loci_mat loci_mat_rows(const loci_mat *w, int first, int rows);
+/* y (cols) = row `row` of w as f32. */
+void loci_mat_row(float *y, const loci_mat *w, int row);
 
 /* ---- window.c: whole sequences -------------------------------------------------------- */
 
@@ -61,6 +73,28 @@ void loci_window_backward_docs(const loci_model *m, const loci_layer_params *p,
                                const int32_t *pos, const loci_rope_table *rope, const float *k,
                                const float *v, float *dk, float *dv, float *scratch,
                                const int32_t *doc, int n_docs);
+
+/* The two halves of a layer's forward pass around attention: queries, keys, values of n rows; then,
+ * from t->att, what is added to x. */
+void loci_window_project(const loci_model *m, const loci_layer_params *p, loci_window_tape *t,
+                         const float *x, const int32_t *pos, const loci_rope_table *rope, float *k,
+                         float *v, int n);
+void loci_window_finish(const loci_model *m, const loci_layer_params *p, loci_window_tape *t,
+                        float *x, int n);
+
+/* ---- ring.c: layers of a stream ------------------------------------------------------------- */
+
+typedef struct {
+    float *k[LOCI_MAX_LAYERS], *v[LOCI_MAX_LAYERS]; /* (cap, G*64)             */
+    float *fresh;                                   /* (batch, 2 G*64) scratch */
+    int fill[LOCI_MAX_LAYERS], cap;                 /* rows kept, rows that fit */
+} loci_rings;
+void loci_rings_plan(loci_rings *r, loci_arena *a, const loci_hparams *hp, int n_layers, int batch);
+void loci_rings_reset(loci_rings *r);
+/* Layer l of the stack, p, over the next n <= batch rows of the stream in place. */
+void loci_rings_layer(loci_rings *r, int l, const loci_model *m, const loci_layer_params *p,
+                      loci_window_tape *t, float *x, const int32_t *pos,
+                      const loci_rope_table *rope, int n);
 
 /* ---- encoder.c -------------------------------------------------------------------------- */
 

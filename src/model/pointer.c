@@ -172,9 +172,9 @@ static void decode_block(const loci_model *m, loci_params *grads, const loci_los
             memcpy(x->tile + (size_t)(r * wide + h * dv), v, (size_t)dv * sizeof *v);
         x->weight[r] = o->decode * o->decode_scale * o->grad_scale / (float)hp->n_groups;
     }
-    loci_linear(&m->k, x->x, D, x->tile, wide, &m->p.read[group].o, n);
+    loci_linear(m, x->x, D, x->tile, wide, &m->p.read[group].o, n);
     m->k.rmsnorm(x->xn, D, x->inv, x->x, D, n, D, hp->norm_eps);
-    loci_linear(&m->k, x->logits, V, x->xn, D, loci_head(m), n);
+    loci_linear(m, x->logits, V, x->xn, D, loci_head(m), n);
     m->k.cross_entropy(x->loss, NULL, x->logits, V, x->target, grads ? x->weight : NULL, 0.0f, n,
                        V);
     for (int r = 0; r < n; r++) sums->decode += (double)x->loss[r] / hp->n_groups;

@@ -26,9 +26,9 @@ void loci_router_query(const loci_model *m, const loci_read_params *p, float *u,
                        float *hidden, float *act, const float *xn, int n)
 {
     const int D = m->hp.d_model, R = m->hp.router_hidden, d = m->hp.d_landmark;
-    loci_linear(&m->k, hidden, R, xn, D, &p->router1, n);
+    loci_linear(m, hidden, R, xn, D, &p->router1, n);
     m->k.silu(act, hidden, (size_t)n * (size_t)R);
-    loci_linear(&m->k, u, d, act, R, &p->router2, n);
+    loci_linear(m, u, d, act, R, &p->router2, n);
     loci_unit(&m->k, u, inv, n, d);
 }
 

@@ -25,7 +25,7 @@ void loci_pack_content(const loci_model *m, uint8_t *q, uint16_t *scale, const f
     float y[ROWS * P];
     const int w = m->hp.d_key + m->hp.d_value;
     assert(n >= 1 && n <= ROWS);
-    loci_linear(&m->k, y, P, content, w, &m->p.enc.pack, n);
+    loci_linear(m, y, P, content, w, &m->p.enc.pack, n);
     m->k.quant_q4(q, P / 2, scale, P / 32, y, P, n, P);
 }
 
@@ -36,8 +36,8 @@ static void unpack_rows(const loci_model *m, float *r, float *inv_k, float *inv_
     const loci_hparams *hp = &m->hp;
     const int dk = hp->d_key, w = dk + hp->d_value;
     float context[WIDE];
-    loci_linear(&m->k, r, w, y, P, &m->p.enc.unpack, n);
-    loci_linear(&m->k, context, w, z, hp->d_summary, &m->p.enc.context, 1);
+    loci_linear(m, r, w, y, P, &m->p.enc.unpack, n);
+    loci_linear(m, context, w, z, hp->d_summary, &m->p.enc.context, 1);
     for (int i = 0; i < n; i++) m->k.axpy(r + (size_t)(i * w), context, 1.0f, (size_t)w);
     m->k.rmsnorm(r, w, inv_k, r, w, n, dk, hp->norm_eps);
     m->k.rmsnorm(r + dk, w, inv_v, r + dk, w, n, hp->d_value, hp->norm_eps);

@@ -81,6 +81,7 @@ void loci_model_close(loci_model *m)
 {
     if (!m) return;
     loci_st_close(m->file);
+    loci_free_aligned(m->packed);
     loci_free_aligned(m);
 }
 

@@ -89,17 +89,16 @@ static void norm_rotate(const loci_model *m, float *x, float *inv, const int32_t
 }
 
 /* x (n, D) -> q in the tape, k and v (n, G*64) in place. */
-static void project(const loci_model *m, const loci_layer_params *p, loci_window_tape *t,
-                    const float *x, const int32_t *pos, const loci_rope_table *rope, float *k,
-                    float *v, int n)
+void loci_window_project(const loci_model *m, const loci_layer_params *p, loci_window_tape *t,
+                         const float *x, const int32_t *pos, const loci_rope_table *rope, float *k,
+                         float *v, int n)
 {
     const loci_hparams *hp = &m->hp;
     const int D = hp->d_model, HD = hp->n_heads * hp->d_head, GD = hp->n_kv_heads * hp->d_head;
     const loci_mat wk = loci_mat_rows(&p->kv, 0, GD), wv = loci_mat_rows(&p->kv, GD, GD);
     m->k.rmsnorm(t->xn1, D, t->inv1, x, D, n, D, hp->norm_eps);
-    loci_linear(&m->k, t->q, HD, t->xn1, D, &p->q, n);
-    loci_linear(&m->k, k, GD, t->xn1, D, &wk, n);
-    loci_linear(&m->k, v, GD, t->xn1, D, &wv, n);
+    const loci_product qkv[] = { { &p->q, t->q, HD }, { &wk, k, GD }, { &wv, v, GD } };
+    loci_linear_all(m, qkv, 3, t->xn1, D, n);
     norm_rotate(m, t->q, t->invq, pos, rope, hp->n_heads, n);
     norm_rotate(m, k, t->invk, pos, rope, hp->n_kv_heads, n);
 }
@@ -115,17 +114,17 @@ static void attend(const loci_model *m, loci_window_tape *t, const float *k, con
 }
 
 /* The layer after attention: x += att Wo^T, then the MLP. */
-static void finish(const loci_model *m, const loci_layer_params *p, loci_window_tape *t, float *x,
-                   int n)
+void loci_window_finish(const loci_model *m, const loci_layer_params *p, loci_window_tape *t,
+                        float *x, int n)
 {
     const loci_hparams *hp = &m->hp;
     const int D = hp->d_model, F = hp->ffn;
-    /* Stored types add by way of xn2: they have no backward pass that would want it. */
-    loci_linear_add(&m->k, x, t->xn2, t->att, &p->o, n);
+    /* bf16 and int8 may add by way of xn2: they have no backward pass that would want it. */
+    loci_linear_add(m, x, t->xn2, t->att, &p->o, n);
     m->k.rmsnorm(t->xn2, D, t->inv2, x, D, n, D, hp->norm_eps);
-    loci_linear(&m->k, t->gu, 2 * F, t->xn2, D, &p->gate_up, n);
+    loci_linear(m, t->gu, 2 * F, t->xn2, D, &p->gate_up, n);
     m->k.swiglu(t->act, F, t->gu, 2 * F, n, F);
-    loci_linear_add(&m->k, x, t->xn2, t->act, &p->down, n);
+    loci_linear_add(m, x, t->xn2, t->act, &p->down, n);
 }
 
 void loci_window_forward(const loci_model *m, const loci_layer_params *p, loci_window_tape *t,
@@ -134,9 +133,9 @@ void loci_window_forward(const loci_model *m, const loci_layer_params *p, loci_w
 {
     const size_t GD = (size_t)(m->hp.n_kv_heads * m->hp.d_head);
     loci_window_tape s = tape_rows(t, &m->hp, row0);
-    project(m, p, &s, x, pos, rope, k + (size_t)past * GD, v + (size_t)past * GD, n);
+    loci_window_project(m, p, &s, x, pos, rope, k + (size_t)past * GD, v + (size_t)past * GD, n);
     attend(m, &s, k, v, past, n);
-    finish(m, p, &s, x, n);
+    loci_window_finish(m, p, &s, x, n);
 }
 
 void loci_window_forward_docs(const loci_model *m, const loci_layer_params *p, loci_window_tape *t,
@@ -145,13 +144,13 @@ void loci_window_forward_docs(const loci_model *m, const loci_layer_params *p, l
 {
     const size_t GD = (size_t)(m->hp.n_kv_heads * m->hp.d_head);
     const int n = doc[n_docs];
-    project(m, p, t, x, pos, rope, k, v, n);
+    loci_window_project(m, p, t, x, pos, rope, k, v, n);
     for (int d = 0; d < n_docs; d++) {
         loci_window_tape s = tape_rows(t, &m->hp, doc[d]);
         const size_t at = (size_t)doc[d] * GD;
         attend(m, &s, k + at, v + at, 0, doc[d + 1] - doc[d]);
     }
-    finish(m, p, t, x, n);
+    loci_window_finish(m, p, t, x, n);
 }
 
 /* ---- backward ------------------------------------------------------------------------- */

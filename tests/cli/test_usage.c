@@ -143,17 +143,21 @@ static void help_names_every_option(void **state)
     static const struct {
         const char *name, *options;
     } manual[] = {
-        { "ingest",
-          "bank name skip no-gitignore max-file-bytes json model threads cpu device quiet" },
-        { "ask", "bank k max-tokens evidence min-score full json model threads cpu device quiet" },
-        { "recall", "bank k context evidence min-score full json model threads cpu device quiet" },
-        { "bank info", "json model threads cpu device quiet" },
-        { "bank ls", "json model threads cpu device quiet" },
+        { "ingest", "bank name skip no-gitignore max-file-bytes json model threads cpu device "
+                    "compute quiet" },
+        { "ask",
+          "bank k max-tokens evidence min-score full json model threads cpu device compute quiet" },
+        { "recall",
+          "bank k context evidence min-score full json model threads cpu device compute quiet" },
+        { "bank info", "json model threads cpu device compute quiet" },
+        { "bank ls", "json model threads cpu device compute quiet" },
         { "bank verify", "json quiet" },
         { "generate",
           "prompt chat think chat-texts keep-reasoning content-tokens state draft max-tokens "
-          "temperature top-k top-p seed json mode expert-memory model threads cpu device quiet" },
-        { "logits", "ids out prefill json mode expert-memory model threads cpu device quiet" },
+          "temperature top-k top-p seed json mode expert-memory model threads cpu device compute "
+          "quiet" },
+        { "logits",
+          "ids out prefill json mode expert-memory model threads cpu device compute quiet" },
         { "model info", "model json" },
         { "quantize", "model out type json quiet" },
         { "train",
@@ -167,7 +171,7 @@ static void help_names_every_option(void **state)
                         "near-duplicate out json quiet" },
         { "eval needles",
           "tokens needles items questions family names wordings near-duplicate only recall spread "
-          "seed text k max-tokens work json csv model threads cpu device quiet" },
+          "seed text k max-tokens work json csv model threads cpu device compute quiet" },
         { "bench kernels", "family cpu seconds json csv" },
         { "bench gpu", "op device json csv" },
         { "bench ingest", PHASE },

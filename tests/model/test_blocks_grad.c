@@ -367,12 +367,12 @@ static void test_linear_types(void **state)
 {
     (void)state;
     enum { ROWS = 6, COLS = 10, N = 5 };
-    loci_kernels k;
+    loci_model m = { 0 };
     loci_rng rng;
     float w[ROWS * COLS], scale[ROWS], x[N * COLS], want[N * ROWS], y[N * ROWS], tmp[N * ROWS];
     uint16_t half[ROWS * COLS];
     int8_t byte[ROWS * COLS];
-    loci_kernels_init(&k, 0);
+    loci_kernels_init(&m.k, 0);
     loci_rng_seed(&rng, SEED + 4);
     for (int i = 0; i < ROWS * COLS; i++) { /* numbers that all three types hold exactly */
         byte[i] = (int8_t)((int)loci_rng_below(&rng, 255) - 127);
@@ -381,20 +381,22 @@ static void test_linear_types(void **state)
     }
     for (int i = 0; i < ROWS; i++) scale[i] = 0.25f;
     fill_normal(x, N * COLS, 1.0, &rng);
-    const loci_mat mats[3] = { { w, NULL, ROWS, COLS, LOCI_F32 },
-                               { half, NULL, ROWS, COLS, LOCI_BF16 },
-                               { byte, scale, ROWS, COLS, LOCI_I8 } };
+    const loci_mat mats[3] = {
+        { .data = w, .rows = ROWS, .cols = COLS, .type = LOCI_F32 },
+        { .data = half, .rows = ROWS, .cols = COLS, .type = LOCI_BF16 },
+        { .data = byte, .scale = scale, .rows = ROWS, .cols = COLS, .type = LOCI_I8 },
+    };
     for (int t = 0; t < N; t++)
         for (int r = 0; r < ROWS; r++)
-            want[t * ROWS + r] = (float)k.dot(x + t * COLS, w + r * COLS, COLS);
+            want[t * ROWS + r] = (float)m.k.dot(x + t * COLS, w + r * COLS, COLS);
     for (int type = 0; type < 3; type++) {
         const loci_mat part = loci_mat_rows(&mats[type], 2, 3);
-        loci_linear(&k, y, ROWS, x, COLS, &mats[type], N);
+        loci_linear(&m, y, ROWS, x, COLS, &mats[type], N);
         for (int i = 0; i < N * ROWS; i++) assert_true(fabsf(y[i] - want[i]) < 1e-3f);
-        loci_linear(&k, y, ROWS, x + COLS, COLS, &part, 1);
+        loci_linear(&m, y, ROWS, x + COLS, COLS, &part, 1);
         for (int r = 0; r < 3; r++) assert_true(fabsf(y[r] - want[ROWS + 2 + r]) < 1e-3f);
         for (int i = 0; i < N * ROWS; i++) y[i] = 1.0f;
-        loci_linear_add(&k, y, tmp, x, &mats[type], N);
+        loci_linear_add(&m, y, tmp, x, &mats[type], N);
         for (int i = 0; i < N * ROWS; i++) assert_true(fabsf(y[i] - want[i] - 1.0f) < 1e-3f);
     }
 }

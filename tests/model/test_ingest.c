@@ -170,9 +170,10 @@ static void codes(void **state)
     for (int i = 0; i < N; i++) unit_row(x + i * 128, &rng);
     loci_codes(r.m, code[0], x, N);
     for (int i = 0; i < N; i++) {
-        /* A row's code does not depend on its neighbours, except where a dot product is 0 to
-         * within its rounding. */
+        /* A row's code does not depend on its neighbours; the truth is known except where a dot
+         * product is 0 to within its rounding. */
         loci_codes(r.m, one, x + i * 128, 1);
+        assert_memory_equal(one, code[i], sizeof one);
         for (int b = 0; b < 128; b++) {
             double dot = 0.0, size = 0.0;
             for (int d = 0; d < 128; d++) {

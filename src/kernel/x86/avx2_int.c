@@ -34,8 +34,7 @@ INLINE vw w4_low(const uint8_t *p)
 }
 INLINE vw w4_high(const uint8_t *p)
 {
-    const __m256i w =
-        _mm256_and_si256(_mm256_srli_epi16(bytes_at(p), 4), _mm256_set1_epi8(15));
+    const __m256i w = _mm256_and_si256(_mm256_srli_epi16(bytes_at(p), 4), _mm256_set1_epi8(15));
     return (vw){ w, w };
 }
 INLINE vx x4_of(const int8_t *p)

@@ -1,0 +1,268 @@
+/* test_packed.c - a model that computes in int8: exact where integers are, near f32 where they are not.
+ *
+ * Goals:
+ *   - a product is what its definition says, worked out in double from the unpacked weights
+ *   - logits and records have the same bits however the tokens are cut into batches and spans and
+ *     however many threads share the products; the reference kernels in f32 as well
+ *   - an f32 model packed on the fly has the numbers of its int8 copy
+ * Method: the small model of stream_model.h with a question over a bank. */
+#include "stream_model.h"
+
+enum { SEED = 31, TOKENS = 300, BANKED = 5 * 64 + 11 };
+
+static const struct {
+    const char *name;
+    loci_compute compute;
+    unsigned flags; /* of the kernels */
+} paths[] = {
+    { "int8", LOCI_COMPUTE_INT8, ~0u },
+    { "int8, avx2", LOCI_COMPUTE_INT8, LOCI_CPU_AVX2 },
+    { "int8, ref", LOCI_COMPUTE_INT8, 0 },
+    { "f32, ref", LOCI_COMPUTE_F32, 0 },
+};
+enum { PATHS = (int)(sizeof paths / sizeof paths[0]) };
+
+static random_model packed_model(const loci_hparams *hp, int path)
+{
+    random_model r = random_model_open(hp, SEED);
+    loci_error err = { 0 };
+    loci_kernels_init(&r.m->k, paths[path].flags & loci_cpu_detect());
+    if (loci_model_prepare(r.m, paths[path].compute, &err) != LOCI_OK) fail_msg("%s", err.text);
+    assert_int_equal(r.m->packed != NULL, paths[path].compute == LOCI_COMPUTE_INT8);
+    return r;
+}
+
+static loci_hparams packed_hparams(void)
+{
+    loci_hparams hp = stream_hparams();
+    hp.d_summary = 48;
+    hp.vocab = 1000; /* a head of several tiles */
+    return hp;
+}
+
+/* ---- products ------------------------------------------------------------------------------- */
+
+/* y = sum_c w[j,c] x[i,c] from the definition: both as quant_q8 rounds them. */
+static void expect_product(const loci_model *m, const loci_mat *w, const float *x, int rows,
+                           const float *y, const char *what)
+{
+    int8_t *q = room((size_t)w->cols), *v = room((size_t)w->cols);
+    float sx, sw;
+    for (int i = 0; i < rows; i++) {
+        m->k.quant_q8(q, w->cols, &sx, x + (size_t)i * (size_t)w->cols, w->cols, 1, w->cols);
+        for (int j = 0; j < w->rows; j++) {
+            const float *row = (const float *)w->data + (size_t)j * (size_t)w->cols;
+            m->k.quant_q8(v, w->cols, &sw, row, w->cols, 1, w->cols);
+            double dot = 0.0;
+            for (int c = 0; c < w->cols; c++) dot += q[c] * v[c];
+            const double want = dot * sw * sx, got = y[(size_t)i * (size_t)w->rows + (size_t)j];
+            if (!(fabs(got - want) <= 4 * 0x1p-24 * fabs(want)))
+                fail_msg("%s: row %d, output %d: %.9g, should be %.9g", what, i, j, got, want);
+        }
+    }
+    loci_free_aligned(q);
+    loci_free_aligned(v);
+}
+
+static void products(void **state)
+{
+    enum { ROWS = 1100 }; /* more than are quantised at once */
+    const loci_hparams hp = packed_hparams();
+    (void)state;
+    for (int path = 0; path < 3; path++) {
+        random_model r = packed_model(&hp, path);
+        const loci_mat *w = &r.m->p.enc.content; /* 128 columns */
+        float *x = room((size_t)ROWS * 128 * sizeof *x), *add = room((size_t)ROWS * 80 * sizeof *x);
+        float *y = room((size_t)ROWS * 80 * sizeof *y);
+        loci_rng rng;
+        loci_rng_seed(&rng, 3);
+        assert_int_equal(w->cols, 128);
+        assert_int_equal(w->rows, 80);
+        assert_non_null(w->packed);
+        for (int i = 0; i < ROWS * 128; i++) x[i] = (float)loci_rng_normal(&rng);
+        loci_linear(r.m, y, w->rows, x, 128, w, ROWS);
+        expect_product(r.m, w, x, ROWS, y, paths[path].name);
+        for (int i = 0; i < ROWS * 80; i++) add[i] = 1.0f;
+        loci_linear_add(r.m, add, NULL, x, w, ROWS);
+        for (int i = 0; i < ROWS * 80; i++) assert_true(add[i] == 1.0f + y[i]);
+        /* Part of a matrix; several products at once. */
+        const loci_mat low = loci_mat_rows(w, 0, 32), high = loci_mat_rows(w, 32, 48);
+        float *a = room(32 * 7 * sizeof *a), *b = room(48 * 7 * sizeof *b);
+        const loci_product both[] = { { &low, a, 32 }, { &high, b, 48 } };
+        loci_linear_all(r.m, both, 2, x, 128, 7);
+        for (int i = 0; i < 7; i++) {
+            assert_memory_equal(a + i * 32, y + i * 80, 32 * sizeof *a);
+            assert_memory_equal(b + i * 48, y + i * 80 + 32, 48 * sizeof *b);
+        }
+        /* Where a part does not begin at a panel, it is the f32 product. */
+        assert_null(loci_mat_rows(w, 8, 8).packed);
+        loci_free_aligned(x);
+        loci_free_aligned(y);
+        loci_free_aligned(add);
+        loci_free_aligned(a);
+        loci_free_aligned(b);
+        random_model_close(&r);
+    }
+}
+
+/* ---- the same bits ---------------------------------------------------------------------------- */
+
+/* Logits (TOKENS, vocab) of the stream over a bank, in batches of `part` (0: drawn from 1 to -most). */
+static void stream_over_bank(const loci_model *m, plain_bank *b, const int32_t *ids, int batch,
+                             uint64_t seed, float *out)
+{
+    const loci_memory memory = plain_memory(b);
+    chat c = chat_open(m, batch, &memory);
+    loci_rng rng;
+    loci_rng_seed(&rng, seed);
+    for (int at = 0; at < TOKENS;) {
+        const int most = TOKENS - at < batch ? TOKENS - at : batch;
+        const int n = seed ? 1 + (int)loci_rng_below(&rng, (uint32_t)most) : most;
+        chat_extend(&c, m, ids + at, n, out + (size_t)at * (size_t)m->hp.vocab);
+        at += n;
+    }
+    chat_close(&c);
+}
+
+static void same_bits(void **state)
+{
+    const loci_hparams hp = packed_hparams();
+    const size_t n = TOKENS * (size_t)hp.vocab, content = 6 * 64 * 80;
+    int32_t *ids = random_ids(BANKED + TOKENS, hp.vocab, 5);
+    float *want = room(n * sizeof *want), *got = room(n * sizeof *got);
+    (void)state;
+    for (int path = 0; path < PATHS; path++) {
+        random_model r = packed_model(&hp, path);
+        plain_bank b = plain_bank_open(&hp), other = plain_bank_open(&hp);
+        plain_bank_add(&b, r.m, ids, BANKED, 6 * 64);
+        for (int span = 64; span <= 192; span += 64) { /* the context is cut, and is not */
+            other.n = other.n_docs = 0;
+            plain_bank_add(&other, r.m, ids, BANKED, span);
+            if (memcmp(b.content, other.content, content * sizeof(float)) != 0 ||
+                memcmp(b.landmark, other.landmark, 6 * 256 * sizeof(float)) != 0 ||
+                memcmp(b.bias, other.bias, 6 * sizeof(float)) != 0 ||
+                memcmp(b.summary, other.summary, 6 * 48 * sizeof(float)) != 0)
+                fail_msg("%s: spans of %d tokens give other records", paths[path].name, span);
+        }
+        stream_over_bank(r.m, &b, ids + BANKED, TOKENS, 0, want);
+        const int batches[] = { 1, 2, 3, 17, 100, 256 };
+        for (int i = 0; i < 6; i++) {
+            if (paths[path].flags == 0 && i % 2) continue; /* slow */
+            stream_over_bank(r.m, &b, ids + BANKED, batches[i], (uint64_t)(i % 3), got);
+            if (memcmp(want, got, n * sizeof *got) != 0)
+                fail_msg("%s: batches of %d give other logits", paths[path].name, batches[i]);
+        }
+        for (int threads = 1; threads <= 3 && path < 2; threads++) {
+            loci_error err = { 0 };
+            assert_int_equal(loci_pool_open(&r.m->pool, threads, &err), LOCI_OK);
+            stream_over_bank(r.m, &b, ids + BANKED, 50, 9, got);
+            loci_pool_close(r.m->pool);
+            r.m->pool = NULL;
+            if (memcmp(want, got, n * sizeof *got) != 0)
+                fail_msg("%s: %d threads give other logits", paths[path].name, threads);
+        }
+        plain_bank_close(&b);
+        plain_bank_close(&other);
+        random_model_close(&r);
+    }
+    loci_free_aligned(ids);
+    loci_free_aligned(want);
+    loci_free_aligned(got);
+}
+
+/* ---- how far from f32 ------------------------------------------------------------------------- */
+
+/* Rounding to 127 steps costs each number of a dot product up to 1/254 of the largest: some percent of
+ * a logit after four layers; a scale or a sum that is wrong costs all of it. */
+static void near_f32(void **state)
+{
+    const loci_hparams hp = packed_hparams();
+    const size_t n = TOKENS * (size_t)hp.vocab;
+    int32_t *ids = random_ids(BANKED + TOKENS, hp.vocab, 5);
+    float *f32 = room(n * sizeof *f32), *int8 = room(n * sizeof *int8);
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        random_model r = packed_model(&hp, i ? 3 : 0);
+        plain_bank b = plain_bank_open(&hp);
+        plain_bank_add(&b, r.m, ids, BANKED, 6 * 64);
+        stream_over_bank(r.m, &b, ids + BANKED, TOKENS, 0, i ? f32 : int8);
+        plain_bank_close(&b);
+        random_model_close(&r);
+    }
+    double error = 0.0, size = 0.0;
+    for (size_t i = 0; i < n; i++) {
+        error += ((double)f32[i] - int8[i]) * ((double)f32[i] - int8[i]);
+        size += (double)f32[i] * f32[i];
+    }
+    print_message("  int8 against f32: %.3g of the logits' size\n", sqrt(error / size));
+    assert_true(error / size < 0.2 * 0.2);
+    loci_free_aligned(ids);
+    loci_free_aligned(f32);
+    loci_free_aligned(int8);
+}
+
+/* ---- f32 packed on the fly -------------------------------------------------------------------- */
+
+static void as_the_int8_copy(void **state)
+{
+    const loci_hparams hp = packed_hparams();
+    random_model r = packed_model(&hp, 0);
+    loci_error err = { 0 };
+    loci_model *copy;
+    char dir[] = "/tmp/loci-packed-XXXXXX", path[64];
+    (void)state;
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof path, "%s/tokenizer.json", dir);
+    assert_int_equal(loci_file_replace(NULL, path, "{}", 2, &err), LOCI_OK);
+    assert_int_equal(loci_model_save(r.m, dir, LOCI_I8, NULL, &err), LOCI_OK);
+    if (loci_model_open(&copy, dir, loci_cpu_detect(), &err) != LOCI_OK) fail_msg("%s", err.text);
+    assert_null(copy->p.embed.packed);
+    assert_int_equal(loci_model_prepare(copy, LOCI_COMPUTE_F32, &err), LOCI_OK);
+    assert_null(copy->packed);
+    assert_int_equal(loci_model_prepare(copy, LOCI_COMPUTE_AUTO, &err), LOCI_OK);
+    loci_param_info list[256];
+    const int n = loci_param_list(&hp, list, 256);
+    int packed = 0;
+    for (int i = 0; i < n; i++) {
+        const loci_mat *a = (const loci_mat *)(const void *)((char *)&r.m->p + list[i].offset);
+        const loci_mat *b = (const loci_mat *)(const void *)((char *)&copy->p + list[i].offset);
+        assert_int_equal(!a->packed, !b->packed);
+        if (!a->packed) continue;
+        packed++;
+        assert_memory_equal(a->packed->data, b->packed->data, loci_w8_bytes(a->rows, a->cols));
+        assert_memory_equal(a->packed->scale, b->packed->scale, (size_t)a->rows * sizeof(float));
+        assert_memory_equal(a->packed->sum, b->packed->sum, (size_t)a->rows * sizeof(int32_t));
+    }
+    assert_true(packed > 20);
+    loci_model_close(copy);
+    random_model_close(&r);
+    const char *const files[] = { "tokenizer.json", "config.json", "model.safetensors" };
+    for (int i = 0; i < 3; i++) {
+        snprintf(path, sizeof path, "%s/%s", dir, files[i]);
+        assert_int_equal(remove(path), 0);
+    }
+    assert_int_equal(remove(dir), 0);
+}
+
+/* AUTO leaves what is not stored as int8 in f32. */
+static void automatic(void **state)
+{
+    const loci_hparams hp = packed_hparams();
+    random_model r = random_model_open(&hp, SEED);
+    loci_error err = { 0 };
+    (void)state;
+    assert_int_equal(loci_model_prepare(r.m, LOCI_COMPUTE_AUTO, &err), LOCI_OK);
+    assert_null(r.m->packed);
+    assert_null(r.m->p.lower[0].q.packed);
+    random_model_close(&r);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(products),         cmocka_unit_test(same_bits), cmocka_unit_test(near_f32),
+        cmocka_unit_test(as_the_int8_copy), cmocka_unit_test(automatic),
+    };
+    print_message("seed %d\n", SEED);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
