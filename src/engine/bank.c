@@ -218,7 +218,7 @@ static loci_status shape_of_model(const loci_model *m, loci_segment_shape *shape
     *shape = (loci_segment_shape){
         .n_landmarks = hp->n_landmarks,
         .d_landmark = hp->d_landmark,
-        .d_content = hp->d_key + hp->d_value,
+        .d_content = loci_content_cols(hp),
         .id_bytes = hp->vocab <= 65536 ? 2 : 4,
         .postings = hp->postings,
         .content_bits4 = hp->content_bits4,

@@ -28,7 +28,7 @@ static void bank_costs(const loci_hparams *hp, loci_model_info *info)
     const double m = hp->n_landmarks, s = hp->chunk;
     const double codes = m * 16, landmarks = m * (hp->d_landmark + 4.0) + 4;
     const double content =
-        s * (hp->content_bits4 ? LOCI_PACK / 2 + LOCI_PACK / 16 : hp->d_key + hp->d_value + 8.0);
+        s * (hp->content_bits4 ? LOCI_PACK / 2 + LOCI_PACK / 16 : loci_content_cols(hp) + 8.0);
     const double summary = hp->d_summary > 0 ? hp->d_summary + 4.0 : 0.0;
     /* What a block of 16,384 chunks may have at most. */
     const double postings = hp->postings ? 4.0 * (LOCI_POSTINGS_ENTRIES + 1) : 0.0;

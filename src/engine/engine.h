@@ -47,7 +47,7 @@ loci_status loci_gguf_tokenizer(loci_tokenizer **out, const loci_gguf *g, loci_e
 enum { LOCI_SEG_GROUP = 256 };
 
 typedef struct {           /* one chunk, as the writer gets it */
-    const float *content;  /* (n_tokens, d_key + d_value); not read with content_bits4 */
+    const float *content;  /* (n_tokens, d_content); not read with content_bits4 */
     const float *landmark; /* (M, 128) */
     const uint64_t *code;  /* (M, 2) */
     float bias;
@@ -99,7 +99,7 @@ typedef struct {
     const float *landmark_scale; /* (M) */
     float bias;
     int n_tokens;
-    const int8_t *content; /* (64, d_content) int8: key half and value half with a scale each */
+    const int8_t *content;        /* (64, d_content) int8: a scale for each half of a row */
     const float *content_scale;   /* (64, 2) */
     const uint8_t *packed;        /* (64, 32) in the place of content, with content_bits4 */
     const uint16_t *packed_scale; /* (64, 2) */

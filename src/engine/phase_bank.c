@@ -68,7 +68,7 @@ static loci_status maker_open(maker *k, const loci_bench_model *b, uint64_t seed
 {
     const loci_hparams *hp = &b->engine->model->hp;
     const size_t M = (size_t)hp->n_landmarks, S = (size_t)hp->chunk;
-    const size_t content = CONTENTS * S * (size_t)(hp->d_key + hp->d_value);
+    const size_t content = CONTENTS * S * (size_t)loci_content_cols(hp);
     *k = (maker){ .m = b->engine->model, .vocab = loci_tokenizer_vocab(b->engine->tok) };
     loci_rng_seed(&k->rng, seed);
     k->landmark = malloc(BATCH * M * (size_t)hp->d_landmark * sizeof *k->landmark);
@@ -109,7 +109,7 @@ static loci_status append(maker *k, loci_segment_writer *w, int row, int64_t in_
     }
     fill(&k->rng, k->summary, (size_t)hp->d_summary);
     const loci_chunk_record r = {
-        .content = k->content + (size_t)(row % CONTENTS) * S * (size_t)(hp->d_key + hp->d_value),
+        .content = k->content + (size_t)(row % CONTENTS) * S * (size_t)loci_content_cols(hp),
         .landmark = k->landmark + (size_t)row * M * (size_t)hp->d_landmark,
         .code = k->code + (size_t)row * M * 2,
         .n_tokens = hp->chunk,

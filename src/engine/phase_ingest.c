@@ -97,7 +97,7 @@ static loci_status span_open(bench_span *s, const loci_hparams *hp, loci_error *
     const size_t n = LOCI_INGEST_SPAN, chunks = n / (size_t)hp->chunk, f = sizeof(float);
     const size_t M = (size_t)hp->n_landmarks, tape = loci_encoder_tape_bytes(hp, (int)chunks);
     memset(s, 0, sizeof *s);
-    s->content = loci_alloc_aligned(n * (size_t)(hp->d_key + hp->d_value) * f);
+    s->content = loci_alloc_aligned(n * (size_t)loci_content_cols(hp) * f);
     s->landmark = loci_alloc_aligned(chunks * M * (size_t)hp->d_landmark * f);
     s->bias = loci_alloc_aligned(chunks * f);
     s->summary = loci_alloc_aligned(chunks * (size_t)(hp->d_summary + 1) * f);
@@ -155,7 +155,7 @@ static loci_status write_span(const loci_bench_model *b, const bench_span *s, do
     const double begin = loci_seconds();
     for (size_t c = 0; c < LOCI_INGEST_SPAN / S && st == LOCI_OK; c++) {
         const loci_chunk_record r = {
-            .content = s->content + c * S * (size_t)(hp->d_key + hp->d_value),
+            .content = s->content + c * S * (size_t)loci_content_cols(hp),
             .landmark = s->landmark + c * M * (size_t)hp->d_landmark,
             .code = s->code + c * M * 2,
             .n_tokens = hp->chunk,
@@ -179,7 +179,7 @@ static loci_status run_parts(const loci_bench_model *b, bench_span *s, double se
     const loci_model *m = b->engine->model;
     const loci_hparams *hp = &m->hp;
     const int n = LOCI_INGEST_SPAN, chunks = n / hp->chunk, left = loci_ingest_left(hp);
-    const size_t w = (size_t)(hp->d_key + hp->d_value), S = (size_t)hp->chunk;
+    const size_t w = (size_t)loci_content_cols(hp), S = (size_t)hp->chunk;
     /* With all of the context that a span in the middle of a document has. */
     double t0 = loci_seconds();
     loci_ingest_span(s->worker, m, b->text, left, left, n, s->content, s->landmark, s->bias,

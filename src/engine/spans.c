@@ -105,7 +105,7 @@ static bool batch_open(loci_spans *s, batch *b)
         b->packed = loci_alloc_aligned(rows * LOCI_PACK / 2);
         b->packed_scale = loci_alloc_aligned(rows * LOCI_PACK / 32 * sizeof *b->packed_scale);
     } else {
-        b->content = loci_alloc_aligned(rows * (size_t)(hp->d_key + hp->d_value) * sizeof(float));
+        b->content = loci_alloc_aligned(rows * (size_t)loci_content_cols(hp) * sizeof(float));
     }
     const bool content = hp->content_bits4 ? b->packed && b->packed_scale : b->content != NULL;
     return b->ids && b->span && b->chunk && b->landmark && b->bias && b->code && content &&
@@ -128,7 +128,7 @@ static void batch_close(batch *b)
 
 static bool scratch_open(scratch *w, const loci_hparams *hp)
 {
-    const size_t content = (size_t)LOCI_INGEST_SPAN * (size_t)(hp->d_key + hp->d_value);
+    const size_t content = (size_t)LOCI_INGEST_SPAN * (size_t)loci_content_cols(hp);
     w->memory = loci_alloc_aligned(loci_ingest_bytes(hp, LOCI_INGEST_SPAN));
     if (w->memory) w->ingest = loci_ingest_init(hp, LOCI_INGEST_SPAN, w->memory);
     if (hp->content_bits4) w->content = loci_alloc_aligned(content * sizeof *w->content);
@@ -275,7 +275,7 @@ int64_t loci_spans_pending(const loci_spans *s)
 static void pack_span(const batch *b, const span *x, const float *content)
 {
     const loci_model *m = b->owner->e->model;
-    const size_t S = (size_t)m->hp.chunk, w = (size_t)(m->hp.d_key + m->hp.d_value);
+    const size_t S = (size_t)m->hp.chunk, w = (size_t)loci_content_cols(&m->hp);
     for (size_t at = 0; at < (size_t)x->n; at += S) {
         const size_t row = x->chunk * S + at, left = (size_t)x->n - at;
         loci_pack_content(m, b->packed + row * LOCI_PACK / 2,
@@ -292,7 +292,7 @@ static void run_span(void *ctx, int tile, int worker)
     const span *x = &b->span[tile];
     const scratch *w = &b->owner->worker[worker];
     const size_t row = (size_t)hp->n_landmarks * (size_t)hp->d_landmark;
-    const size_t chunk = (size_t)hp->chunk * (size_t)(hp->d_key + hp->d_value);
+    const size_t chunk = (size_t)hp->chunk * (size_t)loci_content_cols(hp);
     const int chunks = (x->n + hp->chunk - 1) / hp->chunk;
     float *content = b->packed ? w->content : b->content + x->chunk * chunk;
     loci_ingest_span(w->ingest, m, b->ids + x->first - (size_t)x->left, x->pos - x->left, x->left,
@@ -309,7 +309,7 @@ static void widen_tile(void *ctx, int tile, int worker)
     batch *b = ctx;
     const loci_hparams *hp = &b->owner->e->model->hp;
     const size_t m = (size_t)hp->n_landmarks, row = m * (size_t)hp->d_landmark,
-                 content = (size_t)hp->chunk * (size_t)(hp->d_key + hp->d_value);
+                 content = (size_t)hp->chunk * (size_t)loci_content_cols(hp);
     const size_t first = (size_t)tile * GPU_TILE,
                  end = first + GPU_TILE < b->done ? first + GPU_TILE : b->done;
     (void)worker;
@@ -373,7 +373,7 @@ static loci_status write_batch(const batch *b, loci_segment_writer *w, loci_erro
 {
     const loci_hparams *hp = &b->owner->e->model->hp;
     const size_t m = (size_t)hp->n_landmarks, S = (size_t)hp->chunk;
-    const size_t wide = (size_t)(hp->d_key + hp->d_value);
+    const size_t wide = (size_t)loci_content_cols(hp);
     if (b->err.code != LOCI_OK) return loci_fail(err, b->err.code, "%s", b->err.text);
     for (size_t c = 0; c < b->done; c++) {
         const loci_chunk_record r = {

@@ -56,7 +56,7 @@ static loci_status read_row(const loci_model *m, const loci_read_params *p, loci
                             const loci_memory *memory, loci_error *err)
 {
     const loci_hparams *hp = &m->hp;
-    const int HB = hp->read_heads, dk = hp->d_key, dv = hp->d_value, ld = dk + dv;
+    const int HB = hp->read_heads, dk = hp->d_key, dv = hp->d_value, ld = loci_content_cols(hp);
     for (int i = 0; i < n; i++) {
         const float *rows = NULL;
         const int n_tokens = memory->content(memory->ctx, &pick[i], &rows);
@@ -65,8 +65,8 @@ static loci_status read_row(const loci_model *m, const loci_read_params *p, loci
                              (long long)pick[i].id);
         assert(n_tokens >= 1 && n_tokens <= hp->chunk);
         for (int h = 0; h < HB; h++) c->w[h] = w[i];
-        m->k.chunk_attn(o, dv, c->lse, q, dk, rows, ld, rows + dk, ld, c->w, HB, n_tokens, dk, dv,
-                        loci_read_scale(hp));
+        m->k.chunk_attn(o, dv, c->lse, q, dk, rows, ld, rows + loci_value_column(hp), ld, c->w, HB,
+                        n_tokens, dk, dv, loci_read_scale(hp));
         const float *rank = (const float *)p->rank.data + (size_t)i * (size_t)dv;
         for (int h = 0; h < HB; h++) m->k.axpy(o + (size_t)h * (size_t)dv, rank, w[i], (size_t)dv);
     }

@@ -8,6 +8,9 @@
  *   landmark[m,:] = unit(Wl c_m),  bias = bias_w . [c_1 .. c_M] + bias_b     c_m: the extra rows
  *   summary = Wz [c_1 .. c_M]                   with d_summary
  *
+ * With shared_kv a content row is one vector, rms of [x_j ; rms(z_j)] Wc^T, and its gradient has two halves: as
+ * key and as value.
+ *
  * The last chunk of a document may be short.  Its pads are never computed: rows are packed, chunk c
  * starts at row c (S + M), and only the last chunk has fewer rows than S + M.  That is the same as
  * masking pads as keys and leaving their content zero. */
@@ -30,7 +33,7 @@ typedef struct {
     float *z, *act;    /* (R, e) (R, m): forward; dz, dact backward  */
     float *tok;        /* (R, e): rows of one product                */
     float *dqkv, *hid; /* (R, 3e) (R, m): backward                   */
-    float *dcat, *dE;  /* (T, D + e) (T, dk + dv)                    */
+    float *dcat, *dE;  /* (T, D + e) (T, w)                          */
     float *dcls, *dl;  /* (C*M, e) (C*M, d_landmark)                 */
     float *dw;         /* (S + M)                                    */
 } encoder_scratch;
@@ -48,7 +51,7 @@ static void scratch_carve(encoder_scratch *s, loci_arena *a, const loci_hparams 
     s->dqkv = loci_arena_take(a, R * 3 * e, sizeof(float));
     s->hid = loci_arena_take(a, R * em, sizeof(float));
     s->dcat = loci_arena_take(a, T * ((size_t)hp->d_model + e), sizeof(float));
-    s->dE = loci_arena_take(a, T * (size_t)(hp->d_key + hp->d_value), sizeof(float));
+    s->dE = loci_arena_take(a, T * (size_t)loci_content_cols(hp), sizeof(float));
     s->dcls = loci_arena_take(a, C * M * e, sizeof(float));
     s->dl = loci_arena_take(a, C * M * (size_t)hp->d_landmark, sizeof(float));
     s->dw = loci_arena_take(a, S + M, sizeof(float));
@@ -209,7 +212,7 @@ static void write_content(const loci_model *m, const shape *s, loci_encoder_tape
                           float *content)
 {
     const loci_hparams *hp = &m->hp;
-    const int ld = s->D + s->e, w = hp->d_key + hp->d_value;
+    const int ld = s->D + s->e, w = loci_content_cols(hp);
     for (int c = 0; c < s->C; c++) {
         const size_t j = (size_t)c * (size_t)s->S;
         m->k.rmsnorm(t->cat + j * (size_t)ld + s->D, ld, t->inv_z + j, chunk_row(z, s, c, s->e),
@@ -217,8 +220,9 @@ static void write_content(const loci_model *m, const shape *s, loci_encoder_tape
     }
     loci_linear(m, content, w, t->cat, ld, &m->p.enc.content, s->tokens);
     m->k.rmsnorm(content, w, t->inv_k, content, w, s->tokens, hp->d_key, hp->norm_eps);
-    m->k.rmsnorm(content + hp->d_key, w, t->inv_v, content + hp->d_key, w, s->tokens, hp->d_value,
-                 hp->norm_eps);
+    if (!hp->shared_kv)
+        m->k.rmsnorm(content + hp->d_key, w, t->inv_v, content + hp->d_key, w, s->tokens,
+                     hp->d_value, hp->norm_eps);
     memset(content + (size_t)s->tokens * (size_t)w, 0,
            (size_t)(s->C * s->S - s->tokens) * (size_t)w * sizeof *content);
 }
@@ -262,17 +266,26 @@ void loci_encoder_forward_at(const loci_model *m, loci_encoder_tape *tape, int t
 
 /* ---- backward ------------------------------------------------------------------------- */
 
+void loci_content_norm_bwd(const loci_model *m, float *dr, const float *dcontent,
+                           const float *content, const float *inv_k, const float *inv_v, int n)
+{
+    const loci_hparams *hp = &m->hp;
+    const int dk = hp->d_key, dv = hp->d_value, w = loci_content_cols(hp),
+              at = loci_value_column(hp);
+    memset(dr, 0, (size_t)n * (size_t)w * sizeof *dr);
+    m->k.rmsnorm_bwd(dr, w, dcontent, dk + dv, content, w, inv_k, n, dk);
+    m->k.rmsnorm_bwd(dr + at, w, dcontent + dk, dk + dv, content + at, w,
+                     hp->shared_kv ? inv_k : inv_v, n, dv);
+}
+
 /* dcontent -> dcat (T, D + e) and the token rows of dz (cleared by the caller). */
 static void content_backward(const loci_model *m, loci_encoder_params *g, const shape *s,
                              const loci_encoder_tape *t, const encoder_scratch *b,
                              const float *content, const float *dcontent)
 {
     const loci_hparams *hp = &m->hp;
-    const int ld = s->D + s->e, w = hp->d_key + hp->d_value, dk = hp->d_key;
-    memset(b->dE, 0, (size_t)s->tokens * (size_t)w * sizeof *b->dE);
-    m->k.rmsnorm_bwd(b->dE, w, dcontent, w, content, w, t->inv_k, s->tokens, dk);
-    m->k.rmsnorm_bwd(b->dE + dk, w, dcontent + dk, w, content + dk, w, t->inv_v, s->tokens,
-                     hp->d_value);
+    const int ld = s->D + s->e, w = loci_content_cols(hp);
+    loci_content_norm_bwd(m, b->dE, dcontent, content, t->inv_k, t->inv_v, s->tokens);
     loci_linear_bwd(&m->k, b->dcat, ld, 0.0f, &g->content, b->dE, w, t->cat, ld, &m->p.enc.content,
                     s->tokens);
     for (int c = 0; c < s->C; c++) {

@@ -54,6 +54,7 @@ const loci_setting loci_hparams_table[] = {
     INT_FIELD(postings, 0, 1, "1: banks hold postings of rare token runs"),
     INT_FIELD(tied, 0, 1, "1: the embedding is the output head; 0: a head of its own"),
     INT_FIELD(hard_gate, 0, 1, "1: a closed gate searches and reads nothing; 0: gates only weigh"),
+    INT_FIELD(shared_kv, 0, 1, "1: one vector a token is key and value; needs d_value = d_key"),
 };
 enum { N_FIELDS = sizeof loci_hparams_table / sizeof loci_hparams_table[0] };
 const int loci_hparams_table_n = N_FIELDS;
@@ -137,6 +138,10 @@ loci_status loci_hparams_check(const loci_hparams *hp, const char *label, loci_e
     if (hp->content_bits4 && !hp->d_summary)
         return loci_fail(err, LOCI_EINVAL, "%s: content_bits4: expected d_summary above 0, found 0",
                          label);
+    if (hp->shared_kv && hp->d_value != hp->d_key)
+        return loci_fail(err, LOCI_EINVAL,
+                         "%s: d_value: expected d_key = %d with shared_kv, found %d", label,
+                         hp->d_key, hp->d_value);
     return LOCI_OK;
 }
 

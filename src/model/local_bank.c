@@ -23,10 +23,10 @@ struct loci_local_bank {
     float *landmark, *bias;      /* (max, M*128) (max)                                 */
     float *summary;              /* pyramid over max chunks: gist.c                    */
     int working;                 /* chunks kept whole: chunk c in slot c % working     */
-    float *content;              /* (working, S*(dk + dv))                             */
+    float *content;              /* (working, S*w)                                     */
     uint8_t *packed;             /* (max, S*32): chunks that have left the working ... */
     uint16_t *scale;             /* ... memory; (max, S*2) halves                      */
-    float *unpacked;             /* (CACHE, S*(dk + dv)) and one more: whole_slot      */
+    float *unpacked;             /* (CACHE, S*w) and one more: whole_slot              */
     int32_t *slot_of, *chunk_of; /* (max) slot of a chunk, (CACHE) chunk of a slot: -1 */
     int64_t *used, clock;        /* (CACHE) when a slot was read last                  */
     const loci_model *m;         /* of the last append */
@@ -40,7 +40,7 @@ static void plan(loci_local_bank *b, loci_arena *a, const loci_hparams *hp, int 
 {
     const int most = hp->n_groups ? max_chunks : 0;
     const size_t n = (size_t)most, S = (size_t)hp->chunk, f = sizeof(float);
-    const size_t record = S * (size_t)(hp->d_key + hp->d_value);
+    const size_t record = S * (size_t)loci_content_cols(hp);
     const bool packs = hp->content_bits4 && working < most;
     b->hp = *hp;
     b->max_chunks = max_chunks;
@@ -111,7 +111,7 @@ int loci_local_bank_chunks(const loci_local_bank *b)
 
 static size_t record_floats(const loci_local_bank *b)
 {
-    return (size_t)b->hp.chunk * (size_t)(b->hp.d_key + b->hp.d_value);
+    return (size_t)b->hp.chunk * (size_t)loci_content_cols(&b->hp);
 }
 
 /* The buffer behind the cache is where a chunk is encoded when none is kept whole. */

@@ -51,7 +51,19 @@ typedef struct {
      * the switch came stays what it is. */
     int tied;      /* 1: the head is the embedding; 0: a matrix of its own */
     int hard_gate; /* 1: a gate is 1 where g > gate_open, else 0 and nothing is searched */
+    int shared_kv; /* 1: one vector a token is key and value; needs d_value = d_key */
 } loci_hparams;
+
+/* Content rows: d_key numbers of a key, then d_value of a value, or with shared_kv one vector that is
+ * both.  Gradients of content have (d_key + d_value) columns either way, one half a role. */
+static inline int loci_content_cols(const loci_hparams *hp)
+{
+    return hp->shared_kv ? hp->d_key : hp->d_key + hp->d_value;
+}
+static inline int loci_value_column(const loci_hparams *hp)
+{
+    return hp->shared_kv ? 0 : hp->d_key;
+}
 
 extern const loci_setting loci_hparams_table[];
 extern const int loci_hparams_table_n;
@@ -85,10 +97,10 @@ typedef struct {
     loci_mat pos, cls;             /* (S,e) (M,e)  always f32 */
     loci_mat landmark;             /* (128, e) */
     loci_mat bias_w, bias_b;       /* (1, M*e) (1,1) f32 */
-    loci_mat content;              /* (d_key + d_value, D + e) */
-    loci_mat summary;              /* (d_summary, M*e)              with d_summary     */
-    loci_mat pack, unpack;         /* (64, dk + dv) (dk + dv, 64)   with content_bits4 */
-    loci_mat context;              /* (dk + dv, d_summary)          with content_bits4 */
+    loci_mat content;              /* (w, D + e), w = loci_content_cols */
+    loci_mat summary;              /* (d_summary, M*e)      with d_summary     */
+    loci_mat pack, unpack;         /* (64, w) (w, 64)       with content_bits4 */
+    loci_mat context;              /* (w, d_summary)        with content_bits4 */
 } loci_encoder_params;
 
 typedef struct {
@@ -235,20 +247,20 @@ typedef struct loci_encoder_tape loci_encoder_tape;
 size_t loci_encoder_tape_bytes(const loci_hparams *hp, int n_chunks);
 loci_encoder_tape *loci_encoder_plan(loci_arena *a, const loci_hparams *hp, int n_chunks);
 /* h (n_tokens, D) rows of one document from a chunk boundary on; chunk c covers rows [64 c, ...),
- * the last may be short.  Writes content (n_chunks*64, dk+dv) (rows of pads zero), landmark
+ * the last may be short.  Writes content (n_chunks*64, w) (rows of pads zero), landmark
  * (n_chunks, M, 128) unit length, bias (n_chunks), summary (n_chunks, d_summary; not touched and
  * may be NULL without summaries).  n_chunks = ceil(n_tokens / 64). */
 void loci_encoder_forward(const loci_model *m, loci_encoder_tape *t, int chunk0, const float *h,
                           int n_tokens, float *content, float *landmark, float *bias,
                           float *summary);
-/* dh (n_tokens, D) += gradient from dcontent, dlandmark, dbias, dsummary; content, landmark as
- * forward left them. */
+/* dh (n_tokens, D) += gradient from dcontent (n_chunks*64, dk + dv), dlandmark, dbias, dsummary; content,
+ * landmark as forward left them. */
 void loci_encoder_backward(const loci_model *m, loci_encoder_params *g, loci_encoder_tape *t,
                            int chunk0, float *dh, int n_tokens, const float *content,
                            const float *dcontent, const float *landmark, const float *dlandmark,
                            const float *dbias, const float *dsummary);
 
-/* tier.c, with content_bits4: n content rows (1..64, dk + dv) of one chunk in 36 bytes a row, q
+/* tier.c, with content_bits4: n content rows (1..64) of one chunk in 36 bytes a row, q
  * (n, 32) and scale (n, 2) halves, and back with the help of the chunk's summary z (d_summary). */
 void loci_pack_content(const loci_model *m, uint8_t *q, uint16_t *scale, const float *content,
                        int n);
@@ -390,7 +402,7 @@ typedef struct {
      * chunks of the session's own stream are eligible when their exclusive end (in tokens)
      * <= own_end; it may be negative.  No two chunks have the same time. */
     int (*search)(void *ctx, const float *u, float tau, int k, int64_t own_end, loci_pick *picks);
-    /* Content of one pick: rows (n_tokens, dk+dv) f32; borrowed until `keep` further calls (>= 64).
+    /* Content of one pick: rows (n_tokens, w) f32; borrowed until `keep` further calls (>= 64).
      * Returns n_tokens (1..64), or a negative loci_status. */
     int (*content)(void *ctx, const loci_pick *pick, const float **rows);
     /* Hands over the frontiers of the documents (gist.c) that are worth a query's attention, own_end

@@ -103,6 +103,10 @@ void loci_rings_layer(loci_rings *r, int l, const loci_model *m, const loci_laye
 loci_encoder_tape *loci_encoder_plan_with(loci_arena *a, const loci_hparams *hp, int n_tokens,
                                           int n_chunks, float *scratch);
 size_t loci_encoder_scratch(const loci_hparams *hp, int n_chunks, bool backward); /* floats */
+/* Gradient of n content rows through their norms, the encoder's or a packed row's: dr (n, w) is written,
+ * from dcontent (n, dk + dv); factors inv_k, inv_v (n). */
+void loci_content_norm_bwd(const loci_model *m, float *dr, const float *dcontent,
+                           const float *content, const float *inv_k, const float *inv_v, int n);
 /* As loci_encoder_forward and _backward, for a document behind token0 tokens that fill chunk0
  * chunks: a tape without room for pads. */
 void loci_encoder_forward_at(const loci_model *m, loci_encoder_tape *t, int token0, int chunk0,
@@ -163,15 +167,15 @@ typedef struct {
     int n;
     int32_t *n_tokens, *first_query;     /* (n) */
     int32_t *n_eligible;                 /* (T) */
-    float *content, *landmark, *bias;    /* (n*S, dk + dv) (n, M, d_landmark) (n) */
-    float *dcontent, *dlandmark, *dbias; /* gradients of the same, += */
+    float *content, *landmark, *bias;    /* (n*S, w) (n, M, d_landmark) (n) */
+    float *dcontent, *dlandmark, *dbias; /* (n*S, dk + dv), ...: gradients of the same, += */
     float *summary, *dsummary;           /* (n, d_summary), with d_summary */
 } loci_chunks;
 
 /* Which chunks of a bank are served packed (tier.c); nothing without content_bits4. */
 typedef struct {
     uint8_t *packed;      /* (C) */
-    float *whole;         /* (C*S, dk + dv) content as the encoder gave it        */
+    float *whole;         /* (C*S, w) content as the encoder gave it              */
     float *y;             /* (C*S, LOCI_PACK) what a packed row says, read back   */
     float *inv_k, *inv_v; /* (C*S) norm factors of packed rows                    */
 } loci_tier_tape;

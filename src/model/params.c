@@ -74,7 +74,7 @@ static void declare_layer(const block *b, const loci_hparams *hp)
 /* Summaries start without a say: rows are packed by Wc and Wd alone. */
 static void declare_tier(const block *b, const loci_hparams *hp)
 {
-    const int w = hp->d_key + hp->d_value;
+    const int w = loci_content_cols(hp);
 #define AT(field) offsetof(loci_encoder_params, field)
     tensor(b, "pack", AT(pack), LOCI_PACK, w, MATRIX, 0);
     tensor(b, "unpack", AT(unpack), w, LOCI_PACK, MATRIX, 0);
@@ -96,7 +96,7 @@ static void declare_encoder(const block *b, const loci_hparams *hp)
     tensor(b, "landmark", AT(landmark), hp->d_landmark, e, MATRIX, 0);
     tensor(b, "bias_w", AT(bias_w), 1, M * e, VECTOR, 0);
     tensor(b, "bias_b", AT(bias_b), 1, 1, SCALAR, 0);
-    tensor(b, "content", AT(content), hp->d_key + hp->d_value, D + e, MATRIX, 0);
+    tensor(b, "content", AT(content), loci_content_cols(hp), D + e, MATRIX, 0);
     if (hp->d_summary) tensor(b, "summary", AT(summary), hp->d_summary, M * e, MATRIX, 0);
     if (hp->content_bits4) declare_tier(b, hp);
 #undef AT

@@ -35,7 +35,7 @@ static size_t scratch_floats(const loci_hparams *hp, int T, int capacity)
 static void bank_plan(loci_chunks *b, loci_arena *a, const loci_hparams *hp, int T, int capacity)
 {
     const size_t C = (size_t)capacity, rows = C * (size_t)hp->chunk, f = sizeof(float);
-    const size_t w = (size_t)(hp->d_key + hp->d_value);
+    const size_t w = (size_t)loci_content_cols(hp), wd = (size_t)(hp->d_key + hp->d_value);
     const size_t l = (size_t)(hp->n_landmarks * hp->d_landmark);
     b->n = 0;
     b->n_tokens = loci_arena_take(a, C, sizeof(int32_t));
@@ -44,7 +44,7 @@ static void bank_plan(loci_chunks *b, loci_arena *a, const loci_hparams *hp, int
     b->content = loci_arena_take(a, rows * w, f);
     b->landmark = loci_arena_take(a, C * l, f);
     b->bias = loci_arena_take(a, C, f);
-    b->dcontent = loci_arena_take(a, rows * w, f);
+    b->dcontent = loci_arena_take(a, rows * wd, f);
     b->dlandmark = loci_arena_take(a, C * l, f);
     b->dbias = loci_arena_take(a, C, f);
     b->summary = b->dsummary = NULL;
@@ -197,12 +197,13 @@ static void clear_bank_gradient(loci_pass *t)
 
 /* Offsets of the bank's arrays at chunk c. */
 typedef struct {
-    size_t content, landmark, summary;
+    size_t content, dcontent, landmark, summary;
 } bank_at;
 
 static bank_at at_chunk(const loci_hparams *hp, int c)
 {
-    return (bank_at){ (size_t)c * (size_t)(hp->chunk * (hp->d_key + hp->d_value)),
+    return (bank_at){ (size_t)c * (size_t)(hp->chunk * loci_content_cols(hp)),
+                      (size_t)c * (size_t)(hp->chunk * (hp->d_key + hp->d_value)),
                       (size_t)c * (size_t)(hp->n_landmarks * hp->d_landmark),
                       (size_t)c * (size_t)hp->d_summary };
 }
@@ -345,7 +346,7 @@ void loci_pass_lower_backward(loci_pass *t, const loci_model *m, const loci_sequ
         if (!has_chunks(hp, s, d)) continue;
         loci_encoder_backward_at(m, &grads->enc, t->encoder, s->doc[d], c,
                                  t->dh_lo + (size_t)s->doc[d] * D, n, content + at.content,
-                                 b->dcontent + at.content, b->landmark + at.landmark,
+                                 b->dcontent + at.dcontent, b->landmark + at.landmark,
                                  b->dlandmark + at.landmark, b->dbias + c,
                                  rows_of(b->dsummary, at.summary));
         c += (n + hp->chunk - 1) / hp->chunk;

@@ -34,7 +34,7 @@ typedef struct {
 static const float *keys_of(const pointer_job *j, int c)
 {
     const loci_hparams *hp = &j->m->hp;
-    return j->bank->content + (size_t)c * (size_t)(hp->chunk * (hp->d_key + hp->d_value));
+    return j->bank->content + (size_t)c * (size_t)(hp->chunk * loci_content_cols(hp));
 }
 
 /* s (HB, n) = 0.25 q k^T for chunk c. */
@@ -42,7 +42,7 @@ static void pointer_scores(const pointer_job *j, int c)
 {
     const loci_hparams *hp = &j->m->hp;
     const int n = j->bank->n_tokens[c];
-    j->m->k.gemm(j->s, hp->chunk, j->q, hp->d_key, 0, keys_of(j, c), hp->d_key + hp->d_value, 1,
+    j->m->k.gemm(j->s, hp->chunk, j->q, hp->d_key, 0, keys_of(j, c), loci_content_cols(hp), 1,
                  hp->read_heads, n, hp->d_key, 0.0f);
     for (int h = 0; h < hp->read_heads; h++)
         for (int i = 0; i < n; i++) j->s[h * hp->chunk + i] *= loci_read_scale(hp);
@@ -61,7 +61,7 @@ static void pointer_chunk_backward(const pointer_job *j, int c, int source, cons
                                    const float *norm, float *dq)
 {
     const loci_hparams *hp = &j->m->hp;
-    const int S = hp->chunk, ld = hp->d_key + hp->d_value, n = j->bank->n_tokens[c];
+    const int S = hp->chunk, ldd = hp->d_key + hp->d_value, n = j->bank->n_tokens[c];
     const float scale = loci_read_scale(hp);
     for (int h = 0; h < hp->read_heads; h++)
         for (int i = 0; i < n; i++) {
@@ -69,9 +69,10 @@ static void pointer_chunk_backward(const pointer_job *j, int c, int source, cons
             j->p[h * S + i] = scale * a[h] * ((c * S + i == source ? 1.0f : 0.0f) - p);
         }
     const float *k = keys_of(j, c);
-    j->m->k.gemm(dq, hp->d_key, j->p, S, 0, k, ld, 0, hp->read_heads, hp->d_key, n, 1.0f);
-    j->m->k.gemm(j->bank->dcontent + (k - j->bank->content), ld, j->p, S, 1, j->q, hp->d_key, 0, n,
-                 hp->d_key, hp->read_heads, 1.0f);
+    j->m->k.gemm(dq, hp->d_key, j->p, S, 0, k, loci_content_cols(hp), 0, hp->read_heads, hp->d_key,
+                 n, 1.0f);
+    j->m->k.gemm(j->bank->dcontent + (size_t)(c * S) * (size_t)ldd, ldd, j->p, S, 1, j->q,
+                 hp->d_key, 0, n, hp->d_key, hp->read_heads, 1.0f);
 }
 
 /* One answer token: returns its loss; dq NULL: no gradient, else it is added times `coef`. */
@@ -165,9 +166,9 @@ static void decode_block(const loci_model *m, loci_params *grads, const loci_los
 {
     const loci_hparams *hp = &m->hp;
     const int D = hp->d_model, V = hp->vocab, HB = hp->read_heads, dv = hp->d_value, wide = HB * dv;
-    const int ld = hp->d_key + dv;
+    const int ld = loci_content_cols(hp), ldd = hp->d_key + dv;
     for (int r = 0; r < n; r++) {
-        const float *v = bank->content + (size_t)x->row[r] * (size_t)ld + hp->d_key;
+        const float *v = bank->content + (size_t)x->row[r] * (size_t)ld + loci_value_column(hp);
         for (int h = 0; h < HB; h++)
             memcpy(x->tile + (size_t)(r * wide + h * dv), v, (size_t)dv * sizeof *v);
         x->weight[r] = o->decode * o->decode_scale * o->grad_scale / (float)hp->n_groups;
@@ -187,7 +188,7 @@ static void decode_block(const loci_model *m, loci_params *grads, const loci_los
                     &m->p.read[group].o, n);
     for (int r = 0; r < n; r++)
         for (int h = 0; h < HB; h++)
-            m->k.axpy(bank->dcontent + (size_t)x->row[r] * (size_t)ld + hp->d_key,
+            m->k.axpy(bank->dcontent + (size_t)x->row[r] * (size_t)ldd + hp->d_key,
                       x->dtile + (size_t)(r * wide + h * dv), 1.0f, (size_t)dv);
 }
 

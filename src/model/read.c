@@ -118,10 +118,20 @@ static read_scratch scratch_of(const loci_hparams *hp, int T, int capacity, floa
     return s;
 }
 
-/* Keys of chunk c, its values behind them in the same rows. */
-static const float *chunk_keys(const loci_hparams *hp, const float *content, int c)
+/* The rows of chunk c in which its keys and values lie, and its gradient. */
+typedef struct {
+    const float *k, *v;
+    float *dk, *dv;
+    int ld, ldd;
+} chunk_rows;
+
+static chunk_rows rows_of(const loci_hparams *hp, const loci_chunks *b, int c)
 {
-    return content + (size_t)c * (size_t)hp->chunk * (size_t)(hp->d_key + hp->d_value);
+    const int ld = loci_content_cols(hp), ldd = hp->d_key + hp->d_value;
+    const size_t row = (size_t)c * (size_t)hp->chunk;
+    const float *k = b->content + row * (size_t)ld;
+    float *d = b->dcontent ? b->dcontent + row * (size_t)ldd : NULL;
+    return (chunk_rows){ k, k + loci_value_column(hp), d, d ? d + hp->d_key : NULL, ld, ldd };
 }
 
 /* ---- mass of every eligible chunk -------------------------------------------------------------- */
@@ -159,13 +169,13 @@ static void mass_of_all(const loci_model *m, loci_read_tape *t, const loci_read_
 {
     const loci_hparams *hp = &m->hp;
     const loci_chunks *b = job->bank;
-    const int T = job->s->T, HB = hp->read_heads, dk = hp->d_key, ld = dk + hp->d_value;
+    const int T = job->s->T, HB = hp->read_heads, dk = hp->d_key;
     for (int c = 0; c < b->n; c++) {
         const size_t r = (size_t)b->first_query[c] * (size_t)HB;
-        const float *k = chunk_keys(hp, b->content, c);
+        const chunk_rows at = rows_of(hp, b, c);
         if (b->first_query[c] >= T) break;
         m->k.chunk_attn(NULL, 0, t->lse + (size_t)c * (size_t)T * (size_t)HB + r,
-                        t->q + r * (size_t)dk, dk, k, ld, k + dk, ld, NULL,
+                        t->q + r * (size_t)dk, dk, at.k, at.ld, at.v, at.ld, NULL,
                         (T - b->first_query[c]) * HB, b->n_tokens[c], dk, hp->d_value,
                         loci_read_scale(hp));
     }
@@ -181,16 +191,16 @@ static void mass_of_rows(const loci_model *m, loci_read_tape *t, const loci_read
 {
     const loci_hparams *hp = &m->hp;
     const loci_chunks *b = job->bank;
-    const int T = job->s->T, HB = hp->read_heads, dk = hp->d_key, ld = dk + hp->d_value;
+    const int T = job->s->T, HB = hp->read_heads, dk = hp->d_key;
     const size_t wide = (size_t)(HB * dk), lse_bytes = (size_t)HB * sizeof(float);
     for (int e = 0; e < n; e++)
         memcpy(x->gq + (size_t)e * wide, t->q + (size_t)row[e] * wide, wide * sizeof *x->gq);
     for (int c = 0, e0 = 0; c < b->n_eligible[row[n - 1]]; c++) {
-        const float *k = chunk_keys(hp, b->content, c);
+        const chunk_rows at = rows_of(hp, b, c);
         float *lse = t->lse + (size_t)c * (size_t)T * (size_t)HB;
         while (row[e0] < b->first_query[c]) e0++; /* later rows see more chunks */
-        m->k.chunk_attn(NULL, 0, x->glse, x->gq + (size_t)e0 * wide, dk, k, ld, k + dk, ld, NULL,
-                        (n - e0) * HB, b->n_tokens[c], dk, hp->d_value, loci_read_scale(hp));
+        m->k.chunk_attn(NULL, 0, x->glse, x->gq + (size_t)e0 * wide, dk, at.k, at.ld, at.v, at.ld,
+                        NULL, (n - e0) * HB, b->n_tokens[c], dk, hp->d_value, loci_read_scale(hp));
         for (int e = e0; e < n; e++)
             memcpy(lse + (size_t)row[e] * (size_t)HB, x->glse + (e - e0) * HB, lse_bytes);
     }
@@ -229,13 +239,13 @@ static void dense_read(const loci_model *m, loci_read_tape *t, const loci_chunks
                        const read_scratch *x)
 {
     const loci_hparams *hp = &m->hp;
-    const int HB = hp->read_heads, dk = hp->d_key, dv = hp->d_value, ld = dk + dv;
+    const int HB = hp->read_heads, dk = hp->d_key, dv = hp->d_value;
     for (int c = 0; c < b->n && b->first_query[c] < T; c++) {
         const size_t r = (size_t)b->first_query[c] * (size_t)HB;
-        const float *k = chunk_keys(hp, b->content, c);
+        const chunk_rows at = rows_of(hp, b, c);
         dense_weights(x->w, t, b, c, T, HB);
         m->k.chunk_attn(t->o + r * (size_t)dv, dv, t->lse + (size_t)c * (size_t)(T * HB) + r,
-                        t->q + r * (size_t)dk, dk, k, ld, k + dk, ld, x->w + r,
+                        t->q + r * (size_t)dk, dk, at.k, at.ld, at.v, at.ld, x->w + r,
                         (T - b->first_query[c]) * HB, b->n_tokens[c], dk, dv, loci_read_scale(hp));
     }
 }
@@ -244,18 +254,17 @@ static void dense_read_backward(const loci_model *m, loci_read_tape *t, const lo
                                 const read_scratch *x)
 {
     const loci_hparams *hp = &m->hp;
-    const int HB = hp->read_heads, dk = hp->d_key, dv = hp->d_value, ld = dk + dv;
+    const int HB = hp->read_heads, dk = hp->d_key, dv = hp->d_value;
     for (size_t i = (size_t)(t->first * HB); i < (size_t)(T * HB); i++)
         x->delta[i] = (float)m->k.dot(x->d_o + i * (size_t)dv, t->o + i * (size_t)dv, (size_t)dv);
     for (int c = 0; c < b->n && b->first_query[c] < T; c++) {
         const size_t r = (size_t)b->first_query[c] * (size_t)HB;
-        const float *k = chunk_keys(hp, b->content, c);
-        float *d = b->dcontent + (k - b->content);
+        const chunk_rows at = rows_of(hp, b, c);
         dense_weights(x->w, t, b, c, T, HB);
-        m->k.chunk_attn_bwd(x->dq + r * (size_t)dk, dk, d, ld, d + dk, ld, x->dw + r,
-                            x->d_o + r * (size_t)dv, dv, t->q + r * (size_t)dk, dk, k, ld, k + dk,
-                            ld, t->lse + (size_t)c * (size_t)(T * HB) + r, x->w + r, x->delta + r,
-                            (T - b->first_query[c]) * HB, b->n_tokens[c], dk, dv,
+        m->k.chunk_attn_bwd(x->dq + r * (size_t)dk, dk, at.dk, at.ldd, at.dv, at.ldd, x->dw + r,
+                            x->d_o + r * (size_t)dv, dv, t->q + r * (size_t)dk, dk, at.k, at.ld,
+                            at.v, at.ld, t->lse + (size_t)c * (size_t)(T * HB) + r, x->w + r,
+                            x->delta + r, (T - b->first_query[c]) * HB, b->n_tokens[c], dk, dv,
                             loci_read_scale(hp));
     }
 }
@@ -294,16 +303,16 @@ static void routed_chunk(const loci_model *m, loci_read_tape *t, const loci_chun
                          const read_scratch *x)
 {
     const loci_hparams *hp = &m->hp;
-    const int HB = hp->read_heads, dk = hp->d_key, dv = hp->d_value, ld = dk + dv;
+    const int HB = hp->read_heads, dk = hp->d_key, dv = hp->d_value;
     const size_t wide = (size_t)(HB * dv);
-    const float *k = chunk_keys(hp, b->content, c);
+    const chunk_rows at = rows_of(hp, b, c);
     float *lse = t->lse + (size_t)c * (size_t)(T * HB);
     for (int e0 = x->start[c]; e0 < x->start[c + 1]; e0 += GATHER) {
         const int left = x->start[c + 1] - e0, n = left < GATHER ? left : GATHER;
         const int32_t *entry = x->entry + e0;
         gather(hp, t, entry, n, x);
         memset(x->go, 0, (size_t)n * wide * sizeof *x->go);
-        m->k.chunk_attn(x->go, dv, x->glse, x->gq, dk, k, ld, k + dk, ld, x->gw, n * HB,
+        m->k.chunk_attn(x->go, dv, x->glse, x->gq, dk, at.k, at.ld, at.v, at.ld, x->gw, n * HB,
                         b->n_tokens[c], dk, dv, loci_read_scale(hp));
         for (int e = 0; e < n; e++) {
             const int r = entry[e] / hp->top_k;
@@ -332,11 +341,10 @@ static void routed_chunk_backward(const loci_model *m, loci_read_tape *t, const 
                                   int c, int T, const read_scratch *x)
 {
     const loci_hparams *hp = &m->hp;
-    const int HB = hp->read_heads, dk = hp->d_key, dv = hp->d_value, ld = dk + dv;
+    const int HB = hp->read_heads, dk = hp->d_key, dv = hp->d_value;
     const size_t wk = (size_t)(HB * dk), wv = (size_t)(HB * dv);
-    const float *k = chunk_keys(hp, b->content, c);
+    const chunk_rows at = rows_of(hp, b, c);
     const float *lse = t->lse + (size_t)c * (size_t)(T * HB);
-    float *d = b->dcontent + (k - b->content);
     for (int e0 = x->start[c]; e0 < x->start[c + 1]; e0 += GATHER) {
         const int left = x->start[c + 1] - e0, n = left < GATHER ? left : GATHER;
         const int32_t *entry = x->entry + e0;
@@ -347,9 +355,9 @@ static void routed_chunk_backward(const loci_model *m, loci_read_tape *t, const 
             memcpy(x->gdo + (size_t)e * wv, x->d_o + r * wv, wv * sizeof *x->gdo);
             memcpy(x->glse + e * HB, lse + r * (size_t)HB, (size_t)HB * sizeof *lse);
         }
-        m->k.chunk_attn_bwd(x->gdq, dk, d, ld, d + dk, ld, x->gdw, x->gdo, dv, x->gq, dk, k, ld,
-                            k + dk, ld, x->glse, x->gw, NULL, n * HB, b->n_tokens[c], dk, dv,
-                            loci_read_scale(hp));
+        m->k.chunk_attn_bwd(x->gdq, dk, at.dk, at.ldd, at.dv, at.ldd, x->gdw, x->gdo, dv, x->gq, dk,
+                            at.k, at.ld, at.v, at.ld, x->glse, x->gw, NULL, n * HB, b->n_tokens[c],
+                            dk, dv, loci_read_scale(hp));
         for (int e = 0; e < n; e++) {
             float sum = 0.0f;
             for (int h = 0; h < HB; h++) sum += x->gdw[e * HB + h];

@@ -282,12 +282,13 @@ static void test_stored_forms(void **state)
     enum { BYTES = 60000 };
     static const struct {
         const char *name;
-        int postings, content_bits4, d_summary;
-        double most; /* bytes a token */
+        int postings, content_bits4, d_summary, shared_kv, content; /* content: bytes a token */
+        double most;                                                /* bytes a token */
     } form[] = {
-        { "plain", 0, 0, 0, 150.0 },       { "postings", 1, 0, 0, 152.0 },
-        { "summaries", 0, 0, 128, 152.0 }, { "packed", 0, 1, 128, 50.0 },
-        { "all", 1, 1, 128, 52.0 },
+        { "plain", 0, 0, 0, 0, 136, 150.0 },         { "postings", 1, 0, 0, 0, 136, 152.0 },
+        { "summaries", 0, 0, 128, 0, 136, 152.0 },   { "packed", 0, 1, 128, 0, 36, 50.0 },
+        { "all", 1, 1, 128, 0, 36, 52.0 },           { "shared", 0, 0, 0, 1, 72, 86.0 },
+        { "shared packed", 0, 1, 128, 1, 36, 50.0 },
     };
     enum { FORMS = sizeof form / sizeof *form };
     (void)state;
@@ -305,6 +306,7 @@ static void test_stored_forms(void **state)
         hp.postings = form[i].postings;
         hp.content_bits4 = form[i].content_bits4;
         hp.d_summary = form[i].d_summary;
+        hp.shared_kv = form[i].shared_kv;
         hp.trained_codes = i % 2;
         e[i] = model_make(form[i].name, hp);
         snprintf(dir, sizeof dir, "bank-of-%s", form[i].name);
@@ -337,8 +339,7 @@ static void test_stored_forms(void **state)
         assert_true((double)files / tokens <= form[i].most);
         assert_true((double)stat.part_bytes[LOCI_BANK_POSTINGS] <=
                     2.0 * 64.0 * (double)stat.chunks);
-        assert_int_equal(stat.part_bytes[LOCI_BANK_CONTENT],
-                         stat.chunks * 64 * (form[i].content_bits4 ? 36 : 136));
+        assert_int_equal(stat.part_bytes[LOCI_BANK_CONTENT], stat.chunks * 64 * form[i].content);
         assert_int_equal(stat.part_bytes[LOCI_BANK_SUMMARIES],
                          form[i].d_summary ? stat.chunks * (form[i].d_summary + 4) : 0);
         assert_int_equal(stat.part_bytes[LOCI_BANK_POSTINGS] > 0, form[i].postings);

@@ -159,7 +159,7 @@ typedef struct {
 static inline plain_bank plain_bank_open(const loci_hparams *hp)
 {
     plain_bank b = { .hp = *hp };
-    b.content = room(PLAIN_MAX * 64 * (size_t)(hp->d_key + hp->d_value) * sizeof(float));
+    b.content = room(PLAIN_MAX * 64 * (size_t)loci_content_cols(hp) * sizeof(float));
     b.landmark = room(PLAIN_MAX * (size_t)hp->n_landmarks * 128 * sizeof(float));
     b.bias = room(PLAIN_MAX * sizeof(float));
     b.summary = room(PLAIN_MAX * (size_t)hp->d_summary * sizeof(float));
@@ -187,7 +187,7 @@ static inline void plain_bank_add(plain_bank *b, const loci_model *m, const int3
         const int part = n - at < span ? n - at : span;
         const size_t c = (size_t)b->n;
         loci_ingest_span(s, m, ids + at - left, at - left, left, part,
-                         b->content + c * 64 * (size_t)(hp->d_key + hp->d_value),
+                         b->content + c * 64 * (size_t)loci_content_cols(hp),
                          b->landmark + c * (size_t)hp->n_landmarks * 128, b->bias + c,
                          b->summary + c * (size_t)hp->d_summary);
         for (int j = 0; j < part; j += 64) b->n_tokens[b->n++] = part - j < 64 ? part - j : 64;
@@ -202,7 +202,7 @@ static inline void plain_bank_pack(plain_bank *b, const loci_model *m, const loc
     for (int c = 0; c < b->n; c++) {
         uint8_t q[64 * LOCI_PACK / 2];
         uint16_t scale[64 * LOCI_PACK / 32];
-        float *rows = b->content + (size_t)c * 64 * (size_t)(b->hp.d_key + b->hp.d_value);
+        float *rows = b->content + (size_t)c * 64 * (size_t)loci_content_cols(&b->hp);
         if (!loci_tier_packed(s, c)) continue;
         loci_pack_content(m, q, scale, rows, b->n_tokens[c]);
         loci_unpack_content(m, rows, q, scale, b->summary + (size_t)(c * b->hp.d_summary),
@@ -243,7 +243,7 @@ static inline int plain_content(void *ctx, const loci_pick *pick, const float **
     const plain_bank *b = ctx;
     const size_t c = (size_t)(pick->id - 100);
     if (b->content_fails != LOCI_OK) return b->content_fails;
-    *rows = b->content + c * 64 * (size_t)(b->hp.d_key + b->hp.d_value);
+    *rows = b->content + c * 64 * (size_t)loci_content_cols(&b->hp);
     return b->n_tokens[c];
 }
 

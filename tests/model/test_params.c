@@ -256,6 +256,8 @@ static void ranges(void **state)
     hp = ok, hp.d_value = 40, refused(&hp, "d_value");
     hp = ok, hp.d_summary = 40, refused(&hp, "d_summary");
     hp = ok, hp.content_bits4 = 1, refused(&hp, "content_bits4");
+    hp = ok, hp.shared_kv = 1, hp.d_value = 80, refused(&hp, "d_value");
+    hp.d_value = hp.d_key, hp.content_bits4 = 1;
     hp.d_summary = 16;
     assert_int_equal(loci_hparams_check(&hp, "shape", &err), LOCI_OK);
 }

@@ -205,9 +205,10 @@ static void give_rows(float *x, int ldx, const uint8_t *q, int ldq, const uint16
     for (int r = 0; r < rows; r++) memcpy(x + r * ldx, kept + r * cols, (size_t)cols * sizeof *x);
 }
 
-static void tier_open(batch *b, bool routed, float share)
+static void tier_open_with(batch *b, bool routed, float share, int shared_kv)
 {
     loci_hparams hp = small_hparams();
+    hp.shared_kv = shared_kv;
     hp.d_summary = 16;
     hp.content_bits4 = 1;
     batch_open_with(b, routed, hp);
@@ -217,6 +218,11 @@ static void tier_open(batch *b, bool routed, float share)
     }
     b->opt.ageing = 0.7f;
     b->opt.ageing_scale = 0.05f;
+}
+
+static void tier_open(batch *b, bool routed, float share)
+{
+    tier_open_with(b, routed, share, 0);
 }
 
 static int count_packed(const batch *b, int i)
@@ -230,13 +236,14 @@ static int count_packed(const batch *b, int i)
  * not differentiated: the differences hold it where it was. */
 static double held_ageing(const batch *b, float *const held[2])
 {
+    const int w = loci_content_cols(&b->s.m.hp);
     double sum = 0.0;
     for (int i = 0; i < 2; i++)
         for (int c = 0; c < b->pass[i]->bank.n; c++)
-            for (int j = 0; j < b->pass[i]->bank.n_tokens[c] * 32; j++) {
-                const int at = c * 16 * 32 + j;
+            for (int j = 0; j < b->pass[i]->bank.n_tokens[c] * w; j++) {
+                const int at = c * 16 * w + j;
                 const double off = b->pass[i]->bank.content[at] - held[i][at];
-                if (loci_tier_packed(&b->q[i].s, c)) sum += off * off / 32;
+                if (loci_tier_packed(&b->q[i].s, c)) sum += off * off / w;
             }
     return sum;
 }
@@ -252,19 +259,19 @@ static loss_value tier_loss(void *ctx)
     return v;
 }
 
-static void tier_gradients(bool routed)
+static void tier_gradients(bool routed, int shared_kv)
 {
     batch b;
     loci_rng rng;
     loci_param_info info[512];
-    tier_open(&b, routed, 0.5f);
+    tier_open_with(&b, routed, 0.5f, shared_kv);
     b.s.m.k.quant_q4 = keep_rows;
     b.s.m.k.dequant_q4 = give_rows;
     loci_rng_seed(&rng, SEED + 11);
     batch_run(&b, &b.s.g);
     hold_targets(&b);
     for (int i = 0; i < 2; i++) {
-        const size_t n = (size_t)(b.pass[i]->bank.n * 16 * 32);
+        const size_t n = (size_t)(b.pass[i]->bank.n * 16 * loci_content_cols(&b.s.m.hp));
         held_rows[i] = normal_array(n, 0.0, &rng);
         memcpy(held_rows[i], b.pass[i]->tier.whole, n * sizeof(float));
     }
@@ -289,8 +296,10 @@ static void tier_gradients(bool routed)
 static void test_tier_gradients(void **state)
 {
     (void)state;
-    tier_gradients(false);
-    tier_gradients(true);
+    tier_gradients(false, 0);
+    tier_gradients(true, 0);
+    tier_gradients(false, 1);
+    tier_gradients(true, 1);
 }
 
 /* What is served is the packed form or the whole one, by the draw of the chunk; a share of 0 changes

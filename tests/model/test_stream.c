@@ -167,9 +167,8 @@ static void questions(void **state)
 
 /* Content at 4 bits: what a bank serves packed is what training served packed, chunk by chunk; the
  * stream's own chunks are packed when they leave the working memory. */
-static void packed(void **state)
+static void packed_of(loci_hparams hp)
 {
-    loci_hparams hp = stream_hparams();
     hp.d_summary = 32;
     hp.content_bits4 = 1;
     random_model r = random_model_open(&hp, SEED + 2);
@@ -178,7 +177,6 @@ static void packed(void **state)
     int32_t *ids = random_ids(T, hp.vocab, 9);
     float *want = room(T * V * sizeof *want), *got = room(T * V * sizeof *got);
     const int parts[] = { 40, 1, 50, 0 };
-    (void)state;
     /* A bank of which some chunks are packed, and a question whose own chunks never are. */
     text x = { r.m, ids, { 0, 150, ASK + 70, T }, 3, { 1, 1, 0 }, 0.5f };
     double tolerance = tolerance_of(&r, pass_logits, &x, want, T * V);
@@ -215,6 +213,21 @@ static void packed(void **state)
     loci_free_aligned(want);
     loci_free_aligned(got);
     random_model_close(&r);
+}
+
+static void packed(void **state)
+{
+    (void)state;
+    packed_of(stream_hparams());
+}
+
+static void packed_shared(void **state)
+{
+    loci_hparams hp = stream_hparams();
+    (void)state;
+    hp.shared_kv = 1;
+    hp.d_value = hp.d_key;
+    packed_of(hp);
 }
 
 /* The gist of a stream's own text and of documents, with nodes above the first level: what a session
@@ -537,8 +550,8 @@ int main(void)
         cmocka_unit_test(questions),      cmocka_unit_test(no_memory),
         cmocka_unit_test(upper_left_out), cmocka_unit_test(what_was_read),
         cmocka_unit_test(failures),       cmocka_unit_test(packed),
-        cmocka_unit_test(working_memory), cmocka_unit_test(gists),
-        cmocka_unit_test(unpacked_cache),
+        cmocka_unit_test(packed_shared),  cmocka_unit_test(working_memory),
+        cmocka_unit_test(gists),          cmocka_unit_test(unpacked_cache),
     };
     print_message("seed %d\n", SEED);
     return cmocka_run_group_tests(tests, NULL, NULL);

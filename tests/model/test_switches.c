@@ -41,6 +41,15 @@ static void dense_gradients(void **state)
     gradients(&hp, true);
 }
 
+static void shared_gradients(void **state)
+{
+    (void)state;
+    loci_hparams hp = small_hparams();
+    hp.shared_kv = 1;
+    gradients(&hp, false);
+    gradients(&hp, true);
+}
+
 /* ---- streams: a document of its own, read from its own chunks ------------------------------------ */
 
 enum { TEXT = 200 };
@@ -98,6 +107,15 @@ static void dense_stream(void **state)
     hp.n_groups = 0;
     stream_equals_pass(&hp);
     hp.window = TEXT + 1; /* sees everything */
+    stream_equals_pass(&hp);
+}
+
+static void shared_stream(void **state)
+{
+    (void)state;
+    loci_hparams hp = stream_hparams();
+    hp.shared_kv = 1;
+    hp.d_value = hp.d_key;
     stream_equals_pass(&hp);
 }
 
@@ -240,12 +258,13 @@ static bool config_names(const char *key)
 static const struct {
     const char *key;
     bool ingest;
-} switches[] = { { "tied", false }, { "hard_gate", false } };
+} switches[] = { { "tied", false }, { "hard_gate", false }, { "shared_kv", true } };
 
 static void throw_switch(loci_hparams *hp, const char *key)
 {
     if (strcmp(key, "tied") == 0) hp->tied = 0;
     if (strcmp(key, "hard_gate") == 0) hp->hard_gate = 1;
+    if (strcmp(key, "shared_kv") == 0) hp->shared_kv = 1, hp->d_value = hp->d_key;
 }
 
 /* The same numbers in all tensors that both shapes have, by name. */
@@ -315,8 +334,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(untied_gradients),
         cmocka_unit_test(dense_gradients),
+        cmocka_unit_test(shared_gradients),
         cmocka_unit_test(untied_stream),
         cmocka_unit_test(dense_stream),
+        cmocka_unit_test(shared_stream),
         cmocka_unit_test(hard_gate_stream),
         cmocka_unit_test(hard_gate_searches),
         cmocka_unit_test(dense_tensors),

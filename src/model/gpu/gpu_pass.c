@@ -31,6 +31,7 @@ static loci_status check_shape(const loci_hparams *hp, loci_error *err)
         { "read_mlp", hp->read_mlp, 8, 1 << 20, 8 },
         { "enc_mlp", hp->enc_mlp, 8, 1 << 20, 8 },
         { "trained_codes", hp->trained_codes, 0, 0, 1 },
+        { "shared_kv", hp->shared_kv, 0, 0, 1 },
         { "router_hidden", hp->router_hidden, 8, 1 << 20, 8 },
         { "vocab", hp->vocab, 8, 1 << 24, 8 },
     };
