@@ -273,8 +273,10 @@ void loci_gpu_lists_build(loci_gpu *g, const loci_gpu_lists *l, const int32_t *p
 
 /* ---- routed reading (read.cu, read_bwd.cu) ---------------------------------------------------------- */
 enum { LOCI_GPU_READ_HEADS = 8 };
-/* Query t reads the chunks in its slots 0 .. PICKS - 1 with weight w, and points into the chunk of slot
- * PICKS (weight 0): content (n_chunks*64, 128) keys then values; n_tokens (n_chunks). q (n, 512). */
+/* Content rows have `cols` columns: 128, a key of 64 and then a value, or 64, one vector that is both.
+ * Their gradients are f32 rows of 128, as key and as value.
+ * Query t reads the chunks in its slots 0 .. PICKS - 1 with weight w, and points into the chunk of slot
+ * PICKS (weight 0): content (n_chunks*64, cols); n_tokens (n_chunks). q (n, 512). */
 typedef struct {
     const loci_bf16 *q, *content;
     const int32_t *n_tokens, *pick, *source;
@@ -286,7 +288,7 @@ typedef struct {
     /* NULL, for few queries: a block a (query, pick); source, stat, the slots behind PICKS are not
      * looked at, lse may be NULL */
     const loci_gpu_lists *lists;
-    int n;
+    int n, cols;
     float scale, share;
 } loci_gpu_read;
 void loci_gpu_read_forward(loci_gpu *g, const loci_gpu_read *r);
@@ -304,20 +306,21 @@ void loci_gpu_read_backward(loci_gpu *g, const loci_gpu_read *r, const loci_gpu_
 /* target (n_rows, ld): mean over heads of the attention mass of query rows[i] on each of its own chunks
  * [own_lo, own_hi); columns behind are left alone.  part (n_rows, 8, ld) scratch. */
 void loci_gpu_mass(loci_gpu *g, float *target, float *part, int ld, const loci_bf16 *q,
-                   const loci_bf16 *content, const int32_t *n_tokens, const int32_t *own_lo,
-                   const int32_t *own_hi, const int32_t *rows, int n_rows, float scale);
+                   const loci_bf16 *content, int cols, const int32_t *n_tokens,
+                   const int32_t *own_lo, const int32_t *own_hi, const int32_t *rows, int n_rows,
+                   float scale);
 /* Dense pointer loss: rows (n_rows) queries with source; lse (n, 8) over all keys.  Writes extra (n, 8) (0
  * elsewhere is the caller's) and the loss.  The gradient: extra into attn backward, and the source's own part: */
 void loci_gpu_pointer_forward(loci_gpu *g, float *extra, float *stat, int n, const loci_bf16 *q,
-                              const loci_bf16 *content, const float *lse, const int32_t *source,
-                              const int32_t *rows, int n_rows, float scale, float weight,
-                              float share);
+                              const loci_bf16 *content, int cols, const float *lse,
+                              const int32_t *source, const int32_t *rows, int n_rows, float scale,
+                              float weight, float share);
 /* dq[t] -= scale extra_h k_j and dcontent[j, keys] -= scale sum_h extra_h q_h, for all rows: by_source lists
  * them sorted by source, those of the i-th source from source_start[i] to source_start[i + 1]. */
 void loci_gpu_pointer_backward(loci_gpu *g, loci_bf16 *dq, float *dcontent, const float *extra,
-                               const loci_bf16 *q, const loci_bf16 *content, const int32_t *source,
-                               const int32_t *by_source, const int32_t *source_start, int n_sources,
-                               float scale);
+                               const loci_bf16 *q, const loci_bf16 *content, int cols,
+                               const int32_t *source, const int32_t *by_source,
+                               const int32_t *source_start, int n_sources, float scale);
 
 /* ---- gate (rows.cu) ------------------------------------------------------------------------------- */
 /* soft (n) = sigmoid(<w, x_r> + *b); gate = soft, or 1[soft > open] when hard; stat as above for rows with
@@ -355,26 +358,31 @@ void loci_gpu_summary(loci_gpu *g, loci_bf16 *cls, float *bias, const float *z, 
 void loci_gpu_unsummary(loci_gpu *g, float *dz, const loci_bf16 *dcls, const float *dbias,
                         const float *w, int n_chunks, int e);
 
-/* ---- content rows as 4-bit storage gives them back (tier.cu): rows of 64 + 64 numbers --------------- */
+/* x (rows, 128) f32: x[r,:64] += x[r,64:], the gradient of a vector that is key and value. */
+void loci_gpu_add_halves(loci_gpu *g, float *x, int rows);
+
+/* ---- content rows as 4-bit storage gives them back (tier.cu): `cols` as for reading ------------------ */
 /* y (n) bf16 = x as kernel.h quant_q4 and dequant_q4 leave it, blocks of 32 numbers.  n a multiple of 32. */
 void loci_gpu_round_q4(loci_gpu *g, loci_bf16 *y, const float *x, size_t n);
 typedef struct {
     const loci_bf16
-        *whole; /* (n_chunks*64, 128) rows as the encoder wrote them, zero behind tokens */
+        *whole; /* (n_chunks*64, cols) rows as the encoder wrote them, zero behind tokens */
     const uint8_t *packed;   /* (n_chunks) */
     const int32_t *n_tokens; /* (n_chunks) */
-    int n_chunks;
+    int n_chunks, cols;
 } loci_gpu_tier;
-/* served (n_chunks*64, 128) = rows of whole, in packed chunks [rms | rms] of r + the chunk's row of
- * context (n_chunks, 128); r (n_chunks*64, 128), inv (n_chunks*64, 2), 0 where nothing is packed. */
+/* served (n_chunks*64, cols) = rows of whole, in packed chunks rms, of each 64 numbers, of r + the chunk's
+ * row of context (n_chunks, cols); r (n_chunks*64, cols), inv (n_chunks*64, cols / 64), 0 where nothing is
+ * packed. */
 void loci_gpu_serve(loci_gpu *g, const loci_gpu_tier *t, loci_bf16 *served, float *inv,
                     const float *r, const float *context, float eps);
-/* dr (n_chunks*64, 128) = gradient of r from dcontent, that of served, whose packed rows are then cleared;
- * zeros elsewhere; dcontext (n_chunks, 128) = sums of dr over the chunk.  t->whole is not looked at. */
+/* dr (n_chunks*64, cols) = gradient of r from the first cols columns of dcontent (n_chunks*64, 128), that of
+ * served, whose packed rows are then cleared; zeros elsewhere; dcontext (n_chunks, cols) = sums of dr over
+ * the chunk.  t->whole is not looked at. */
 void loci_gpu_unserve(loci_gpu *g, const loci_gpu_tier *t, loci_bf16 *dr, loci_bf16 *dcontext,
                       float *dcontent, const loci_bf16 *served, const float *inv);
-/* loss (n_chunks*64) = |served - whole|^2 / 128 of packed rows, else 0; dcontent += k (served - whole), or
- * NULL. */
+/* loss (n_chunks*64) = |served - whole|^2 / cols of packed rows, else 0; dcontent (n_chunks*64, 128), its
+ * first cols columns, += k (served - whole), or NULL. */
 void loci_gpu_ageing(loci_gpu *g, const loci_gpu_tier *t, float *loss, float *dcontent,
                      const loci_bf16 *served, float k);
 
@@ -402,7 +410,7 @@ void loci_gpu_cross_entropy(loci_gpu *g, float *loss, int32_t *best, loci_bf16 *
                             const float *logits, const int32_t *target, const float *weight,
                             float z, int rows, int vocab);
 /* tile (rows, 512) = value of content row index[r], once a head (zeros for -1). */
-void loci_gpu_spread_values(loci_gpu *g, loci_bf16 *tile, const loci_bf16 *content,
+void loci_gpu_spread_values(loci_gpu *g, loci_bf16 *tile, const loci_bf16 *content, int cols,
                             const int32_t *index, int rows);
 /* dcontent[index[r], 64..] += sum over heads of dtile[r]; no index twice. */
 void loci_gpu_collect_values(loci_gpu *g, float *dcontent, const loci_bf16 *dtile,

@@ -120,21 +120,22 @@ extern "C" void loci_gpu_cross_entropy(loci_gpu *g, float *loss, int32_t *best, 
 
 enum { HEADS = LOCI_GPU_READ_HEADS };
 
-__global__ void spread_values(bf16 *tile, const bf16 *content, const int32_t *index, size_t n)
+__global__ void spread_values(bf16 *tile, const bf16 *content, int cols, const int32_t *index,
+                              size_t n)
 {
     const size_t i = (size_t)blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= n) return;
     const int row = index[i / (HEADS * 64)];
-    tile[i] = row < 0 ? __float2bfloat16(0.0f) : content[(size_t)row * 128 + 64 + i % 64];
+    tile[i] = row < 0 ? __float2bfloat16(0.0f) : content[(size_t)row * cols + cols - 64 + i % 64];
 }
 
 extern "C" void loci_gpu_spread_values(loci_gpu *g, loci_bf16 *tile, const loci_bf16 *content,
-                                       const int32_t *index, int rows)
+                                       int cols, const int32_t *index, int rows)
 {
     const size_t n = (size_t)rows * HEADS * 64;
     if (n == 0) return;
     spread_values<<<gpu_blocks(n, 256), 256, 0, g->stream>>>((bf16 *)tile, (const bf16 *)content,
-                                                             index, n);
+                                                             cols, index, n);
     gpu_launched(g, "spread_values");
 }
 

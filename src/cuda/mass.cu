@@ -18,13 +18,13 @@ typedef struct {
     const bf16 *q, *content;
     const int32_t *n_tokens, *own_lo, *own_hi, *rows;
     float *target, *part; /* (n_rows, ld) (n_rows, 8, ld) */
-    int ld, n_rows;
+    int ld, n_rows, cols;
     float scale;
 } mass_job;
 
 __device__ __forceinline__ void keys_load(bf16 *to, const mass_job &j, int c)
 {
-    tile_load64(to, j.content + (size_t)c * 64 * 128, 128, 0, 64);
+    tile_load64(to, j.content + (size_t)c * 64 * j.cols, j.cols, 0, 64);
 }
 
 /* log2 of the chunk's sum for the thread's row r; top and sum take the chunk in. */
@@ -120,7 +120,7 @@ __global__ void __launch_bounds__(128) mass(mass_job j)
 }
 
 extern "C" void loci_gpu_mass(loci_gpu *g, float *target, float *part, int ld, const loci_bf16 *q,
-                              const loci_bf16 *content, const int32_t *n_tokens,
+                              const loci_bf16 *content, int cols, const int32_t *n_tokens,
                               const int32_t *own_lo, const int32_t *own_hi, const int32_t *rows,
                               int n_rows, float scale)
 {
@@ -135,6 +135,7 @@ extern "C" void loci_gpu_mass(loci_gpu *g, float *target, float *part, int ld, c
                          part,
                          ld,
                          n_rows,
+                         cols,
                          scale };
     mass<<<gpu_blocks(n_rows, 8), 128, sizeof(mass_tiles), g->stream>>>(j);
     gpu_launched(g, "mass");
@@ -144,15 +145,15 @@ extern "C" void loci_gpu_mass(loci_gpu *g, float *target, float *part, int ld, c
 
 /* extra[t,h] = weight p_h / (heads (mean p + eps)); four lanes a head. */
 __global__ void pointer_forward(float *extra, float *stat, int n, const bf16 *q,
-                                const bf16 *content, const float *lse, const int32_t *source,
-                                const int32_t *rows, int n_rows, float scale, float weight,
-                                float share)
+                                const bf16 *content, int cols, const float *lse,
+                                const int32_t *source, const int32_t *rows, int n_rows, float scale,
+                                float weight, float share)
 {
     const int i = blockIdx.x * 8 + (threadIdx.x >> 5), lane = threadIdx.x & 31, h = lane >> 2;
     if (i >= n_rows) return;
     const int t = rows[i];
     const bf16 *a = q + (size_t)t * READ_WIDE + lane * 16,
-               *k = content + (size_t)source[t] * 128 + (lane & 3) * 16;
+               *k = content + (size_t)source[t] * cols + (lane & 3) * 16;
     float dot = 0.0f;
     for (int d = 0; d < 16; d++) dot += __bfloat162float(a[d]) * __bfloat162float(k[d]);
     const float p = expf(scale * quad_sum(dot) - lse[(size_t)t * READ_HEADS + h]);
@@ -164,14 +165,14 @@ __global__ void pointer_forward(float *extra, float *stat, int n, const bf16 *q,
 }
 
 extern "C" void loci_gpu_pointer_forward(loci_gpu *g, float *extra, float *stat, int n,
-                                         const loci_bf16 *q, const loci_bf16 *content,
+                                         const loci_bf16 *q, const loci_bf16 *content, int cols,
                                          const float *lse, const int32_t *source,
                                          const int32_t *rows, int n_rows, float scale, float weight,
                                          float share)
 {
     if (n_rows == 0) return;
     pointer_forward<<<gpu_blocks(n_rows, 8), 256, 0, g->stream>>>(extra, stat, n, (const bf16 *)q,
-                                                                  (const bf16 *)content, lse,
+                                                                  (const bf16 *)content, cols, lse,
                                                                   source, rows, n_rows, scale,
                                                                   weight, share);
     gpu_launched(g, "pointer_forward");
@@ -179,14 +180,14 @@ extern "C" void loci_gpu_pointer_forward(loci_gpu *g, float *extra, float *stat,
 
 /* A warp a source; its queries one after the other, two numbers of 64 a lane. */
 __global__ void pointer_backward(bf16 *dq, float *dcontent, const float *extra, const bf16 *q,
-                                 const bf16 *content, const int32_t *source,
+                                 const bf16 *content, int cols, const int32_t *source,
                                  const int32_t *by_source, const int32_t *start, int n, float scale)
 {
     const int i = blockIdx.x * 8 + (threadIdx.x >> 5), lane = threadIdx.x & 31;
     if (i >= n) return;
     const int row = source[by_source[start[i]]];
     const float2 k =
-        __bfloat1622float2(*((const __nv_bfloat162 *)(content + (size_t)row * 128) + lane));
+        __bfloat1622float2(*((const __nv_bfloat162 *)(content + (size_t)row * cols) + lane));
     float2 sum = make_float2(0.0f, 0.0f);
     for (int x = start[i]; x < start[i + 1]; x++) {
         const int t = by_source[x];
@@ -207,15 +208,16 @@ __global__ void pointer_backward(bf16 *dq, float *dcontent, const float *extra, 
 
 extern "C" void loci_gpu_pointer_backward(loci_gpu *g, loci_bf16 *dq, float *dcontent,
                                           const float *extra, const loci_bf16 *q,
-                                          const loci_bf16 *content, const int32_t *source,
+                                          const loci_bf16 *content, int cols, const int32_t *source,
                                           const int32_t *by_source, const int32_t *source_start,
                                           int n_sources, float scale)
 {
     if (n_sources == 0) return;
     pointer_backward<<<gpu_blocks(n_sources, 8), 256, 0, g->stream>>>((bf16 *)dq, dcontent, extra,
                                                                       (const bf16 *)q,
-                                                                      (const bf16 *)content, source,
-                                                                      by_source, source_start,
-                                                                      n_sources, scale);
+                                                                      (const bf16 *)content, cols,
+                                                                      source, by_source,
+                                                                      source_start, n_sources,
+                                                                      scale);
     gpu_launched(g, "pointer_backward");
 }

@@ -79,9 +79,9 @@ __global__ void __launch_bounds__(128) read_forward(loci_gpu_read r, loci_gpu_li
     if (item >= l.item_start[l.n_chunks]) return;
     const int c = l.item_chunk[item], first = l.start[c] + (item - l.item_start[c]) * LOCI_GPU_ITEM;
     const int end = min(l.start[c + 1], first + LOCI_GPU_ITEM), n_keys = r.n_tokens[c];
-    const bf16 *content = (const bf16 *)r.content + (size_t)c * 64 * 128, *q = (const bf16 *)r.q;
-    tile_load64(t->k, content, 128, 0, 64);
-    tile_load64(t->v, content + 64, 128, 0, 64);
+    const bf16 *content = (const bf16 *)r.content + (size_t)c * 64 * r.cols, *q = (const bf16 *)r.q;
+    tile_load64(t->k, content, r.cols, 0, 64);
+    tile_load64(t->v, content + r.cols - 64, r.cols, 0, 64);
     int e = first + 2 * warp;
     stage_pair(t->q[warp][0], q, l.entry, e, end);
     copy_commit();

@@ -176,9 +176,9 @@ __global__ void __launch_bounds__(128)
     if (item >= l.item_start[l.n_chunks]) return;
     const int c = l.item_chunk[item], first = l.start[c] + (item - l.item_start[c]) * LOCI_GPU_ITEM;
     const int end = min(l.start[c + 1], first + LOCI_GPU_ITEM);
-    const bf16 *content = (const bf16 *)r.content + (size_t)c * 64 * 128;
-    tile_load64(t->k, content, 128, 0, 64);
-    tile_load64(t->v, content + 64, 128, 0, 64);
+    const bf16 *content = (const bf16 *)r.content + (size_t)c * 64 * r.cols;
+    tile_load64(t->k, content, r.cols, 0, 64);
+    tile_load64(t->v, content + r.cols - 64, r.cols, 0, 64);
     stage_tile(t, 0, r, g, l.entry, first, end);
     copy_commit();
     float dk[8][4] = {}, dv[8][4] = {};

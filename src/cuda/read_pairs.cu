@@ -13,18 +13,19 @@ typedef struct {
     float q[READ_WIDE], p[READ_HEADS][KEYS];
 } pair_tile;
 
-__device__ __forceinline__ void pair_load(pair_tile *t, const bf16 *content, const bf16 *q)
+__device__ __forceinline__ void pair_load(pair_tile *t, const bf16 *content, int cols,
+                                          const bf16 *q)
 {
-    for (int i = threadIdx.x; i < KEYS * 32; i += THREADS) {
-        const int row = i >> 5, piece = i & 31;
-        const uint2 x = *(const uint2 *)(content + row * 128 + piece * 4);
+    const int pieces = cols / 4; /* keys are the first 16 of a row, values the last */
+    for (int i = threadIdx.x; i < KEYS * pieces; i += THREADS) {
+        const int row = i / pieces, piece = i % pieces;
+        const uint2 x = *(const uint2 *)(content + row * cols + piece * 4);
         if (piece < 16) {
             uint32_t *to = (uint32_t *)(t->k + row * KEY_LD + piece * 4);
             to[0] = x.x;
             to[1] = x.y;
-        } else {
-            *(uint2 *)(t->v + row * 64 + (piece - 16) * 4) = x;
         }
+        if (piece >= pieces - 16) *(uint2 *)(t->v + row * 64 + (piece - pieces + 16) * 4) = x;
     }
     for (int i = threadIdx.x; i < READ_WIDE; i += THREADS) t->q[i] = __bfloat162float(q[i]);
 }
@@ -80,7 +81,7 @@ __global__ void __launch_bounds__(THREADS) read_pairs(loci_gpu_read r)
     const int c = r.pick[(size_t)q * READ_SLOTS + slot];
     if (c < 0) return;
     const int h = threadIdx.x / LANES, l = threadIdx.x % LANES, n_keys = r.n_tokens[c];
-    pair_load(&t, (const bf16 *)r.content + (size_t)c * KEYS * 128,
+    pair_load(&t, (const bf16 *)r.content + (size_t)c * KEYS * r.cols, r.cols,
               (const bf16 *)r.q + (size_t)q * READ_WIDE);
     __syncthreads();
     float top, out[4] = {};

@@ -1,7 +1,7 @@
 /* tier.cu - content rows of training as 4-bit storage would give them back: equations in tier.c of the
  * model.
  *
- * Every chunk is served whole or packed.  Rows are 64 numbers of a key and 64 of a value; places behind
+ * Every chunk is served whole or packed.  Rows are a key and a value or one vector, 64 numbers each; places behind
  * a chunk's tokens are zero rows, before and after.  A warp takes a row, two numbers of each half a
  * lane. */
 #include "gpu_impl.h"
@@ -28,10 +28,10 @@ extern "C" void loci_gpu_round_q4(loci_gpu *g, loci_bf16 *y, const float *x, siz
     gpu_launched(g, "round_q4");
 }
 
-/* Columns 2 lane, 2 lane + 1 of half `h` of a row. */
-__device__ __forceinline__ size_t column(size_t row, int h)
+/* Columns 2 lane, 2 lane + 1 of part `h` of a row. */
+__device__ __forceinline__ size_t column(size_t row, int h, int cols)
 {
-    return row * ROW + h * 64 + 2 * (threadIdx.x & 31);
+    return row * cols + h * 64 + 2 * (threadIdx.x & 31);
 }
 
 __device__ __forceinline__ float2 get(const bf16 *x, size_t at)
@@ -49,19 +49,32 @@ __device__ __forceinline__ void put(bf16 *x, size_t at, float a, float b)
     *(__nv_bfloat162 *)(x + at) = __floats2bfloat162_rn(a, b);
 }
 
+__global__ void add_halves(float *x, size_t n)
+{
+    const size_t i = (size_t)blockIdx.x * blockDim.x + threadIdx.x;
+    if (i < n) x[i / 64 * ROW + i % 64] += x[i / 64 * ROW + 64 + i % 64];
+}
+
+extern "C" void loci_gpu_add_halves(loci_gpu *g, float *x, int rows)
+{
+    const size_t n = (size_t)rows * 64;
+    if (n == 0) return;
+    add_halves<<<gpu_blocks(n, 256), 256, 0, g->stream>>>(x, n);
+    gpu_launched(g, "add_halves");
+}
+
 __global__ void serve(loci_gpu_tier t, bf16 *served, float *inv, const float *r,
                       const float *context, float eps)
 {
     const int p = blockIdx.x * WARPS + (threadIdx.x >> 5), c = p / CHUNK;
     if (c >= t.n_chunks) return;
     const bool real = p % CHUNK < t.n_tokens[c], packed = t.packed[c] != 0;
-#pragma unroll
-    for (int h = 0; h < 2; h++) {
-        const size_t at = column(p, h);
+    for (int h = 0; h < t.cols / 64; h++) {
+        const size_t at = column(p, h, t.cols);
         float2 v = make_float2(0.0f, 0.0f);
         float f = 0.0f;
         if (real && packed) {
-            const float2 a = get(r, at), b = get(context, column(c, h));
+            const float2 a = get(r, at), b = get(context, column(c, h, t.cols));
             v = make_float2(a.x + b.x, a.y + b.y);
             f = rsqrtf(warp_sum(v.x * v.x + v.y * v.y) / 64.0f + eps);
             v.x *= f;
@@ -70,7 +83,7 @@ __global__ void serve(loci_gpu_tier t, bf16 *served, float *inv, const float *r,
             v = get((const bf16 *)t.whole, at);
         }
         put(served, at, v.x, v.y);
-        if ((threadIdx.x & 31) == 0) inv[2 * p + h] = f;
+        if ((threadIdx.x & 31) == 0) inv[t.cols / 64 * p + h] = f;
     }
 }
 
@@ -94,15 +107,17 @@ __global__ void unserve(loci_gpu_tier t, bf16 *dr, bf16 *dcontext, float *dconte
         const size_t p = (size_t)c * CHUNK + j;
 #pragma unroll
         for (int h = 0; h < 2; h++) {
-            const size_t at = column(p, h);
+            if (h == t.cols / 64) break;
+            const size_t at = column(p, h, t.cols), from = column(p, h, ROW);
             float2 d = make_float2(0.0f, 0.0f);
             if (t.packed[c]) {
                 const float2 v = get(served, at);
-                d = get(dcontent, at);
-                const float along = warp_sum(d.x * v.x + d.y * v.y) / 64.0f, f = inv[2 * p + h];
+                d = get(dcontent, from);
+                const float along = warp_sum(d.x * v.x + d.y * v.y) / 64.0f,
+                            f = inv[t.cols / 64 * p + h];
                 d.x = f * (d.x - v.x * along);
                 d.y = f * (d.y - v.y * along);
-                *(float2 *)(dcontent + at) = make_float2(0.0f, 0.0f);
+                *(float2 *)(dcontent + from) = make_float2(0.0f, 0.0f);
             }
             put(dr, at, d.x, d.y);
             all[h].x += d.x;
@@ -117,7 +132,7 @@ __global__ void unserve(loci_gpu_tier t, bf16 *dr, bf16 *dcontext, float *dconte
     __syncthreads();
     float of = 0.0f;
     for (int w = 0; w < WARPS; w++) of += sum[w][threadIdx.x];
-    dcontext[(size_t)c * ROW + threadIdx.x] = __float2bfloat16(of);
+    if (threadIdx.x < t.cols) dcontext[(size_t)c * t.cols + threadIdx.x] = __float2bfloat16(of);
 }
 
 extern "C" void loci_gpu_unserve(loci_gpu *g, const loci_gpu_tier *t, loci_bf16 *dr,
@@ -136,17 +151,16 @@ __global__ void ageing(loci_gpu_tier t, float *loss, float *dcontent, const bf16
     if (c >= t.n_chunks) return;
     const bool counts = t.packed[c] && p % CHUNK < t.n_tokens[c];
     float square = 0.0f;
-#pragma unroll
-    for (int h = 0; h < 2 && counts; h++) {
-        const size_t at = column(p, h);
+    for (int h = 0; h < t.cols / 64 && counts; h++) {
+        const size_t at = column(p, h, t.cols);
         const float2 a = get(served, at), b = get((const bf16 *)t.whole, at);
         const float x = a.x - b.x, y = a.y - b.y;
         square += x * x + y * y;
         if (!dcontent) continue;
-        float2 *d = (float2 *)(dcontent + at);
+        float2 *d = (float2 *)(dcontent + column(p, h, ROW));
         *d = make_float2(d->x + k * x, d->y + k * y);
     }
-    square = warp_sum(square) / (float)ROW;
+    square = warp_sum(square) / (float)t.cols;
     if ((threadIdx.x & 31) == 0) loss[p] = square;
 }
 

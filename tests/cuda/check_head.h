@@ -57,19 +57,21 @@ static inline int32_t *value_rows(int rows, int n)
 static void check_spread_values(void)
 {
     static const int counts[] = { 1, 3, 65 };
+    EITHER_CONTENT
     for (int i = 0; i < COUNT(counts); i++) {
-        const int rows = counts[i], n = 256;
+        const int rows = counts[i], n = 256, cols = read_columns;
         const size_t all = (size_t)rows * WIDE;
-        const float *content = random_bf16((size_t)n * 128, 1.0);
+        const float *content = random_bf16((size_t)(n * cols), 1.0);
         const int32_t *index = value_rows(rows, n);
         float *want = floats(all);
         for (size_t k = 0; k < all; k++)
-            want[k] =
-                index[k / WIDE] < 0 ? 0.0f : content[(size_t)index[k / WIDE] * 128 + 64 + k % 64];
+            want[k] = index[k / WIDE] < 0
+                          ? 0.0f
+                          : content[(size_t)(index[k / WIDE] * cols + cols - 64) + k % 64];
         loci_bf16 *tile = out_bf16(NULL, all);
-        const loci_bf16 *from = put_bf16(content, (size_t)n * 128);
+        const loci_bf16 *from = put_bf16(content, (size_t)(n * cols));
         const int32_t *at = put_i32(index, rows);
-        TWICE("spread_values") loci_gpu_spread_values(gpu, tile, from, at, rows);
+        TWICE("spread_values") loci_gpu_spread_values(gpu, tile, from, cols, at, rows);
         equal_floats("tile", get_bf16(tile, all), want, all);
         done("spread_values");
     }

@@ -7,9 +7,9 @@
 /* Log-sum of head h of query t over the own chunk c. */
 static inline void mass_lse(const read_case *r, int t, int c, float lse[HEADS])
 {
-    const float *k = r->content + (size_t)c * 64 * 128;
-    loci_chunk_attn_ref(NULL, 0, lse, r->q + (size_t)t * WIDE, 64, k, 128, k + 64, 128, NULL, HEADS,
-                        r->n_tokens[c], 64, 64, READ_SCALE);
+    const float *k = r->content + (size_t)(c * 64 * r->cols);
+    loci_chunk_attn_ref(NULL, 0, lse, r->q + (size_t)t * WIDE, 64, k, r->cols, k, r->cols, NULL,
+                        HEADS, r->n_tokens[c], 64, 64, READ_SCALE);
 }
 
 /* The same over all own chunks. */
@@ -49,11 +49,12 @@ static inline void mass_case(int n, int n_chunks)
         }
     }
     const loci_bf16 *q = put_bf16(r.q, (size_t)n * WIDE),
-                    *content = put_bf16(r.content, (size_t)n_chunks * 64 * 128);
+                    *content = put_bf16(r.content, (size_t)n_chunks * 64 * (size_t)r.cols);
     const int32_t *tokens = put_i32(r.n_tokens, n_chunks), *lo = put_i32(r.lo, n),
                   *hi = put_i32(r.hi, n), *rows = put_i32(row, n_rows);
     TWICE("mass")
-    loci_gpu_mass(gpu, target, part, ld, q, content, tokens, lo, hi, rows, n_rows, READ_SCALE);
+    loci_gpu_mass(gpu, target, part, ld, q, content, r.cols, tokens, lo, hi, rows, n_rows,
+                  READ_SCALE);
     float *got = get_f32(target, all);
     for (size_t i = 0; i < all; i++) {
         if (!isnan(want[i])) continue;
@@ -67,6 +68,7 @@ static inline void mass_case(int n, int n_chunks)
 static void check_mass(void)
 {
     static const int sizes[][2] = { { 1, 1 }, { 2, 3 }, { 9, 5 }, { 65, 20 }, { 33, 70 } };
+    EITHER_CONTENT
     for (int i = 0; i < COUNT(sizes); i++) mass_case(sizes[i][0], sizes[i][1]);
 }
 
@@ -108,12 +110,12 @@ static inline void pointer_forward_case(int n, int n_chunks, bool training)
     float *extra = training ? out_f32(floats(heads), heads) : NULL,
           *stat = out_f32(r.before, stats);
     const loci_bf16 *q = put_bf16(r.q, (size_t)n * WIDE),
-                    *content = put_bf16(r.content, (size_t)n_chunks * 64 * 128);
+                    *content = put_bf16(r.content, (size_t)n_chunks * 64 * (size_t)r.cols);
     const float *l = put_f32(lse, heads);
     const int32_t *source = put_i32(r.source, n), *rows = put_i32(row, n_rows);
     TWICE("pointer_forward")
-    loci_gpu_pointer_forward(gpu, extra, stat, n, q, content, l, source, rows, n_rows, READ_SCALE,
-                             r.pointer, r.share);
+    loci_gpu_pointer_forward(gpu, extra, stat, n, q, content, r.cols, l, source, rows, n_rows,
+                             READ_SCALE, r.pointer, r.share);
     if (training) compare("extra", get_f32(extra, heads), want, heads, 1e-4);
     compare("stat", get_f32(stat, stats), r.stat, stats, 1e-4);
     done("pointer_forward");
@@ -123,6 +125,7 @@ static const int pointer_sizes[][2] = { { 1, 1 }, { 4, 3 }, { 65, 20 }, { 130, 7
 
 static void check_pointer_forward(void)
 {
+    EITHER_CONTENT
     for (int i = 0; i < COUNT(pointer_sizes); i++)
         for (int training = 0; training < 2; training++)
             pointer_forward_case(pointer_sizes[i][0], pointer_sizes[i][1], training);
@@ -148,7 +151,7 @@ static inline void pointer_backward_case(int n, int n_chunks)
             by[at++] = t;
             for (int x = 0; x < WIDE; x++) {
                 const float b = READ_SCALE * extra[t * HEADS + x / 64];
-                want_q[(size_t)t * WIDE + x] -= b * r.content[(size_t)j * 128 + x % 64];
+                want_q[(size_t)t * WIDE + x] -= b * r.content[j * r.cols + x % 64];
                 want_c[(size_t)j * 128 + x % 64] -= b * r.q[(size_t)t * WIDE + x];
             }
         }
@@ -157,11 +160,12 @@ static inline void pointer_backward_case(int n, int n_chunks)
     loci_bf16 *gq = out_bf16(dq, wide);
     float *gc = out_f32(dc, all);
     const float *e = put_f32(extra, (size_t)n * HEADS);
-    const loci_bf16 *q = put_bf16(r.q, wide), *content = put_bf16(r.content, all);
+    const loci_bf16 *q = put_bf16(r.q, wide),
+                    *content = put_bf16(r.content, (size_t)(rows * r.cols));
     const int32_t *source = put_i32(r.source, n), *list = put_i32(by, n),
                   *first = put_i32(start, n_sources + 1);
     TWICE("pointer_backward")
-    loci_gpu_pointer_backward(gpu, gq, gc, e, q, content, source, list, first, n_sources,
+    loci_gpu_pointer_backward(gpu, gq, gc, e, q, content, r.cols, source, list, first, n_sources,
                               READ_SCALE);
     compare("dq", get_bf16(gq, wide), want_q, wide, ONE_ROUNDING);
     compare("dcontent", get_f32(gc, all), want_c, all, 1e-4);
@@ -170,6 +174,7 @@ static inline void pointer_backward_case(int n, int n_chunks)
 
 static void check_pointer_backward(void)
 {
+    EITHER_CONTENT
     for (int i = 0; i < COUNT(pointer_sizes); i++)
         pointer_backward_case(pointer_sizes[i][0], pointer_sizes[i][1]);
 }

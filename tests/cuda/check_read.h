@@ -14,8 +14,12 @@ enum {
 };
 static const float READ_SCALE = 0.25f, POINTER_EPS = 1e-6f;
 
+/* Columns of the content of the cases to come: a key and a value, or one vector for both. */
+static int read_columns = 128;
+#define EITHER_CONTENT for (read_columns = 128; read_columns > 0; read_columns -= 64)
+
 typedef struct {
-    int n, n_chunks;
+    int n, n_chunks, cols;
     float *q, *content, *w, *rank, *dout, *before;
     int32_t *n_tokens, *pick, *source, *lo, *hi;
     float *o, *lse, *stat;     /* truth, forward */
@@ -26,10 +30,12 @@ typedef struct {
 
 static inline read_case read_new(int n, int n_chunks)
 {
-    read_case r = { .n = n, .n_chunks = n_chunks, .share = 0.5f, .pointer = 0.8f };
-    const size_t wide = (size_t)n * WIDE, all = (size_t)n_chunks * 64 * 128;
+    read_case r = {
+        .n = n, .n_chunks = n_chunks, .cols = read_columns, .share = 0.5f, .pointer = 0.8f
+    };
+    const size_t wide = (size_t)n * WIDE, rows = (size_t)n_chunks * 64;
     r.q = random_bf16(wide, 1.7);
-    r.content = random_bf16(all, 1.7);
+    r.content = random_bf16(rows * (size_t)r.cols, 1.7);
     r.dout = random_bf16(wide, 1.0);
     r.w = floats((size_t)n * PICKS);
     r.rank = random_f32(PICKS * 64, 0.5);
@@ -58,7 +64,7 @@ static inline read_case read_new(int n, int n_chunks)
     memcpy(r.stat, r.before, (size_t)LOCI_GPU_STATS * n * sizeof(float));
     r.dq = floats(wide);
     r.dw = floats((size_t)n * PICKS);
-    r.dcontent = floats(all);
+    r.dcontent = floats(rows * 128);
     r.drank = host(PICKS * 64 * sizeof(double));
     return r;
 }
@@ -68,8 +74,9 @@ static inline double pointer_mass(const read_case *r, int t, const float *lse, d
 {
     double mean = 0.0;
     for (int h = 0; h < HEADS; h++) {
-        const double s = READ_SCALE * loci_dot_ref(r->q + (size_t)t * WIDE + h * 64,
-                                                   r->content + (size_t)r->source[t] * 128, 64);
+        const double s =
+            READ_SCALE * loci_dot_ref(r->q + (size_t)t * WIDE + h * 64,
+                                      r->content + (size_t)(r->source[t] * r->cols), 64);
         p[h] = exp(s - lse[h]);
         mean += p[h] / HEADS;
     }
@@ -85,10 +92,10 @@ static inline void read_truth(read_case *r)
             float w[HEADS], *lse = r->lse + ((size_t)t * PAIRS + i) * HEADS,
                             *o = r->o + (size_t)t * WIDE;
             if (c < 0) continue;
-            const float *k = r->content + (size_t)c * 64 * 128;
+            const float *k = r->content + (size_t)(c * 64 * r->cols), *v = k + r->cols - 64;
             for (int h = 0; h < HEADS; h++) w[h] = i < PICKS ? r->w[(size_t)t * PICKS + i] : 0.0f;
-            loci_chunk_attn_ref(i < PICKS ? o : NULL, 64, lse, q, 64, k, 128, k + 64, 128, w, HEADS,
-                                r->n_tokens[c], 64, 64, READ_SCALE);
+            loci_chunk_attn_ref(i < PICKS ? o : NULL, 64, lse, q, 64, k, r->cols, v, r->cols, w,
+                                HEADS, r->n_tokens[c], 64, 64, READ_SCALE);
             for (int x = 0; i < PICKS && x < WIDE; x++) o[x] += w[0] * r->rank[i * 64 + x % 64];
             if (i < PICKS) continue;
             double p[HEADS];
@@ -109,11 +116,12 @@ static inline void pointer_truth(read_case *r, int t)
         const float *q = r->q + (size_t)t * WIDE + h * 64;
         const double b = r->pointer * p[h] / (HEADS * (mean + POINTER_EPS));
         for (int j = 0; j < r->n_tokens[c]; j++) {
-            const size_t at = ((size_t)c * 64 + j) * 128;
-            const double pj = exp(READ_SCALE * loci_dot_ref(q, r->content + at, 64) - lse[h]);
+            const size_t row = (size_t)c * 64 + j, at = row * 128;
+            const float *k = r->content + row * (size_t)r->cols;
+            const double pj = exp(READ_SCALE * loci_dot_ref(q, k, 64) - lse[h]);
             const double ds = READ_SCALE * b * (pj - (c * 64 + j == r->source[t] ? 1.0 : 0.0));
             for (int d = 0; d < 64; d++) {
-                r->dq[(size_t)t * WIDE + h * 64 + d] += (float)(ds * r->content[at + d]);
+                r->dq[(size_t)t * WIDE + h * 64 + d] += (float)(ds * k[d]);
                 r->dcontent[at + d] += (float)(ds * q[d]);
             }
         }
@@ -131,11 +139,11 @@ static inline void read_gradient(read_case *r)
             const size_t at = (size_t)t * PICKS + i;
             float w[HEADS], dw[HEADS];
             if (c < 0) continue;
-            const float *k = r->content + (size_t)c * 64 * 128;
+            const float *k = r->content + (size_t)(c * 64 * r->cols), *v = k + r->cols - 64;
             float *d = r->dcontent + (size_t)c * 64 * 128;
             for (int h = 0; h < HEADS; h++) w[h] = r->w[at];
             loci_chunk_attn_bwd_ref(r->dq + (size_t)t * WIDE, 64, d, 128, d + 64, 128, dw, dout, 64,
-                                    r->q + (size_t)t * WIDE, 64, k, 128, k + 64, 128,
+                                    r->q + (size_t)t * WIDE, 64, k, r->cols, v, r->cols,
                                     r->lse + ((size_t)t * PAIRS + i) * HEADS, w, NULL, HEADS,
                                     r->n_tokens[c], 64, 64, READ_SCALE);
             double all = 0.0;
@@ -154,7 +162,7 @@ static inline loci_gpu_read read_upload(const read_case *r, const loci_gpu_lists
 {
     const loci_gpu_read job = {
         .q = put_bf16(r->q, (size_t)r->n * WIDE),
-        .content = put_bf16(r->content, (size_t)r->n_chunks * 64 * 128),
+        .content = put_bf16(r->content, (size_t)r->n_chunks * 64 * (size_t)r->cols),
         .n_tokens = put_i32(r->n_tokens, r->n_chunks),
         .pick = pick,
         .source = put_i32(r->source, r->n),
@@ -163,6 +171,7 @@ static inline loci_gpu_read read_upload(const read_case *r, const loci_gpu_lists
         .pair = device(NULL, (size_t)r->n * PAIRS * WIDE * sizeof(loci_bf16)),
         .lists = l,
         .n = r->n,
+        .cols = r->cols,
         .scale = READ_SCALE,
         .share = r->share,
     };
@@ -180,6 +189,19 @@ static inline float *of_slots(const read_case *r, const float *x, int slots, int
                 y[at] = x[at];
             }
     return y;
+}
+
+/* The same without lists: a block a query and pick. */
+static inline void read_places_case(int n, int n_chunks)
+{
+    read_case r = read_new(n, n_chunks);
+    const size_t wide = (size_t)n * WIDE;
+    read_truth(&r);
+    loci_gpu_read job = read_upload(&r, NULL, put_i32(r.pick, (size_t)n * SLOTS));
+    job.o = out_bf16(NULL, wide);
+    TWICE("read_forward") loci_gpu_read_forward(gpu, &job);
+    compare("o", get_bf16(job.o, wide), r.o, wide, SOME_ROUNDINGS);
+    done("read_forward");
 }
 
 static inline void read_forward_case(int n, int n_chunks)
@@ -239,12 +261,14 @@ static inline void read_cases(void (*run)(int, int))
 {
     static const int sizes[][2] = { { 1, 1 },   { 2, 3 },   { 9, 5 },
                                     { 65, 20 }, { 300, 2 }, { 257, 50 } };
+    EITHER_CONTENT
     for (int i = 0; i < COUNT(sizes); i++) run(sizes[i][0], sizes[i][1]);
 }
 
 static void check_read_forward(void)
 {
     read_cases(read_forward_case);
+    read_cases(read_places_case);
 }
 
 static void check_read_backward(void)

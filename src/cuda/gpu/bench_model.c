@@ -101,7 +101,7 @@ gpu_work gpu_bench_spread_values(gpu_bench *b, int variant)
     loci_bf16 *tile = gpu_take(b, (size_t)ROWS * READ * 2);
     const loci_bf16 *content = gpu_take_bf16(b, (size_t)TOKENS * 128);
     const int32_t *at = gpu_take_i32(b, ROWS, gpu_itself);
-    LAUNCH(loci_gpu_spread_values(b->g, tile, content, at, ROWS));
+    LAUNCH(loci_gpu_spread_values(b->g, tile, content, 128, at, ROWS));
     return (gpu_work){ "8192x512", 0, ROWS * (2.0 * READ + 132) };
 }
 

@@ -58,6 +58,7 @@ static loci_gpu_read read_job(gpu_bench *b, const loci_gpu_lists *l)
                         .stat = gpu_take(b, LOCI_GPU_STATS * n * sizeof(float)),
                         .lists = l,
                         .n = TOKENS,
+                        .cols = 128,
                         .scale = 0.25f,
                         .share = 0.5f };
     gpu_fill_lists(b, l, r.pick);
@@ -106,7 +107,7 @@ gpu_work gpu_bench_mass(gpu_bench *b, int variant)
     const int32_t *n = gpu_take_i32(b, CHUNKS, full), *lo = gpu_take_i32(b, TOKENS, gpu_first_own),
                   *hi = gpu_take_i32(b, TOKENS, gpu_last_own),
                   *rows = gpu_take_i32(b, ROWS, kl_row);
-    LAUNCH(loci_gpu_mass(b->g, target, part, OWN, q, content, n, lo, hi, rows, ROWS, 0.25f));
+    LAUNCH(loci_gpu_mass(b->g, target, part, OWN, q, content, 128, n, lo, hi, rows, ROWS, 0.25f));
     return (gpu_work){ "8192 rows of 4096", (double)ROWS * (OWN - 1) / 2 * 64 * READ * 2,
                        ROWS * (2.0 * READ + 2.0 * OWN) + content_bytes / 2 };
 }
@@ -121,7 +122,7 @@ gpu_work gpu_bench_pointer_forward(gpu_bench *b, int variant)
     const float *lse = gpu_take_equal(b, (size_t)TOKENS * LOCI_GPU_READ_HEADS, 5.0f);
     const int32_t *from = gpu_take_i32(b, TOKENS, source),
                   *rows = gpu_take_i32(b, POINTERS, pointer_row);
-    LAUNCH(loci_gpu_pointer_forward(b->g, extra, stat, TOKENS, q, content, lse, from, rows,
+    LAUNCH(loci_gpu_pointer_forward(b->g, extra, stat, TOKENS, q, content, 128, lse, from, rows,
                                     POINTERS, 0.25f, 1.0f, 0.5f));
     return (gpu_work){ "4032 rows", 2.0 * POINTERS * READ, POINTERS * (2.0 * READ + 128 + 80) };
 }
@@ -137,7 +138,7 @@ gpu_work gpu_bench_pointer_backward(gpu_bench *b, int variant)
     const int32_t *from = gpu_take_i32(b, TOKENS, source),
                   *by = gpu_take_i32(b, POINTERS, pointer_row),
                   *start = gpu_take_i32(b, POINTERS + 1, gpu_itself);
-    LAUNCH(loci_gpu_pointer_backward(b->g, dq, dcontent, extra, q, content, from, by, start,
+    LAUNCH(loci_gpu_pointer_backward(b->g, dq, dcontent, extra, q, content, 128, from, by, start,
                                      POINTERS, 0.25f));
     return (gpu_work){ "4032 rows", 4.0 * POINTERS * READ, POINTERS * (6.0 * READ + 128 + 512) };
 }

@@ -36,7 +36,16 @@ static loci_gpu_tier tier_job(gpu_bench *b)
     return (loci_gpu_tier){ .whole = gpu_take_bf16(b, (size_t)TOKENS * ROW),
                             .packed = packed,
                             .n_tokens = gpu_take_i32(b, CHUNKS, full),
-                            .n_chunks = CHUNKS };
+                            .n_chunks = CHUNKS,
+                            .cols = ROW };
+}
+
+gpu_work gpu_bench_add_halves(gpu_bench *b, int variant)
+{
+    (void)variant;
+    float *x = gpu_take_f32(b, (size_t)TOKENS * ROW);
+    LAUNCH(loci_gpu_add_halves(b->g, x, TOKENS));
+    return (gpu_work){ "65536x128", 64.0 * tokens, 768.0 * tokens };
 }
 
 gpu_work gpu_bench_round_q4(gpu_bench *b, int variant)

@@ -183,6 +183,7 @@ static void read_picks(loci_gpu_pass *p, const loci_read_params *w, loci_gpu_con
                                 .pair = c->pair,
                                 .o = c->t.o,
                                 .n = n,
+                                .cols = loci_content_cols(&p->w->hp),
                                 .scale = loci_read_scale(&p->w->hp) };
     loci_gpu_upload(p->g, c->wanted, c->host_wanted, picks + (size_t)n * PICKS * sizeof(float));
     loci_gpu_clear(p->g, c->t.rank, PICKS * 64 * sizeof(float)); /* top_k may be less */

@@ -54,7 +54,7 @@ void loci_gpu_encoder_forward(loci_gpu_pass *p)
     const loci_hparams *hp = &p->w->hp;
     const loci_encoder_params *w = &p->w->at.enc;
     const int n = p->b.n, D = hp->d_model, e = hp->enc_dim, m = hp->enc_mlp, C = p->b.n_chunks,
-              R = C * PLACE;
+              R = C * PLACE, cols = loci_content_cols(hp);
     loci_gpu_encoder_tape *t = &p->enc;
     const loci_gpu_attn a = attention_of(p);
     if (C == 0) return;
@@ -76,8 +76,9 @@ void loci_gpu_encoder_forward(loci_gpu_pass *p)
     loci_gpu_linear(p, p->landmark, 128, t->cls, e, &w->landmark, 2 * C, 0.0f, false);
     loci_gpu_unit(p->g, p->landmark, t->inv_l, 2 * C);
     loci_gpu_cat(p->g, t->cat, t->inv_z, t->xn, p->s.z, p->b.token_row, C, D, e, hp->norm_eps);
-    loci_gpu_linear(p, p->whole, 128, t->cat, D + e, &w->content, C * CHUNK, 0.0f, false);
-    loci_gpu_norm_rope(p->g, p->whole, 128, t->inv_kv, NULL, NULL, 2, C * CHUNK, hp->norm_eps);
+    loci_gpu_linear(p, p->whole, cols, t->cat, D + e, &w->content, C * CHUNK, 0.0f, false);
+    loci_gpu_norm_rope(p->g, p->whole, cols, t->inv_kv, NULL, NULL, cols / 64, C * CHUNK,
+                       hp->norm_eps);
 }
 
 /* Gradient of a norm inside the encoder: s.enc_narrow -> dz and its copy. */
@@ -98,18 +99,19 @@ static void norm_backward(loci_gpu_pass *p, const loci_bf16 *y, const float *inv
     loci_gpu_rmsnorm_bwd(p->g, &j);
 }
 
-/* dcontent, dlandmark, dbias, dsummary (in gist.summary) -> dz and (in s.narrow) the tokens' share of x. */
+/* dcontent (with one vector for both its halves added), dlandmark, dbias, dsummary (in gist.summary) -> dz and (in s.narrow) the tokens' share of x. */
 static void outputs_backward(loci_gpu_pass *p)
 {
     const loci_hparams *hp = &p->w->hp;
     const loci_encoder_params *w = &p->w->at.enc, *dw = &p->w->grad_at.enc;
     const int D = hp->d_model, e = hp->enc_dim, C = p->b.n_chunks, P = C * CHUNK,
-              ds = hp->d_summary;
+              ds = hp->d_summary, cols = loci_content_cols(hp), heads = cols / 64;
     loci_gpu_encoder_tape *t = &p->enc;
     loci_bf16 *dE = p->s.enc_wide, *dl = p->s.enc_wide, *dcls = p->s.enc_narrow;
-    loci_gpu_rmsnorm_bwd_b(p->g, dE, 64, NULL, p->dcontent, 64, p->whole, 64, t->inv_kv, 2 * P, 64);
-    loci_gpu_linear_dx(p, p->s.dcat, D + e, dE, 128, &w->content, P, 0.0f);
-    loci_gpu_linear_dw(p, &dw->content, dE, 128, t->cat, D + e, P);
+    loci_gpu_rmsnorm_bwd_b(p->g, dE, 64, NULL, p->dcontent, 128 / heads, p->whole, 64, t->inv_kv,
+                           heads * P, 64);
+    loci_gpu_linear_dx(p, p->s.dcat, D + e, dE, cols, &w->content, P, 0.0f);
+    loci_gpu_linear_dw(p, &dw->content, dE, cols, t->cat, D + e, P);
     loci_gpu_clear(p->g, p->s.narrow, (size_t)p->b.n * (size_t)D * 2);
     loci_gpu_uncat(p->g, p->s.dz_enc, p->s.narrow, p->s.dcat, t->cat, t->inv_z, p->b.token_row, C,
                    D, e);

@@ -8,7 +8,9 @@ loci_status loci_gpu_serves(const loci_hparams *hp, loci_error *err)
     const struct {
         const char *name;
         int found;
-    } cpu_only[] = { { "d_summary", hp->d_summary }, { "content_bits4", hp->content_bits4 } };
+    } cpu_only[] = { { "d_summary", hp->d_summary },
+                     { "content_bits4", hp->content_bits4 },
+                     { "shared_kv", hp->shared_kv } };
     for (size_t i = 0; i < sizeof cpu_only / sizeof *cpu_only; i++)
         if (cpu_only[i].found)
             return loci_fail(err, LOCI_EMODEL,

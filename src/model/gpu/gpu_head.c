@@ -57,7 +57,8 @@ static void decode_block(loci_gpu_pass *p, int group, int at, int rows)
     const loci_read_params *w = &p->w->at.read[group], *dw = &p->w->grad_at.read[group];
     const int D = p->w->hp.d_model;
     loci_gpu_scratch *s = &p->s;
-    loci_gpu_spread_values(p->g, s->head_tile, p->content, p->b.decode_row + at, rows);
+    loci_gpu_spread_values(p->g, s->head_tile, p->content, loci_content_cols(&p->w->hp),
+                           p->b.decode_row + at, rows);
     loci_gpu_linear(p, s->head_x, D, s->head_tile, WIDE, &w->o, rows, 0.0f, true);
     classify(p, rows, p->b.decode_target + at, p->b.decode_weight + at, 0.0f,
              p->decode_loss + (size_t)group * (size_t)p->b.n_decode + at, NULL);

@@ -31,7 +31,6 @@ static loci_status check_shape(const loci_hparams *hp, loci_error *err)
         { "read_mlp", hp->read_mlp, 8, 1 << 20, 8 },
         { "enc_mlp", hp->enc_mlp, 8, 1 << 20, 8 },
         { "trained_codes", hp->trained_codes, 0, 0, 1 },
-        { "shared_kv", hp->shared_kv, 0, 0, 1 },
         { "router_hidden", hp->router_hidden, 8, 1 << 20, 8 },
         { "vocab", hp->vocab, 8, 1 << 24, 8 },
     };
@@ -163,7 +162,7 @@ static void plan(loci_gpu_pass *p, loci_arena *a, bool routed)
     p->frequency = loci_arena_take(a, 32, sizeof(double));
     if (hp->n_groups > 0) {
         loci_gpu_encoder_tape_plan(&p->enc, a, hp, p->b.n, p->b.n_chunks);
-        p->content = p->whole = loci_arena_take(a, C * 64 * 128, 2);
+        p->content = p->whole = loci_arena_take(a, C * 64 * (size_t)loci_content_cols(hp), 2);
         p->landmark = loci_arena_take(a, C * 2 * 128, 2);
         p->bias = loci_arena_take(a, C, 4);
         p->dcontent = loci_arena_take(a, C * 64 * 128, 4);
@@ -299,6 +298,7 @@ static void backward(loci_gpu_pass *p)
     }
     loci_gpu_pass_mark(p, "upper back");
     if (hp->n_groups > 0) {
+        if (hp->shared_kv) loci_gpu_add_halves(p->g, p->dcontent, p->b.n_chunks * 64);
         loci_gpu_tier_backward(p);
         loci_gpu_nodes_backward(p);
         loci_gpu_encoder_backward(p);

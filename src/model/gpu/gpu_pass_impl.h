@@ -11,7 +11,8 @@ enum {
     LOCI_GPU_HEAD_ROWS = 8192                 /* logits are held for that many rows at a time */
 };
 
-/* Letters: N rows, C chunks, R = 66 C encoder rows, P = 64 C places, e, m of the encoder. */
+/* Letters: N rows, C chunks, R = 66 C encoder rows, P = 64 C places, e, m of the encoder; w columns of
+ * content. */
 
 typedef struct {                       /* of one transformer layer    */
     loci_bf16 *xn1, *qkv;              /* (N, D) (N, (H + 2G)*64)     */
@@ -43,9 +44,9 @@ typedef struct {                    /* of one Read block                       *
 } loci_gpu_read_tape;
 
 typedef struct {                   /* of content served packed (gpu_tier.c)     */
-    loci_bf16 *whole, *rounded;    /* (P, 128) as encoded, (P, 64)              */
-    loci_bf16 *dr, *dy, *dcontext; /* (P, 128) (P, 64) (C, 128)                 */
-    float *y, *r, *context;        /* (P, 64) (P, 128) (C, 128)                 */
+    loci_bf16 *whole, *rounded;    /* (P, w) as encoded, (P, 64)                */
+    loci_bf16 *dr, *dy, *dcontext; /* (P, w) (P, 64) (C, w)                     */
+    float *y, *r, *context;        /* (P, 64) (P, w) (C, w)                     */
     float *inv, *loss;             /* (P, 2) (P)                                */
 } loci_gpu_tier_tape;
 
@@ -98,8 +99,8 @@ struct loci_gpu_pass {
     loci_gpu_read_tape read[LOCI_MAX_GROUPS];
     loci_gpu_tier_tape tier;
     loci_gpu_gist_tape gist;
-    loci_bf16 *content, *landmark; /* (P, 128) as served, (2C, 128) */
-    loci_bf16 *whole;              /* (P, 128) as encoded: content, unless there are tiers */
+    loci_bf16 *content, *landmark; /* (P, w) as served, (2C, 128) */
+    loci_bf16 *whole;              /* (P, w) as encoded: content, unless there are tiers */
     float *bias, *dcontent, *dlandmark, *dbias; /* (C) (P, 128) (2C, 128) (C) */
     float *stat;                                /* (LOCI_GPU_STATS, N) */
     float *head_loss, *decode_loss;             /* (H) (Q) */

@@ -114,15 +114,17 @@ static loci_gpu_read routed_of(const loci_gpu_pass *p, const loci_gpu_read_tape 
                             .stat = p->stat,
                             .lists = &t->lists,
                             .n = p->b.n,
+                            .cols = loci_content_cols(&p->w->hp),
                             .scale = loci_read_scale(&p->w->hp),
                             .share = 1.0f / (float)p->w->hp.n_groups };
 }
 
 static loci_gpu_attn dense_of(const loci_gpu_pass *p, const loci_gpu_read_tape *t)
 {
+    const int cols = loci_content_cols(&p->w->hp);
     return (loci_gpu_attn){ .q = t->q,
                             .k = p->content,
-                            .v = p->content + 64,
+                            .v = p->content + cols - 64,
                             .o = t->o,
                             .lse = t->lse,
                             .lo = p->b.key_lo,
@@ -131,8 +133,8 @@ static loci_gpu_attn dense_of(const loci_gpu_pass *p, const loci_gpu_read_tape *
                             .qhi = p->b.key_qhi,
                             .key_ok = p->b.key_ok,
                             .ldq = WIDE,
-                            .ldk = 128,
-                            .ldv = 128,
+                            .ldk = cols,
+                            .ldv = cols,
                             .ldo = WIDE,
                             .n_q = p->b.n,
                             .n_k = p->b.n_chunks * 64,
@@ -171,8 +173,8 @@ static void read_dense(loci_gpu_pass *p, loci_gpu_read_tape *t)
     const loci_gpu_attn a = dense_of(p, t);
     loci_gpu_attn_forward(p->g, &a);
     if (p->opt->pointer > 0.0f)
-        loci_gpu_pointer_forward(p->g, NULL, p->stat, p->b.n, t->q, p->content, t->lse, p->b.source,
-                                 p->b.pointer_rows, p->b.n_pointers, a.scale, 0.0f,
+        loci_gpu_pointer_forward(p->g, NULL, p->stat, p->b.n, t->q, p->content, a.ldk, t->lse,
+                                 p->b.source, p->b.pointer_rows, p->b.n_pointers, a.scale, 0.0f,
                                  1.0f / (float)p->w->hp.n_groups);
 }
 
@@ -206,8 +208,9 @@ void loci_gpu_read_block(loci_gpu_pass *p, int group)
         read_dense(p, t);
     loci_gpu_pass_mark(p, "read");
     if (p->b.n_kl > 0)
-        loci_gpu_mass(p->g, t->target, p->s.part, p->b.target_ld, t->q, p->content, p->b.n_tokens,
-                      p->b.own_lo, p->b.own_hi, p->b.kl_rows, p->b.n_kl, loci_read_scale(hp));
+        loci_gpu_mass(p->g, t->target, p->s.part, p->b.target_ld, t->q, p->content,
+                      loci_content_cols(hp), p->b.n_tokens, p->b.own_lo, p->b.own_hi, p->b.kl_rows,
+                      p->b.n_kl, loci_read_scale(hp));
     loci_gpu_pass_mark(p, "teacher");
     loci_gpu_scale_rows(p->g, p->s.wide, t->o, t->gate, n, WIDE);
     loci_gpu_linear(p, p->h, D, p->s.wide, WIDE, &w->o, n, 1.0f, true);
@@ -241,7 +244,7 @@ static void reading_backward(loci_gpu_pass *p, const loci_read_params *dw, loci_
     const bool points = pointer > 0.0f && p->b.n_pointers > 0;
     if (points) {
         loci_gpu_clear(p->g, p->s.extra, (size_t)p->b.n * HEADS * sizeof(float));
-        loci_gpu_pointer_forward(p->g, p->s.extra, NULL, p->b.n, t->q, p->content, t->lse,
+        loci_gpu_pointer_forward(p->g, p->s.extra, NULL, p->b.n, t->q, p->content, a.ldk, t->lse,
                                  p->b.source, p->b.pointer_rows, p->b.n_pointers, scale, pointer,
                                  0.0f);
     }
@@ -259,8 +262,8 @@ static void reading_backward(loci_gpu_pass *p, const loci_read_params *dw, loci_
     loci_gpu_attn_backward(p->g, &a, &g);
     if (points)
         loci_gpu_pointer_backward(p->g, p->s.wide2, p->dcontent, p->s.extra, t->q, p->content,
-                                  p->b.source, p->b.pointer_rows, p->b.source_start, p->b.n_sources,
-                                  scale);
+                                  a.ldk, p->b.source, p->b.pointer_rows, p->b.source_start,
+                                  p->b.n_sources, scale);
 }
 
 /* Losses and weights -> du, the bank, null and tau. */

@@ -58,7 +58,7 @@ enum {
     HOST_HEADS = LOCI_GPU_READ_HEADS,
     HOST_WIDE = HOST_HEADS * 64,
     HOST_CHUNK = 64,
-    HOST_ROW = 128 /* a content row: 64 numbers of a key, 64 of a value */
+    HOST_ROW = 128 /* gradient of a content row: as key and as value */
 };
 
 /* ---- errors (host_device.c) --------------------------------------------------------------------- */

@@ -29,14 +29,14 @@ void HOST(cross_entropy)(loci_gpu *g, float *loss, int32_t *best, loci_bf16 *dlo
     free(row);
 }
 
-void HOST(spread_values)(loci_gpu *g, loci_bf16 *tile, const loci_bf16 *content,
+void HOST(spread_values)(loci_gpu *g, loci_bf16 *tile, const loci_bf16 *content, int cols,
                          const int32_t *index, int rows)
 {
     BEGIN(g);
     for (int r = 0; r < rows; r++)
         for (int i = 0; i < HOST_WIDE; i++)
             tile[(size_t)r * HOST_WIDE + i] =
-                index[r] < 0 ? 0 : content[(size_t)index[r] * HOST_ROW + 64 + i % 64];
+                index[r] < 0 ? 0 : content[(size_t)index[r] * cols + cols - 64 + i % 64];
 }
 
 void HOST(collect_values)(loci_gpu *g, float *dcontent, const loci_bf16 *dtile,

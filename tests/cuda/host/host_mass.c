@@ -5,17 +5,17 @@
 static const double POINTER_EPS = 1e-6;
 
 /* log sum exp of head h of query q over the tokens of a chunk of keys. */
-static double chunk_log_sum(const float *q, const float *k, int n, float scale)
+static double chunk_log_sum(const float *q, const float *k, int cols, int n, float scale)
 {
     double s[64], top = -INFINITY, sum = 0.0;
     for (int j = 0; j < n; j++)
-        top = fmax(top, s[j] = (double)scale * host_dot(q, k + (size_t)j * HOST_ROW, 64));
+        top = fmax(top, s[j] = (double)scale * host_dot(q, k + (size_t)j * cols, 64));
     for (int j = 0; j < n; j++) sum += exp(s[j] - top);
     return top + log(sum);
 }
 
 void HOST(mass)(loci_gpu *g, float *target, float *part, int ld, const loci_bf16 *q,
-                const loci_bf16 *content, const int32_t *n_tokens, const int32_t *own_lo,
+                const loci_bf16 *content, int cols, const int32_t *n_tokens, const int32_t *own_lo,
                 const int32_t *own_hi, const int32_t *rows, int n_rows, float scale)
 {
     BEGIN(g);
@@ -35,9 +35,9 @@ void HOST(mass)(loci_gpu *g, float *target, float *part, int ld, const loci_bf16
             double total = -INFINITY, *of = host_scratch((size_t)n, sizeof *of);
             host_get(query, q + (size_t)t * HOST_WIDE + h * 64, 64);
             for (int c = 0; c < n; c++) {
-                float *k = host_rows(content + (size_t)(lo + c) * HOST_CHUNK * HOST_ROW, HOST_ROW,
-                                     n_tokens[lo + c], HOST_ROW);
-                of[c] = chunk_log_sum(query, k, n_tokens[lo + c], scale);
+                float *k = host_rows(content + (size_t)(lo + c) * HOST_CHUNK * cols, cols,
+                                     n_tokens[lo + c], cols);
+                of[c] = chunk_log_sum(query, k, cols, n_tokens[lo + c], scale);
                 total = c == 0 ? of[c] : host_log_add(total, of[c]);
                 free(k);
             }
@@ -50,8 +50,9 @@ void HOST(mass)(loci_gpu *g, float *target, float *part, int ld, const loci_bf16
 /* ---- pointer loss over all keys ----------------------------------------------------------------- */
 
 void HOST(pointer_forward)(loci_gpu *g, float *extra, float *stat, int n, const loci_bf16 *q,
-                           const loci_bf16 *content, const float *lse, const int32_t *source,
-                           const int32_t *rows, int n_rows, float scale, float weight, float share)
+                           const loci_bf16 *content, int cols, const float *lse,
+                           const int32_t *source, const int32_t *rows, int n_rows, float scale,
+                           float weight, float share)
 {
     BEGIN(g);
     for (int i = 0; i < n_rows; i++) {
@@ -61,7 +62,7 @@ void HOST(pointer_forward)(loci_gpu *g, float *extra, float *stat, int n, const 
         double p[HOST_HEADS], mean = 0.0;
         float query[HOST_WIDE], k[64];
         host_get(query, q + (size_t)t * HOST_WIDE, HOST_WIDE);
-        host_get(k, content + (size_t)source[t] * HOST_ROW, 64);
+        host_get(k, content + (size_t)source[t] * cols, 64);
         for (int h = 0; h < HOST_HEADS; h++) {
             p[h] = exp((double)scale * host_dot(query + h * 64, k, 64) -
                        (double)lse[(size_t)t * HOST_HEADS + h]);
@@ -77,9 +78,9 @@ void HOST(pointer_forward)(loci_gpu *g, float *extra, float *stat, int n, const 
 }
 
 void HOST(pointer_backward)(loci_gpu *g, loci_bf16 *dq, float *dcontent, const float *extra,
-                            const loci_bf16 *q, const loci_bf16 *content, const int32_t *source,
-                            const int32_t *by_source, const int32_t *source_start, int n_sources,
-                            float scale)
+                            const loci_bf16 *q, const loci_bf16 *content, int cols,
+                            const int32_t *source, const int32_t *by_source,
+                            const int32_t *source_start, int n_sources, float scale)
 {
     BEGIN(g);
     for (int i = 0; i < n_sources; i++)
@@ -88,7 +89,7 @@ void HOST(pointer_backward)(loci_gpu *g, loci_bf16 *dq, float *dcontent, const f
             REQUIRE(g, row >= 0 && row == source[by_source[source_start[i]]],
                     "query %d of source %d copies row %d", t, i, row);
             float k[64], query[64], d[64];
-            host_get(k, content + (size_t)row * HOST_ROW, 64);
+            host_get(k, content + (size_t)row * cols, 64);
             for (int h = 0; h < HOST_HEADS; h++) {
                 const size_t at = (size_t)t * HOST_WIDE + h * 64;
                 const float b = scale * extra[(size_t)t * HOST_HEADS + h];

@@ -21,7 +21,7 @@ static operands read_in(const loci_gpu_read *r, const loci_gpu_read_grad *grad)
 {
     return (operands){
         host_rows(r->q, HOST_WIDE, r->n, HOST_WIDE),
-        host_rows(r->content, HOST_ROW, r->lists->n_chunks * HOST_CHUNK, HOST_ROW),
+        host_rows(r->content, r->cols, r->lists->n_chunks * HOST_CHUNK, r->cols),
         grad ? host_rows(grad->dout, HOST_WIDE, r->n, HOST_WIDE) : NULL,
     };
 }
@@ -38,6 +38,7 @@ static void check_read(loci_gpu *g, const loci_gpu_read *r)
     const loci_gpu_lists *l = r->lists;
     REQUIRE(g, l->slots == HOST_SLOTS && l->n == r->n, "lists of %d queries with %d slots for %d",
             l->n, l->slots, r->n);
+    REQUIRE(g, r->cols == 64 || r->cols == 128, "content rows of %d", r->cols);
     ALIGNED(g, r->q, 0, 16);
     ALIGNED(g, r->content, 0, 16);
     ALIGNED(g, r->pair, 0, 16);
@@ -57,7 +58,7 @@ static void check_read(loci_gpu *g, const loci_gpu_read *r)
 /* Rows behind a chunk's tokens take part in products, times 0. */
 static void check_content(loci_gpu *g, const loci_gpu_read *r, const operands *x)
 {
-    const size_t each = HOST_CHUNK * HOST_ROW;
+    const size_t each = HOST_CHUNK * (size_t)r->cols;
     for (int c = 0; c < r->lists->n_chunks; c++)
         REQUIRE(g,
                 r->lists->start[c] == r->lists->start[c + 1] ||
@@ -71,7 +72,7 @@ static double scores(const loci_gpu_read *r, const float *q, const float *k, int
 {
     double top = -INFINITY;
     for (int j = 0; j < n; j++)
-        top = fmax(top, p[j] = (double)r->scale * host_dot(q, k + (size_t)j * HOST_ROW, 64));
+        top = fmax(top, p[j] = (double)r->scale * host_dot(q, k + (size_t)j * r->cols, 64));
     *sum = 0.0;
     for (int j = 0; j < n; j++) *sum += p[j] = (double)(float)exp(p[j] - top);
     return top;
@@ -79,7 +80,7 @@ static double scores(const loci_gpu_read *r, const float *q, const float *k, int
 
 static void forward_entry(const loci_gpu_read *r, const operands *x, int c, int t, int slot)
 {
-    const float *k = x->content + (size_t)c * HOST_CHUNK * HOST_ROW;
+    const float *k = x->content + (size_t)c * HOST_CHUNK * r->cols, *v = k + r->cols - 64;
     const size_t at = (size_t)t * HOST_PAIRS + slot;
     double mean = 0.0;
     for (int h = 0; h < HOST_HEADS; h++) {
@@ -93,7 +94,7 @@ static void forward_entry(const loci_gpu_read *r, const operands *x, int c, int 
             continue;
         }
         for (int j = 0; j < r->n_tokens[c]; j++)
-            host_add(acc, host_round((float)p[j]), k + (size_t)j * HOST_ROW + 64, 64);
+            host_add(acc, host_round((float)p[j]), v + (size_t)j * r->cols, 64);
         const double w = (double)r->w[(size_t)t * HOST_PICKS + slot] / sum;
         for (int d = 0; d < 64; d++) acc[d] = (float)(acc[d] * w);
         host_put(r->pair + at * HOST_WIDE + h * 64, acc, 64);
@@ -119,12 +120,12 @@ static void combine(const loci_gpu_read *r, int t)
 static void forward_place(loci_gpu *g, const loci_gpu_read *r, const float *q, int t, int slot)
 {
     const int32_t *pick = r->pick + (size_t)t * HOST_SLOTS + slot;
-    const size_t each = HOST_CHUNK * HOST_ROW;
+    const size_t each = HOST_CHUNK * (size_t)r->cols;
     if (*pick < 0) return;
     REQUIRE(g, slot == 0 || pick[-1] >= 0, "query %d: pick %d behind none", t, slot);
     REQUIRE(g, r->n_tokens[*pick] > 0 && r->n_tokens[*pick] <= HOST_CHUNK,
             "place %d is read and has %d tokens", *pick, r->n_tokens[*pick]);
-    float *content = host_rows(r->content + (size_t)*pick * each, HOST_ROW, HOST_CHUNK, HOST_ROW);
+    float *content = host_rows(r->content + (size_t)*pick * each, r->cols, HOST_CHUNK, r->cols);
     loci_gpu_read one = *r;
     one.n_tokens = r->n_tokens + *pick;
     if (host_finite(content, each))
@@ -173,7 +174,7 @@ void HOST(read_forward)(loci_gpu *g, const loci_gpu_read *r)
 static void pointer_slopes(const loci_gpu_read *r, const loci_gpu_read_grad *grad,
                            const operands *x, int t, double b[HOST_HEADS])
 {
-    const float *k = x->content + (size_t)r->source[t] * HOST_ROW;
+    const float *k = x->content + (size_t)r->source[t] * r->cols;
     double mean = 0.0;
     for (int h = 0; h < HOST_HEADS; h++) {
         const float lse = r->lse[((size_t)t * HOST_PAIRS + HOST_PICKS) * HOST_HEADS + h];
@@ -191,14 +192,13 @@ static double head_gradient(const loci_gpu_read *r, const operands *x, int c, in
 {
     const float *q = x->q + (size_t)t * HOST_WIDE + h * 64,
                 *dout = x->dout + (size_t)t * HOST_WIDE + h * 64,
-                *k = x->content + (size_t)c * HOST_CHUNK * HOST_ROW;
+                *k = x->content + (size_t)c * HOST_CHUNK * r->cols, *v = k + r->cols - 64;
     const double lse = (double)r->lse[((size_t)t * HOST_PAIRS + slot) * HOST_HEADS + h],
                  w = slot < HOST_PICKS ? (double)r->w[(size_t)t * HOST_PICKS + slot] : 0.0;
     double p[64], dp[64], dw = 0.0;
     for (int j = 0; j < r->n_tokens[c]; j++) {
-        const float *key = k + (size_t)j * HOST_ROW;
-        p[j] = exp((double)r->scale * host_dot(q, key, 64) - lse);
-        dp[j] = host_dot(dout, key + 64, 64);
+        p[j] = exp((double)r->scale * host_dot(q, k + (size_t)j * r->cols, 64) - lse);
+        dp[j] = host_dot(dout, v + (size_t)j * r->cols, 64);
         dw += p[j] * dp[j];
     }
     for (int j = 0; j < r->n_tokens[c]; j++) {
@@ -214,7 +214,7 @@ static double head_gradient(const loci_gpu_read *r, const operands *x, int c, in
 static void backward_entry(const loci_gpu_read *r, const loci_gpu_read_grad *grad,
                            const operands *x, float *dc, int c, int t, int slot)
 {
-    const float *k = x->content + (size_t)c * HOST_CHUNK * HOST_ROW;
+    const float *k = x->content + (size_t)c * HOST_CHUNK * r->cols;
     loci_bf16 *pair = r->pair + ((size_t)t * HOST_PAIRS + slot) * HOST_WIDE;
     double b[HOST_HEADS] = { 0 }, dw = 0.0;
     if (slot == HOST_PICKS) pointer_slopes(r, grad, x, t, b);
@@ -224,7 +224,7 @@ static void backward_entry(const loci_gpu_read *r, const loci_gpu_read_grad *gra
         dw += head_gradient(r, x, c, t, slot, h, b[h], ds, wp);
         for (int j = 0; j < r->n_tokens[c]; j++) {
             float *row = dc + (size_t)j * HOST_ROW;
-            host_add(dq, ds[j], k + (size_t)j * HOST_ROW, 64);
+            host_add(dq, ds[j], k + (size_t)j * r->cols, 64);
             host_add(row, r->scale * ds[j], x->q + at, 64);
             host_add(row + 64, wp[j], x->dout + at, 64);
         }
