@@ -230,6 +230,8 @@ enum {
     LOCI_STAT_GATE,
     LOCI_STAT_CONSULTED,
     LOCI_STAT_PAIRS,
+    LOCI_STAT_GAIN,
+    LOCI_STAT_REGRET,
     LOCI_GPU_STATS
 };
 typedef struct {
@@ -331,11 +333,25 @@ void loci_gpu_gate(loci_gpu *g, float *soft, float *gate, float *stat, const loc
 /* y[r,:] = gate[r] x[r,:] */
 void loci_gpu_scale_rows(loci_gpu *g, loci_bf16 *y, const loci_bf16 *x, const float *gate, int rows,
                          int cols);
-/* go = gate o; dz = (<d, o> + cost [own]) soft (1 - soft), also through a hard gate; d *= gate.
- * d, o, go (rows, cols) bf16 */
+/* go = gate o; dz = (<d, o> + cost [own] - k regret_r) soft (1 - soft), also through a hard gate; d *= gate.
+ * d, o, go (rows, cols) bf16; regret (rows) or NULL */
 void loci_gpu_gate_bwd(loci_gpu *g, loci_bf16 *d, loci_bf16 *go, float *dz, const loci_bf16 *o,
                        const float *soft, const float *gate, const int32_t *own_lo,
-                       const int32_t *own_hi, float cost, int rows, int cols);
+                       const int32_t *own_hi, float cost, const float *regret, float k, int rows,
+                       int cols);
+/* What tokens lose without the bank: for head rows i < n, r = row[i], where r has own chunks:
+ *   regret[r] = max(0, without[i] - with[i]);  stat GAIN[r] += that, REGRET[r] += that mean_g (1 - gate_g[r])
+ * Other elements of regret (rows) are left alone. */
+enum { LOCI_GPU_GATES = 8 };
+typedef struct {
+    float *regret, *stat;
+    const float *with, *without; /* (n) cross-entropies */
+    const int32_t *row;          /* (n) */
+    const int32_t *own_lo, *own_hi;
+    const float *gate[LOCI_GPU_GATES]; /* (rows) of each group */
+    int n, rows, groups;
+} loci_gpu_regrets;
+void loci_gpu_regret(loci_gpu *g, const loci_gpu_regrets *j);
 
 /* ---- encoder (encode.cu): chunk c has rows c*66 ..: 2 extra vectors, then its tokens, then pads ----- */
 /* z (n_chunks*66, e) f32 = [cls ; in[token] + pos]; token_row (n_chunks*64): row of `in`, -1 pad. */

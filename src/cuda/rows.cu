@@ -466,7 +466,7 @@ extern "C" void loci_gpu_scale_rows(loci_gpu *g, loci_bf16 *y, const loci_bf16 *
 
 __global__ void gate_bwd(bf16 *d, bf16 *go, float *dz, const bf16 *o, const float *soft,
                          const float *gate, const int32_t *own_lo, const int32_t *own_hi,
-                         float cost, int rows, int cols)
+                         float cost, const float *regret, float k, int rows, int cols)
 {
     const int r = warp_row(), lane = threadIdx.x & 31;
     if (r >= rows) return;
@@ -480,18 +480,42 @@ __global__ void gate_bwd(bf16 *d, bf16 *go, float *dz, const bf16 *o, const floa
         put2(d + at + c, f * e.x, f * e.y);
     }
     along = warp_sum(along);
-    if (lane == 0)
-        dz[r] = (along + (own_lo[r] < own_hi[r] ? cost : 0.0f)) * soft[r] * (1.0f - soft[r]);
+    if (lane != 0) return;
+    along += own_lo[r] < own_hi[r] ? cost : 0.0f;
+    if (regret) along -= k * regret[r];
+    dz[r] = along * soft[r] * (1.0f - soft[r]);
 }
 
 extern "C" void loci_gpu_gate_bwd(loci_gpu *g, loci_bf16 *d, loci_bf16 *go, float *dz,
                                   const loci_bf16 *o, const float *soft, const float *gate,
                                   const int32_t *own_lo, const int32_t *own_hi, float cost,
-                                  int rows, int cols)
+                                  const float *regret, float k, int rows, int cols)
 {
     if (rows == 0) return;
     gate_bwd<<<gpu_blocks(rows, WARPS), THREADS, 0, g->stream>>>((bf16 *)d, (bf16 *)go, dz,
                                                                  (const bf16 *)o, soft, gate,
-                                                                 own_lo, own_hi, cost, rows, cols);
+                                                                 own_lo, own_hi, cost, regret, k,
+                                                                 rows, cols);
     gpu_launched(g, "gate_bwd");
+}
+
+__global__ void regret(loci_gpu_regrets j)
+{
+    const int i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= j.n) return;
+    const int r = j.row[i];
+    if (j.own_lo[r] >= j.own_hi[r]) return;
+    const float more = fmaxf(j.without[i] - j.with[i], 0.0f);
+    float closed = 0.0f;
+    for (int g = 0; g < j.groups; g++) closed += 1.0f - j.gate[g][r];
+    j.regret[r] = more;
+    j.stat[(size_t)LOCI_STAT_GAIN * j.rows + r] += more;
+    j.stat[(size_t)LOCI_STAT_REGRET * j.rows + r] += more * closed / (float)j.groups;
+}
+
+extern "C" void loci_gpu_regret(loci_gpu *g, const loci_gpu_regrets *j)
+{
+    if (j->n == 0) return;
+    regret<<<gpu_blocks(j->n, 256), 256, 0, g->stream>>>(*j);
+    gpu_launched(g, "regret");
 }

@@ -236,13 +236,6 @@ static loci_status set_up(loci_trainer *t, const loci_train_options *opt, loci_e
     int device = -1;
     if (st == LOCI_OK) st = loci_device_parse(opt->device, &device, err);
     t->on_gpu = device >= 0;
-    for (int i = 0; st == LOCI_OK && t->on_gpu && i < t->config.n_phases; i++)
-        if (t->config.phase[i].window > 0)
-            st = loci_fail(err, LOCI_EINVAL, "%s: phase %s: window: expected 0 on a GPU, found %d",
-                           opt->config, t->config.phase[i].name, t->config.phase[i].window);
-    if (st == LOCI_OK && t->on_gpu && t->config.regret_every > 0)
-        st = loci_fail(err, LOCI_EINVAL, "%s: regret_every: expected 0 on a GPU, found %d",
-                       opt->config, t->config.regret_every);
     if (st == LOCI_OK)
         st = loci_optim_init(&t->optim, &t->config, t->on_gpu ? 0 : t->config.slots, err);
     if (st == LOCI_OK) st = loci_trainer_alloc(t, err);

@@ -240,10 +240,18 @@ static void set_code_losses(const loci_train_config *c, const loci_item *item, c
     o->code_bank_scale = inverse((double)banks);
 }
 
-/* Weights of the losses for this step: what to divide by is known once all items are made.
- * The gate's share is the derivative of
+/* The derivative of
  *   l (mean g - pi) + rho/2 max(0, mean g - pi)^2,  l <- max(0, l + eta (mean g - pi))
  * at the mean of the step before; the mean goes over tokens and groups, the loss's sum too. */
+float loci_trainer_gate(const loci_train_config *c, const loci_phase *p, const loci_train_state *s)
+{
+    const double over = s->gate_mean - (double)p->gate_target;
+    const double force = s->gate_multiplier + (double)c->gate_rho * (over > 0 ? over : 0);
+    if (p->gate_target >= 1.0f) return 0.0f;
+    return (float)(force / (c->hp.n_groups ? c->hp.n_groups : 1));
+}
+
+/* What to divide by is known once all items are made. */
 void loci_trainer_losses(const loci_train_config *c, const loci_item *item, const loci_phase *p,
                          const loci_train_state *state, loci_loss_options *o)
 {
@@ -262,7 +270,6 @@ void loci_trainer_losses(const loci_train_config *c, const loci_item *item, cons
         if (loci_trainer_regrets(c, p, state->step, i)) regret += loci_item_regret_rows(&item[i]);
     }
     const double at = (double)state->phase_tokens / (double)p->tokens;
-    const double over = state->gate_mean - (double)p->gate_target;
     o->routed = p->routed;
     o->kl = c->kl;
     o->oracle = ramp(p->oracle_from, p->oracle_to, at);
@@ -272,10 +279,7 @@ void loci_trainer_losses(const loci_train_config *c, const loci_item *item, cons
     o->decode_scale = inverse((double)decode_rows(item, p->batch, o->decode_phase));
     o->absence = c->absence;
     o->z = c->z;
-    o->gate = p->gate_target < 1.0f
-                  ? (float)((state->gate_multiplier + (double)c->gate_rho * (over > 0 ? over : 0)) /
-                            (c->hp.n_groups ? c->hp.n_groups : 1))
-                  : 0.0f;
+    o->gate = loci_trainer_gate(c, p, state);
     o->ce_scale = inverse(weight);
     o->query_scale = inverse((double)query);
     o->kl_scale = inverse((double)kl);

@@ -49,6 +49,8 @@ bool loci_trainer_regrets(const loci_train_config *c, const loci_phase *p, int64
 /* Weights and scales of the losses of those items. */
 void loci_trainer_losses(const loci_train_config *c, const loci_item *item, const loci_phase *p,
                          const loci_train_state *state, loci_loss_options *o);
+/* That of the gates alone, which depends on how the gates did in the step before. */
+float loci_trainer_gate(const loci_train_config *c, const loci_phase *p, const loci_train_state *s);
 /* The state after a step of so many tokens. */
 void loci_train_state_next(loci_train_state *s, const loci_train_config *c, int64_t tokens);
 /* The gradients of one step's batch, in the slots (zero before), of the parameters as they are: adds

@@ -157,8 +157,11 @@ static loci_loss_options all_losses(bool routed)
                                 .absent_scale = 1.0f / 50,
                                 .ageing = 0.5f,
                                 .ageing_scale = 1.0f / 600,
+                                .regret_scale = 1.0f / 400,
                                 .grad_scale = 1.0f };
 }
+
+static const uint8_t regretting[N_SEQ] = { 1, 0, 1 }; /* when there is a regret loss */
 
 /* The batch on the CPU, in the order of trainer.c. */
 static void run_cpu(const loci_hparams *hp, float *base, float *grad, const sequence *q,
@@ -184,7 +187,9 @@ static void run_cpu(const loci_hparams *hp, float *base, float *grad, const sequ
             neg[n].dlandmark = loci_pass_bank_grad(pass[j], &neg[n].dbias);
             n++;
         }
-        loci_pass_upper(pass[i], m, &q[i].s, neg, negatives ? n : 0, opt, &g, sums);
+        loci_loss_options own = *opt;
+        if (!regretting[i]) own.regret = 0.0f;
+        loci_pass_upper(pass[i], m, &q[i].s, neg, negatives ? n : 0, &own, &g, sums);
     }
     for (int i = 0; i < N_SEQ; i++) {
         loci_pass_lower_backward(pass[i], m, &q[i].s, &g);
@@ -193,6 +198,7 @@ static void run_cpu(const loci_hparams *hp, float *base, float *grad, const sequ
     loci_model_close(m);
 }
 
+/* The model may have a larger window than the phase that a layout is made for. */
 static void run_gpu(const loci_hparams *hp, const float *base, float *grad, const sequence *q,
                     const loci_loss_options *opt, bool negatives, loci_loss_sums *sums)
 {
@@ -202,12 +208,15 @@ static void run_gpu(const loci_hparams *hp, const float *base, float *grad, cons
     loci_error err = { 0 };
     const loci_sequence *s[N_SEQ];
     for (int i = 0; i < N_SEQ; i++) s[i] = &q[i].s;
+    loci_hparams whole = *hp;
     memset(&b, 0, sizeof b);
-    loci_status st = loci_gpu_weights_init(&w, gpu, hp, true, &err);
+    whole.window = 2 * hp->window;
+    loci_status st = loci_gpu_weights_init(&w, gpu, &whole, true, &err);
     if (st == LOCI_OK) st = loci_gpu_pass_open(&pass, gpu, &w, &err);
     if (st != LOCI_OK) fail_msg("%s", err.text);
     loci_gpu_weights_upload(&w, gpu, base);
     st = loci_gpu_layout_fill(&b, gpu, hp, s, N_SEQ, opt, &err);
+    if (st == LOCI_OK) st = loci_gpu_layout_bare(&b, gpu, hp, s, N_SEQ, regretting, opt, &err);
     if (st == LOCI_OK) st = loci_gpu_pass_run(pass, &b, s, N_SEQ, opt, negatives, true, sums, &err);
     if (st != LOCI_OK) fail_msg("%s", err.text);
     loci_gpu_download(gpu, grad, w.grad, w.n * sizeof *grad);
@@ -242,6 +251,9 @@ static void compare_sums(const loci_loss_sums *c, const loci_loss_sums *g)
                   found ? "" : "   WRONG");
     wrong += !found;
     compare_number("ageing", c->ageing, g->ageing, 2e-2);
+    compare_number("gain", c->gain, g->gain, 3e-2);
+    compare_number("regret", c->regret, g->regret, 3e-2);
+    assert_int_equal(c->n_regret, g->n_regret);
     assert_int_equal(c->n_aged, g->n_aged);
     assert_int_equal(c->n_text, g->n_text);
     assert_int_equal(c->n_answer, g->n_answer);
@@ -345,7 +357,7 @@ static void make_batch(sequence *q, const loci_hparams *hp, bool routed)
     }
 }
 
-static void check(const loci_hparams *hp, bool routed, bool negatives)
+static void check_with(const loci_hparams *hp, loci_loss_options opt, bool negatives)
 {
     if (!gpu) skip();
     const size_t n = loci_param_floats(hp);
@@ -353,9 +365,8 @@ static void check(const loci_hparams *hp, bool routed, bool negatives)
     float *cpu = loci_alloc_aligned(n * sizeof *cpu), *got = loci_alloc_aligned(n * sizeof *got);
     sequence *q = malloc(N_SEQ * sizeof *q);
     loci_loss_sums a = { 0 }, b = { 0 };
-    const loci_loss_options opt = all_losses(routed);
     make_params(base, hp);
-    make_batch(q, hp, routed);
+    make_batch(q, hp, opt.routed);
     memset(cpu, 0, n * sizeof *cpu);
     wrong = 0;
     run_cpu(hp, base, cpu, q, &opt, negatives, &a);
@@ -369,6 +380,11 @@ static void check(const loci_hparams *hp, bool routed, bool negatives)
     loci_free_aligned(cpu);
     loci_free_aligned(got);
     free(q);
+}
+
+static void check(const loci_hparams *hp, bool routed, bool negatives)
+{
+    check_with(hp, all_losses(routed), negatives);
 }
 
 static void test_dense(void **state)
@@ -443,6 +459,18 @@ static void test_tiers_dense(void **state)
     check(&hp, false, true);
 }
 
+/* Two of the three sequences run without their bank as well. */
+static void test_regret(void **state)
+{
+    (void)state;
+    const loci_hparams hp = small_shape();
+    loci_loss_options opt = all_losses(true);
+    opt.regret = 0.8f;
+    check_with(&hp, opt, true);
+    opt.routed = false;
+    check_with(&hp, opt, true);
+}
+
 /* One vector as key and value, whole and packed, in both modes. */
 static void test_shared(void **state)
 {
@@ -475,7 +503,8 @@ static void test_same_bits(void **state)
     sequence *q = malloc(N_SEQ * sizeof *q);
     make_params(base, &hp);
     for (int routed = 0; routed < 2; routed++) {
-        const loci_loss_options opt = all_losses(routed);
+        loci_loss_options opt = all_losses(routed);
+        opt.regret = 0.8f;
         make_batch(q, &hp, routed);
         for (int i = 0; i < 2; i++) {
             loci_loss_sums sums = { 0 };
@@ -498,7 +527,8 @@ int main(void)
         cmocka_unit_test(test_no_groups),    cmocka_unit_test(test_untied),
         cmocka_unit_test(test_gist),         cmocka_unit_test(test_tiers),
         cmocka_unit_test(test_tiers_dense),  cmocka_unit_test(test_shared),
-        cmocka_unit_test(test_shared_tiers), cmocka_unit_test(test_same_bits),
+        cmocka_unit_test(test_shared_tiers), cmocka_unit_test(test_regret),
+        cmocka_unit_test(test_same_bits),
     };
     return cmocka_run_group_tests(tests, open_gpu, close_gpu);
 }

@@ -246,8 +246,27 @@ gpu_work gpu_bench_gate_bwd(gpu_bench *b, int variant)
     const float *gate = gpu_take_equal(b, TOKENS, 0.5f);
     const int32_t *lo = gpu_take_i32(b, TOKENS, gpu_first_own),
                   *hi = gpu_take_i32(b, TOKENS, gpu_last_own);
-    LAUNCH(loci_gpu_gate_bwd(b->g, d, go, dz, o, gate, gate, lo, hi, 0.1f, TOKENS, READ));
-    return (gpu_work){ "65536x512", 4 * tokens * READ, tokens * (8 * READ + 16) };
+    LAUNCH(
+        loci_gpu_gate_bwd(b->g, d, go, dz, o, gate, gate, lo, hi, 0.1f, gate, 0.1f, TOKENS, READ));
+    return (gpu_work){ "65536x512", 4 * tokens * READ, tokens * (8 * READ + 20) };
+}
+
+gpu_work gpu_bench_regret(gpu_bench *b, int variant)
+{
+    (void)variant;
+    loci_gpu_regrets j = { .regret = gpu_take(b, TOKENS * sizeof(float)),
+                           .stat = gpu_take(b, (size_t)LOCI_GPU_STATS * TOKENS * sizeof(float)),
+                           .with = gpu_take_f32(b, TOKENS),
+                           .without = gpu_take_equal(b, TOKENS, 2.0f),
+                           .row = gpu_take_i32(b, TOKENS, gpu_itself),
+                           .own_lo = gpu_take_i32(b, TOKENS, gpu_first_own),
+                           .own_hi = gpu_take_i32(b, TOKENS, gpu_last_own),
+                           .n = TOKENS,
+                           .rows = TOKENS,
+                           .groups = 2 };
+    j.gate[0] = j.gate[1] = gpu_take_equal(b, TOKENS, 0.5f);
+    LAUNCH(loci_gpu_regret(b->g, &j));
+    return (gpu_work){ "65536, 2 groups", 8 * tokens, 48 * tokens };
 }
 
 /* ---- rows that change places, sums --------------------------------------------------------------------------- */

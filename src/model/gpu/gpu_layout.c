@@ -340,6 +340,7 @@ loci_status loci_gpu_layout_fill(loci_gpu_layout *b, loci_gpu *g, const loci_hpa
     b->n_decode = padded(t.decode, ROWS_PAD);
     b->real_tokens = t.tokens;
     b->real_chunks = t.chunks;
+    b->n_bare = 0;
     b->n_kl = 0;
     b->target_ld = 1;
     if ((st = loci_gpu_nodes_count(b, hp, s, n, err)) != LOCI_OK) return st;
@@ -358,5 +359,8 @@ void loci_gpu_layout_free(loci_gpu_layout *b, loci_gpu *g)
     loci_gpu_host_free(g, b->host_memory);
     loci_gpu_free(g, b->device_memory);
     free(b->scratch);
+    if (b->bare) loci_gpu_layout_free(b->bare, g);
+    free(b->bare);
+    free(b->stretch);
     memset(b, 0, sizeof *b);
 }

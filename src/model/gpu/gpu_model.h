@@ -10,6 +10,7 @@
  *   gpu_layer.c    transformer layer          gpu_encoder.c   chunk encoder
  *   gpu_read.c     Read block                 gpu_head.c      head and decode loss
  *   gpu_tier.c     content served packed      gpu_gist.c      summaries and attention to them
+ *   gpu_bare.c     sequences once more without the bank
  *   gpu_pass.c     memory, the order of all that, sums
  *
  * Shapes that the kernels are written for: heads, keys and values of 64, chunks of 64, two landmarks of
@@ -96,7 +97,12 @@ static inline const loci_bf16 *loci_gpu_half(const loci_gpu_weights *w, const lo
     X(int32_t, decode_target, Q)                                                                   \
     X(float, decode_weight, Q)
 
+/* Where a sequence lies among the rows, and its targets among the head rows, of a batch. */
 typedef struct {
+    int row, n_rows, head, n_head;
+} loci_gpu_stretch;
+
+typedef struct loci_gpu_layout {
     int n, n_chunks, n_head, n_decode;        /* padded: N, C, H, Q                           */
     int n_nodes, n_gist;                      /* G, padded, and F                             */
     int32_t node_start[LOCI_GIST_LEVELS + 1]; /* first node row of each level, end of the last */
@@ -112,6 +118,10 @@ typedef struct {
     size_t bytes, used;
     int32_t *scratch; /* host: (vocab + 1) and (N) */
     size_t scratch_ints;
+    /* Sequences that run without the bank too: a layout of them alone, where they lie in this one. */
+    struct loci_gpu_layout *bare;
+    loci_gpu_stretch *stretch; /* (n_bare) */
+    int n_bare;
 } loci_gpu_layout;
 
 /* Lay out n sequences on the host.  The losses' scales must be set in opt, its gate may still be open.
@@ -119,6 +129,10 @@ typedef struct {
 loci_status loci_gpu_layout_fill(loci_gpu_layout *b, loci_gpu *g, const loci_hparams *hp,
                                  const loci_sequence *const *s, int n, const loci_loss_options *opt,
                                  loci_error *err);
+/* Behind that: which[i] of sequence i: does it regret (model.h)?  Errors: the same. */
+loci_status loci_gpu_layout_bare(loci_gpu_layout *b, loci_gpu *g, const loci_hparams *hp,
+                                 const loci_sequence *const *s, int n, const uint8_t *which,
+                                 const loci_loss_options *opt, loci_error *err);
 void loci_gpu_layout_free(loci_gpu_layout *b, loci_gpu *g);
 
 /* ---- the pass ----------------------------------------------------------------------------------- */

@@ -160,6 +160,7 @@ static void plan(loci_gpu_pass *p, loci_arena *a, bool routed)
     p->head_best = loci_arena_take(a, (size_t)p->b.n_head, 4);
     p->decode_loss = loci_arena_take(a, (size_t)p->b.n_decode * (size_t)(hp->n_groups + 1), 4);
     p->frequency = loci_arena_take(a, 32, sizeof(double));
+    loci_gpu_bare_plan(p, a);
     if (hp->n_groups > 0) {
         loci_gpu_encoder_tape_plan(&p->enc, a, hp, p->b.n, p->b.n_chunks);
         p->content = p->whole = loci_arena_take(a, C * 64 * (size_t)loci_content_cols(hp), 2);
@@ -242,7 +243,6 @@ static void clear_batch(loci_gpu_pass *p)
 static void forward(loci_gpu_pass *p)
 {
     const loci_hparams *hp = &p->w->hp;
-    const int every = hp->n_groups > 0 ? hp->n_upper / hp->n_groups : 0;
     loci_gpu_embed(p->g, p->x0, p->inv0, p->w->at.embed.data, p->b.ids, p->b.n, hp->d_model,
                    hp->norm_eps);
     loci_gpu_copy(p->g, p->h, p->x0, (size_t)p->b.n * (size_t)hp->d_model * 4);
@@ -255,15 +255,25 @@ static void forward(loci_gpu_pass *p)
         loci_gpu_tier_forward(p);
     }
     loci_gpu_pass_mark(p, "encoder");
+    loci_gpu_bare_forward(p);
+    loci_gpu_upper_forward(p, false);
+}
+
+void loci_gpu_upper_forward(loci_gpu_pass *p, bool bare)
+{
+    const loci_hparams *hp = &p->w->hp;
+    const char *name = bare ? "without bank" : "upper";
     for (int l = 0; l < hp->n_upper; l++) {
-        if (every > 0 && l % every == 0) {
-            loci_gpu_pass_mark(p, "upper");
-            loci_gpu_read_block(p, l / every);
+        const int group = loci_group_at(hp, l);
+        if (group >= 0 && bare) loci_gpu_read_block_bare(p, group);
+        if (group >= 0 && !bare) {
+            loci_gpu_pass_mark(p, name);
+            loci_gpu_read_block(p, group);
             loci_gpu_pass_mark(p, "mix");
         }
         loci_gpu_layer_forward(p, &p->w->at.upper[l], &p->layer[hp->n_lower + l]);
     }
-    loci_gpu_pass_mark(p, "upper");
+    loci_gpu_pass_mark(p, name);
 }
 
 static void embed_backward(loci_gpu_pass *p)
@@ -367,6 +377,11 @@ static void count_queries(const loci_gpu_pass *p, loci_loss_sums *sums)
         sums->n_absent += p->opt->routed && b->host.gold[r] == -2;
     }
     sums->n_query += query;
+    for (int i = 0; i < b->n_bare; i++)
+        for (int k = 0; k < b->stretch[i].n_head; k++) {
+            const int r = b->host.head_row[b->stretch[i].head + k];
+            sums->n_regret += b->host.own_lo[r] < b->host.own_hi[r];
+        }
     for (int c = 0; c < b->real_chunks; c++)
         if (b->host.packed[c]) sums->n_aged += b->host.n_tokens[c];
     sums->n_consult_pairs += query * p->w->hp.n_groups;
@@ -397,6 +412,8 @@ static loci_status report(loci_gpu_pass *p, const loci_sequence *const *s, int n
     sums->pointer += stat[LOCI_STAT_POINTER];
     sums->gate += stat[LOCI_STAT_GATE];
     sums->consulted += stat[LOCI_STAT_CONSULTED];
+    sums->gain += stat[LOCI_STAT_GAIN];
+    sums->regret += stat[LOCI_STAT_REGRET];
     if (p->w->hp.n_groups > 0) count_queries(p, sums);
     if (!(p->opt->decode > 0.0f) || decoded == 0) return LOCI_OK;
     loci_gpu_download(p->g, p->loss_host, p->decode_loss, decoded * sizeof *p->loss_host);
@@ -418,10 +435,13 @@ loci_status loci_gpu_pass_run(loci_gpu_pass *p, const loci_gpu_layout *b,
     const loci_status st = reserve(p, opt->routed, err);
     if (st != LOCI_OK) return st;
     loci_gpu_upload(p->g, b->device_memory, b->host_memory, b->used);
+    if (b->n_bare > 0)
+        loci_gpu_upload(p->g, b->bare->device_memory, b->bare->host_memory, b->bare->used);
     loci_gpu_mark(p->g, 0);
     clear_batch(p);
     forward(p);
     loci_gpu_head(p);
+    loci_gpu_bare_regret(p);
     loci_gpu_decode(p);
     loci_gpu_pass_mark(p, "head");
     if (train) backward(p);

@@ -105,6 +105,9 @@ struct loci_gpu_pass {
     float *stat;                                /* (LOCI_GPU_STATS, N) */
     float *head_loss, *decode_loss;             /* (H) (Q) */
     int32_t *head_best;
+    /* of the sequences that run without the bank too: rows and head rows of b.bare; (N) of all */
+    float *bare_h, *bare_loss, *regret;
+    int32_t *bare_best;
     double *sums; /* (LOCI_GPU_STATS + 2 groups + 2) */
     loci_gpu_scratch s;
     double *frequency; /* (32) device: rotation */
@@ -166,6 +169,16 @@ void loci_gpu_read_plan(loci_gpu_read_tape *t, loci_arena *a, const loci_hparams
                         const loci_gpu_layout *b, bool routed);
 void loci_gpu_read_block(loci_gpu_pass *p, int group);
 void loci_gpu_read_block_backward(loci_gpu_pass *p, int group);
+/* What the block does to a row that has read nothing. */
+void loci_gpu_read_block_bare(loci_gpu_pass *p, int group);
+
+/* The upper stack over p->h; bare: without the bank. */
+void loci_gpu_upper_forward(loci_gpu_pass *p, bool bare);
+/* gpu_bare.c, nothing where no sequence regrets: losses without the bank, from p->h as the lower stack left
+ * it; then, with those of the head, p->regret and its sums. */
+void loci_gpu_bare_plan(loci_gpu_pass *p, loci_arena *a);
+void loci_gpu_bare_forward(loci_gpu_pass *p);
+void loci_gpu_bare_regret(loci_gpu_pass *p);
 
 /* After the encoder, and before its backward pass; nothing without content_bits4. */
 void loci_gpu_tier_plan(loci_gpu_tier_tape *t, loci_arena *a, const loci_hparams *hp, int n_chunks);

@@ -218,6 +218,13 @@ void loci_gpu_read_block(loci_gpu_pass *p, int group)
     loci_gpu_mlp_forward(p, &mlp);
 }
 
+void loci_gpu_read_block_bare(loci_gpu_pass *p, int group)
+{
+    const loci_gpu_mlp mlp =
+        loci_gpu_read_mlp(&p->w->hp, &p->w->at.read[group], NULL, &p->read[group]);
+    loci_gpu_mlp_forward(p, &mlp);
+}
+
 /* ---- backward --------------------------------------------------------------------------------------- */
 
 /* d_o (s.wide) -> dq (s.wide2); routed: s.dw. */
@@ -341,7 +348,9 @@ void loci_gpu_read_block_backward(loci_gpu_pass *p, int group)
 
     loci_gpu_linear_dx(p, p->s.wide, WIDE, p->s.dh_half, D, &w->o, n, 0.0f);
     loci_gpu_gate_bwd(p->g, p->s.wide, p->s.wide2, p->s.dz, t->o, t->soft, t->gate, p->b.own_lo,
-                      p->b.own_hi, o->gate * o->query_scale * o->grad_scale, n, WIDE);
+                      p->b.own_hi, o->gate * o->query_scale * o->grad_scale,
+                      p->b.n_bare > 0 ? p->regret : NULL, share * o->regret * o->regret_scale, n,
+                      WIDE);
     loci_gpu_linear_dw(p, &dw->o, p->s.dh_half, D, p->s.wide2, WIDE, n);
     loci_gpu_column_sum(p->g, dw->gate_w.data, p->s.part, t->xn, D, p->s.dz, n, D, 0);
     double *gate_sum = p->sums + LOCI_GPU_STATS + 2;

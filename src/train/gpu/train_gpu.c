@@ -57,9 +57,35 @@ struct loci_gpu_trainer {
 
 /* ---- the next step's items ------------------------------------------------------------------------ */
 
-static void prepare(loci_trainer *t, prepared *p)
+/* Micro-batch k of the step. */
+static loci_status lay_out(loci_trainer *t, prepared *p, int k, int micro)
 {
     struct loci_gpu_trainer *u = t->gpu;
+    const loci_train_config *c = &t->config;
+    const loci_hparams hp = loci_phase_hparams(c, p->phase);
+    const loci_sequence **seq = malloc((size_t)micro * sizeof *seq);
+    uint8_t *regrets = malloc((size_t)micro);
+    loci_status st = seq && regrets
+                         ? LOCI_OK
+                         : loci_fail(&p->error, LOCI_ENOMEM, "no memory for %d sequences", micro);
+    for (int i = 0; st == LOCI_OK && i < micro; i++) {
+        const int at = k * micro + i;
+        seq[i] = &p->item[at].seq;
+        regrets[i] = loci_trainer_regrets(c, p->phase, p->state.step, at);
+        p->tokens += seq[i]->T;
+    }
+    if (st == LOCI_OK)
+        st = loci_gpu_layout_fill(&p->layout[k], u->g, &hp, seq, micro, &p->loss, &p->error);
+    if (st == LOCI_OK)
+        st = loci_gpu_layout_bare(&p->layout[k], u->g, &hp, seq, micro, regrets, &p->loss,
+                                  &p->error);
+    free(regrets);
+    free(seq);
+    return st;
+}
+
+static void prepare(loci_trainer *t, prepared *p)
+{
     const loci_train_config *c = &t->config;
     memset(&p->error, 0, sizeof p->error);
     p->phase = &c->phase[p->state.phase];
@@ -69,18 +95,7 @@ static void prepare(loci_trainer *t, prepared *p)
     loci_trainer_losses(c, p->item, p->phase, &p->state, &p->loss);
     const int micro = p->phase->batch / p->phase->accumulate;
     for (int k = 0; k < p->phase->accumulate && p->status == LOCI_OK; k++) {
-        const loci_sequence **seq = malloc((size_t)micro * sizeof *seq);
-        if (!seq) {
-            p->status = loci_fail(&p->error, LOCI_ENOMEM, "no memory for %d sequences", micro);
-            return;
-        }
-        for (int i = 0; i < micro; i++) {
-            seq[i] = &p->item[k * micro + i].seq;
-            p->tokens += seq[i]->T;
-        }
-        p->status =
-            loci_gpu_layout_fill(&p->layout[k], u->g, &c->hp, seq, micro, &p->loss, &p->error);
-        free(seq);
+        p->status = lay_out(t, p, k, micro);
     }
 }
 
@@ -318,7 +333,6 @@ loci_status loci_gpu_trainer_step(loci_trainer *t, loci_loss_sums *step, int64_t
                                   double schedule, double *norm, loci_error *err)
 {
     struct loci_gpu_trainer *u = t->gpu;
-    loci_loss_options now;
     prepared *p = current(t);
     if (p->status != LOCI_OK) return loci_fail(err, p->status, "%s", p->error.text);
     t->phase = p->phase;
@@ -326,12 +340,12 @@ loci_status loci_gpu_trainer_step(loci_trainer *t, loci_loss_sums *step, int64_t
         loci_phase_hparams(&t->config, t->phase); /* how a checkpoint describes itself */
     start_next(t, p);
     /* What depends on how the gates did in the step before is known only now. */
-    loci_trainer_losses(&t->config, p->item, p->phase, &t->state, &now);
+    p->loss.gate = loci_trainer_gate(&t->config, p->phase, &t->state);
     const int micro = p->phase->batch / p->phase->accumulate;
     loci_status st = LOCI_OK;
     for (int k = 0; k < p->phase->accumulate && st == LOCI_OK; k++) {
         for (int i = 0; i < micro; i++) u->seq[i] = &p->item[k * micro + i].seq;
-        st = loci_gpu_pass_run(u->pass, &p->layout[k], u->seq, micro, &now, t->config.negatives,
+        st = loci_gpu_pass_run(u->pass, &p->layout[k], u->seq, micro, &p->loss, t->config.negatives,
                                true, step, err);
     }
     if (st != LOCI_OK) return st;
