@@ -68,7 +68,9 @@ extern "C" void loci_gpu_add_level(loci_gpu *g, loci_bf16 *y, const loci_bf16 *x
 __global__ void hand_out(uint4 *out, const uint4 *x, const int32_t *row, size_t n)
 {
     const size_t i = (size_t)blockIdx.x * blockDim.x + threadIdx.x;
-    if (i < n) out[i] = x[(size_t)row[i >> 4] * 16 + (i & 15)];
+    if (i >= n) return;
+    const int from = row[i >> 4];
+    out[i] = from < 0 ? make_uint4(0, 0, 0, 0) : x[(size_t)from * 16 + (i & 15)];
 }
 
 extern "C" void loci_gpu_hand_out(loci_gpu *g, loci_bf16 *out, const loci_bf16 *x,

@@ -232,6 +232,8 @@ enum {
     LOCI_STAT_PAIRS,
     LOCI_STAT_GAIN,
     LOCI_STAT_REGRET,
+    LOCI_STAT_HASH,
+    LOCI_STAT_AGREEMENT,
     LOCI_GPU_STATS
 };
 typedef struct {
@@ -255,6 +257,41 @@ typedef struct {
         *dnull; /* (n) ..., ds (n, SLOTS), dnull (n) */
 } loci_gpu_weigh_grad;
 void loci_gpu_weigh_backward(loci_gpu *g, const loci_gpu_weigh *w, const loci_gpu_weigh_grad *grad);
+
+/* ---- codes (code.cu, code_spread.cu): code_loss.c ----------------------------------------------------- */
+/* b (n) = tanh(slope x) */
+void loci_gpu_soft_codes(loci_gpu *g, loci_bf16 *b, const float *x, float slope, size_t n);
+/* dx (n) = slope (1 - tanh(slope x)^2) db */
+void loci_gpu_soft_codes_bwd(loci_gpu *g, loci_bf16 *dx, const float *db, const float *x,
+                             float slope, size_t n);
+/* n sampled queries, query[i] (-1: pad) of the batch's, against n_chunks chunks: s as in loci_gpu_score, from
+ * u (n, 128) and lm (n_chunks*2, 128), and z(i,c) = 8/128 max_m <bq_i, bk_cm> of their soft codes bq, bk.
+ * own_lo, own_hi, seq_hi, gold of the batch's queries: which chunks count, as in loci_gpu_score. */
+typedef struct {
+    const loci_bf16 *u, *lm, *bq, *bk;
+    const float *bias, *tau;
+    const int32_t *query, *own_lo, *own_hi, *seq_hi, *gold;
+    float *lse_s, *lse_z; /* (n) */
+    int n, n_chunks;
+    bool negatives;
+} loci_gpu_code;
+/* lse_s, lse_z: logs of the sums of exponentials. */
+void loci_gpu_code_forward(loci_gpu *g, const loci_gpu_code *c);
+/* With both: stat[HASH][query] += share KL(softmax s || softmax z), stat[AGREEMENT][query] += share times the
+ * most bits (signs of bq and of a landmark of the gold chunk) that agree, of 128, where gold is one; stat
+ * (LOCI_GPU_STATS, rows).  dbq (n, 128) is written, dbk (n_chunks*2, 128) +=: scale times the gradient of
+ * the sum of KL; both NULL: none.  part: scratch of loci_gpu_score_parts floats. */
+typedef struct {
+    float *stat, *dbq, *dbk, *part;
+    float share, scale;
+    int rows;
+} loci_gpu_code_grad;
+void loci_gpu_code_backward(loci_gpu *g, const loci_gpu_code *c, const loci_gpu_code_grad *grad);
+/* Banks i: chunks from start[i] to start[i + 1].  loss[i] = 1/d sum mean(b_i)^2 + 1/d^2 sum_{i != j}
+ * mean(b_i b_j)^2 over its codes bk (n_chunks*2, 128); dbk (n_chunks*2, 128) += scale times its gradient,
+ * or NULL. */
+void loci_gpu_code_spread(loci_gpu *g, float *loss, float *dbk, const loci_bf16 *bk,
+                          const int32_t *start, int banks, float scale);
 
 /* ---- lists of who reads a chunk (lists.cu) -------------------------------------------------------- */
 enum { LOCI_GPU_ITEM = 128, LOCI_GPU_LIST_TILE = 256 };
@@ -412,7 +449,7 @@ void loci_gpu_unpool(loci_gpu *g, float *dnode, const int32_t *child, int first,
 /* y (rows, cols) = x + table[level[r],:], table f32. */
 void loci_gpu_add_level(loci_gpu *g, loci_bf16 *y, const loci_bf16 *x, const float *table,
                         const uint8_t *level, int rows, int cols);
-/* out (n, 128) = x[row[i],:]. */
+/* out (n, 128) = x[row[i],:], zeros for -1. */
 void loci_gpu_hand_out(loci_gpu *g, loci_bf16 *out, const loci_bf16 *x, const int32_t *row, int n);
 /* out (rows, 128) = sum of x[order[i],:], i from start[r] to start[r + 1]. */
 void loci_gpu_take_back(loci_gpu *g, loci_bf16 *out, const loci_bf16 *x, const int32_t *order,

@@ -18,34 +18,6 @@ typedef struct {
     int range[2];
 } score_tiles;
 
-/* log2-domain running sum of exponentials */
-typedef struct {
-    float top, sum;
-} running;
-
-__device__ __forceinline__ void running_add(running *r, const float s[8], const bool take[8])
-{
-    float top = r->top;
-#pragma unroll
-    for (int i = 0; i < 8; i++)
-        if (take[i]) top = fmaxf(top, s[i]);
-    if (top == -INFINITY) return;
-    float sum = r->sum * exp2f(r->top - top);
-#pragma unroll
-    for (int i = 0; i < 8; i++)
-        if (take[i]) sum += exp2f(s[i] - top);
-    r->top = top;
-    r->sum = sum;
-}
-
-/* Natural logarithm of the sum over the four lanes of a row. */
-__device__ __forceinline__ float running_log(running r)
-{
-    const float top = quad_max(r.top);
-    const float part = top == -INFINITY ? 0.0f : r.sum * exp2f(r.top - top), sum = quad_sum(part);
-    return sum > 0.0f ? (top + log2f(sum)) * LN2 : -INFINITY;
-}
-
 /* The row's candidates of this tile (one a lane, chunks c0 ..) into its sorted list of K. */
 __device__ __forceinline__ void list_merge(score_tiles *t, int row, int c0, int K)
 {

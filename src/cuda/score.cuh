@@ -45,6 +45,75 @@ __device__ __forceinline__ void score_product(float dot[8][4], const uint32_t uf
         }
 }
 
+/* The same of a tile's rows m0 .. m0 + 15: their fragments are read again and cost no registers. */
+__device__ __forceinline__ void tile_product(float dot[8][4], const bf16 *rows, int m0,
+                                             const bf16 *lm)
+{
+#pragma unroll
+    for (int n = 0; n < 8; n++)
+#pragma unroll
+        for (int e = 0; e < 4; e++) dot[n][e] = 0.0f;
+#pragma unroll
+    for (int k = 0; k < 8; k++) {
+        uint32_t f[4];
+        load_a<128>(f, rows, m0, k * 16);
+#pragma unroll
+        for (int n = 0; n < 8; n += 2) {
+            uint32_t b[4];
+            load_b<128>(b, lm, n * 8, k * 16);
+            mma(dot[n], f, b);
+            mma(dot[n + 1], f, b + 2);
+        }
+    }
+}
+
+/* out (16, 128) += x (16, 64) tile (64, 128), x rounded to bf16. */
+__device__ __forceinline__ void add_product(float out[16][4], const float x[8][4], const bf16 *tile)
+{
+#pragma unroll
+    for (int k = 0; k < 4; k++) {
+        uint32_t f[4];
+        as_a(f, x[2 * k], x[2 * k + 1]);
+#pragma unroll
+        for (int n = 0; n < 16; n += 2) {
+            uint32_t b[4];
+            load_b_transposed<128>(b, tile, n * 8, k * 16);
+            mma(out[n], f, b);
+            mma(out[n + 1], f, b + 2);
+        }
+    }
+}
+
+/* Rows of a warp's 16: first landmarks of its 8 chunks, then second ones, so that a thread of the
+ * product holds both of a chunk. */
+__device__ __forceinline__ void load_landmarks_a(uint32_t f[4], const bf16 *tile, int m0, int k0)
+{
+    const int l = threadIdx.x & 31, r = l & 15;
+    load4(f, tile + tile_at<128>(m0 + 2 * (r & 7) + (r >> 3), (k0 >> 3) + (l >> 4)));
+}
+
+/* dot (8 chunks' landmarks, 64 queries) of a warp, landmarks m0 .. m0 + 15 of the tile. */
+__device__ __forceinline__ void landmark_product(float dot[8][4], const bf16 *lm, int m0,
+                                                 const bf16 *u)
+{
+#pragma unroll
+    for (int n = 0; n < 8; n++)
+#pragma unroll
+        for (int e = 0; e < 4; e++) dot[n][e] = 0.0f;
+#pragma unroll
+    for (int k = 0; k < 8; k++) {
+        uint32_t f[4];
+        load_landmarks_a(f, lm, m0, k * 16);
+#pragma unroll
+        for (int n = 0; n < 8; n += 2) {
+            uint32_t b[4];
+            load_b<128>(b, u, n * 8, k * 16);
+            mma(dot[n], f, b);
+            mma(dot[n + 1], f, b + 2);
+        }
+    }
+}
+
 /* Scores of the thread's row i (0, 1): chunks c + 4 n. */
 __device__ __forceinline__ void score_values(float s[8], const float dot[8][4], int i, float tau,
                                              const float *bias, int c, int n_chunks)
@@ -54,6 +123,34 @@ __device__ __forceinline__ void score_values(float s[8], const float dot[8][4], 
         const float b = c + 4 * n < n_chunks ? __ldg(bias + c + 4 * n) : 0.0f;
         s[n] = tau * fmaxf(dot[n][2 * i], dot[n][2 * i + 1]) + b;
     }
+}
+
+/* log2-domain running sum of exponentials */
+typedef struct {
+    float top, sum;
+} running;
+
+__device__ __forceinline__ void running_add(running *r, const float s[8], const bool take[8])
+{
+    float top = r->top;
+#pragma unroll
+    for (int i = 0; i < 8; i++)
+        if (take[i]) top = fmaxf(top, s[i]);
+    if (top == -INFINITY) return;
+    float sum = r->sum * exp2f(r->top - top);
+#pragma unroll
+    for (int i = 0; i < 8; i++)
+        if (take[i]) sum += exp2f(s[i] - top);
+    r->top = top;
+    r->sum = sum;
+}
+
+/* Natural logarithm of the sum over the four lanes of a row. */
+__device__ __forceinline__ float running_log(running r)
+{
+    const float top = quad_max(r.top);
+    const float part = top == -INFINITY ? 0.0f : r.sum * exp2f(r.top - top), sum = quad_sum(part);
+    return sum > 0.0f ? (top + log2f(sum)) * LN2 : -INFINITY;
 }
 
 /* <u, l_m> of one query and both landmarks of a chunk, by a warp. */
@@ -74,6 +171,15 @@ __device__ __forceinline__ void landmark_dots(float dot[2], const bf16 *u, const
     }
     dot[0] = warp_sum(d0);
     dot[1] = warp_sum(d1);
+}
+
+/* Parts into which gradients by chunk are cut: enough blocks to fill the chip several times over, from the
+ * shape alone. */
+static inline int score_parts(int n_chunks)
+{
+    const int columns = (n_chunks + SCORE_CHUNKS - 1) / SCORE_CHUNKS;
+    const int parts = columns > 0 ? 1024 / columns : 1;
+    return parts < 1 ? 1 : parts > 64 ? 64 : parts;
 }
 
 #endif

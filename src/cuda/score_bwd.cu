@@ -102,33 +102,10 @@ __global__ void __launch_bounds__(128) score_by_query(loci_gpu_score a, loci_gpu
         copy_commit();
         copy_wait<1>();
         __syncthreads();
-        float dot[8][4] = {};
-#pragma unroll
-        for (int k = 0; k < 8;
-             k++) { /* the queries' fragments are read again: registers are for `out` */
-            uint32_t uf[4];
-            load_a<128>(uf, t->u, warp * 16, k * 16);
-#pragma unroll
-            for (int n = 0; n < 8; n += 2) {
-                uint32_t b[4];
-                load_b<128>(b, t->lm[buf], n * 8, k * 16);
-                mma(dot[n], uf, b);
-                mma(dot[n + 1], uf, b + 2);
-            }
-        }
+        float dot[8][4]; /* fragments of the queries are not kept: registers are for `out` */
+        tile_product(dot, t->u, warp * 16, t->lm[buf]);
         spread(a, g, x, dot, tau, c0 + (lane & 3), kl_sum);
-#pragma unroll
-        for (int k = 0; k < 4; k++) {
-            uint32_t f[4];
-            as_a(f, dot[2 * k], dot[2 * k + 1]);
-#pragma unroll
-            for (int n = 0; n < 16; n += 2) {
-                uint32_t b[4];
-                load_b_transposed<128>(b, t->lm[buf], n * 8, k * 16);
-                mma(out[n], f, b);
-                mma(out[n + 1], f, b + 2);
-            }
-        }
+        add_product(out, dot, t->lm[buf]);
         __syncthreads();
     }
     copy_wait<0>();
@@ -160,14 +137,6 @@ typedef struct {
 __host__ __device__ static inline size_t part_stride(int n_chunks)
 {
     return (size_t)n_chunks * 256 + (size_t)((n_chunks + 3) & ~3);
-}
-
-/* Rows of a warp's 16: first landmarks of its 8 chunks, then second ones, so that a thread of the
- * product holds both of a chunk. */
-__device__ __forceinline__ void load_landmarks_a(uint32_t f[4], const bf16 *tile, int m0, int k0)
-{
-    const int l = threadIdx.x & 31, r = l & 15;
-    load4(f, tile + tile_at<128>(m0 + 2 * (r & 7) + (r >> 3), (k0 >> 3) + (l >> 4)));
 }
 
 /* Does any query of the tile have to do with chunks c0 .. c0 + 31? */
@@ -205,19 +174,8 @@ __global__ void __launch_bounds__(128)
         copy_commit();
         copy_wait<0>();
         __syncthreads();
-        float dot[8][4] = {};
-#pragma unroll
-        for (int k = 0; k < 8; k++) {
-            uint32_t f[4];
-            load_landmarks_a(f, t->lm, warp * 16, k * 16);
-#pragma unroll
-            for (int n = 0; n < 8; n += 2) {
-                uint32_t b[4];
-                load_b<128>(b, t->u, n * 8, k * 16);
-                mma(dot[n], f, b);
-                mma(dot[n + 1], f, b + 2);
-            }
-        }
+        float dot[8][4];
+        landmark_product(dot, t->lm, warp * 16, t->u);
 #pragma unroll
         for (int n = 0; n < 8; n++)
 #pragma unroll
@@ -229,18 +187,7 @@ __global__ void __launch_bounds__(128)
                 dot[n][e] = second ? 0.0f : tau * ds;
                 dot[n][2 + e] = second ? tau * ds : 0.0f;
             }
-#pragma unroll
-        for (int k = 0; k < 4; k++) {
-            uint32_t f[4];
-            as_a(f, dot[2 * k], dot[2 * k + 1]);
-#pragma unroll
-            for (int n = 0; n < 16; n += 2) {
-                uint32_t b[4];
-                load_b_transposed<128>(b, t->u, n * 8, k * 16);
-                mma(out[n], f, b);
-                mma(out[n + 1], f, b + 2);
-            }
-        }
+        add_product(out, dot, t->u);
     }
     copy_wait<0>();
     dbias = quad_sum(dbias);
@@ -267,14 +214,6 @@ __global__ void score_sum(loci_gpu_score a, loci_gpu_score_grad g, int parts)
         g.dlm[i] += sum;
     else
         g.dbias[i - (size_t)a.n_chunks * 256] += sum;
-}
-
-/* Enough blocks to fill the chip several times over, from the shape alone. */
-static int score_parts(int n_chunks)
-{
-    const int columns = (n_chunks + SCORE_CHUNKS - 1) / SCORE_CHUNKS;
-    const int parts = columns > 0 ? 1024 / columns : 1;
-    return parts < 1 ? 1 : parts > 64 ? 64 : parts;
 }
 
 extern "C" size_t loci_gpu_score_parts(int n_chunks)

@@ -13,6 +13,7 @@
 #include "check_attn.h"
 #include "check_lists.h"
 #include "check_score.h"
+#include "check_code.h"
 #include "check_weigh.h"
 #include "check_read.h"
 #include "check_mass.h"

@@ -157,6 +157,12 @@ static loci_loss_options all_losses(bool routed)
                                 .absent_scale = 1.0f / 50,
                                 .ageing = 0.5f,
                                 .ageing_scale = 1.0f / 600,
+                                .hash = 0.6f,
+                                .code_slope = 3.0f,
+                                .code_every = 4,
+                                .code_phase = 1,
+                                .code_scale = 1.0f / 200,
+                                .code_bank_scale = 1.0f / N_SEQ,
                                 .regret_scale = 1.0f / 400,
                                 .grad_scale = 1.0f };
 }
@@ -253,6 +259,11 @@ static void compare_sums(const loci_loss_sums *c, const loci_loss_sums *g)
     compare_number("ageing", c->ageing, g->ageing, 2e-2);
     compare_number("gain", c->gain, g->gain, 3e-2);
     compare_number("regret", c->regret, g->regret, 3e-2);
+    compare_number("hash", c->hash, g->hash, 3e-2);
+    compare_number("spread", c->spread, g->spread, 2e-2);
+    compare_number("agreement", c->agreement, g->agreement, 2e-2);
+    assert_int_equal(c->n_hash, g->n_hash);
+    assert_int_equal(c->n_spread, g->n_spread);
     assert_int_equal(c->n_regret, g->n_regret);
     assert_int_equal(c->n_aged, g->n_aged);
     assert_int_equal(c->n_text, g->n_text);
@@ -459,6 +470,15 @@ static void test_tiers_dense(void **state)
     check(&hp, false, true);
 }
 
+static void test_codes(void **state)
+{
+    (void)state;
+    loci_hparams hp = small_shape();
+    hp.trained_codes = 1;
+    check(&hp, true, true);
+    check(&hp, false, false);
+}
+
 /* Two of the three sequences run without their bank as well. */
 static void test_regret(void **state)
 {
@@ -497,7 +517,7 @@ static void test_same_bits(void **state)
     if (!gpu) skip();
     loci_hparams hp = small_shape();
     hp.d_summary = 32;
-    hp.content_bits4 = 1;
+    hp.content_bits4 = hp.shared_kv = hp.trained_codes = 1;
     const size_t n = loci_param_floats(&hp);
     float *base = loci_alloc_aligned(n * sizeof *base), *grad[2];
     sequence *q = malloc(N_SEQ * sizeof *q);
@@ -527,8 +547,8 @@ int main(void)
         cmocka_unit_test(test_no_groups),    cmocka_unit_test(test_untied),
         cmocka_unit_test(test_gist),         cmocka_unit_test(test_tiers),
         cmocka_unit_test(test_tiers_dense),  cmocka_unit_test(test_shared),
-        cmocka_unit_test(test_shared_tiers), cmocka_unit_test(test_regret),
-        cmocka_unit_test(test_same_bits),
+        cmocka_unit_test(test_shared_tiers), cmocka_unit_test(test_codes),
+        cmocka_unit_test(test_regret),       cmocka_unit_test(test_same_bits),
     };
     return cmocka_run_group_tests(tests, open_gpu, close_gpu);
 }

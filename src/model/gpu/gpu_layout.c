@@ -22,13 +22,21 @@ static int padded(int n, int to)
 /* ---- counting -------------------------------------------------------------------------------- */
 
 typedef struct {
-    int tokens, chunks, head, decode;
+    int tokens, chunks, head, decode, codes, banks;
 } totals;
+
+/* Does query i train the codes, if it may read something? */
+static bool codes_sample(const loci_hparams *hp, const loci_loss_options *opt, int i, int gold)
+{
+    if (!hp->trained_codes || hp->n_groups == 0 || opt->code_every < 1) return false;
+    return i % opt->code_every == opt->code_phase || gold >= 0;
+}
 
 static loci_status count(totals *t, const loci_hparams *hp, const loci_sequence *s,
                          const loci_loss_options *opt, loci_error *err)
 {
     const bool bank = hp->n_groups > 0;
+    const int chunks = t->chunks;
     if (s->T < 1 || s->n_docs < 1 || s->doc[0] != 0 || s->doc[s->n_docs] != s->T)
         return loci_fail(err, LOCI_EINVAL, "documents do not cover the %d tokens", s->T);
     for (int d = 0; d < s->n_docs; d++) {
@@ -47,7 +55,9 @@ static loci_status count(totals *t, const loci_hparams *hp, const loci_sequence 
             return loci_fail(err, LOCI_EINVAL, "token %d: id %d, target %d of %d", i, s->ids[i],
                              s->target[i], hp->vocab);
         t->head += s->target[i] >= 0;
+        t->codes += codes_sample(hp, opt, i, s->gold ? s->gold[i] : -1);
     }
+    t->banks += t->chunks > chunks;
     t->tokens += s->T;
     return LOCI_OK;
 }
@@ -57,7 +67,8 @@ static size_t carve(loci_gpu_layout *b, void *memory, size_t bytes, bool host)
 {
     loci_arena a = { memory, bytes, 0 };
     const size_t N = (size_t)b->n, C = (size_t)b->n_chunks, H = (size_t)b->n_head,
-                 Q = (size_t)b->n_decode, G = (size_t)b->n_nodes, F = (size_t)b->n_gist;
+                 Q = (size_t)b->n_decode, G = (size_t)b->n_nodes, F = (size_t)b->n_gist,
+                 K = (size_t)b->n_codes, B = (size_t)b->n_banks;
 #define X(type, name, count)                                                                       \
     {                                                                                              \
         type *at = loci_arena_take(&a, (count), sizeof(type));                                     \
@@ -101,7 +112,7 @@ static loci_status reserve(loci_gpu_layout *b, loci_gpu *g, const loci_hparams *
 /* ---- filling ------------------------------------------------------------------------------------ */
 
 typedef struct {
-    int row, chunk, head, decode;
+    int row, chunk, head, decode, bank;
 } cursor;
 
 static void fill_window(loci_gpu_layout *b, int start, int end, int window)
@@ -141,8 +152,8 @@ static void fill_chunks(loci_gpu_layout *b, int start, int end, int seq_end, int
 }
 
 /* Rows of one sequence: who reads what, what is asked of them. */
-static void fill_queries(loci_gpu_layout *b, const loci_sequence *s, int row0, int chunk0,
-                         int chunk_end, const loci_loss_options *opt)
+static void fill_queries(loci_gpu_layout *b, const loci_hparams *hp, const loci_sequence *s,
+                         int row0, int chunk0, int chunk_end, const loci_loss_options *opt)
 {
     for (int i = 0, c = chunk0; i < s->T; i++) {
         const int r = row0 + i;
@@ -161,6 +172,8 @@ static void fill_queries(loci_gpu_layout *b, const loci_sequence *s, int row0, i
         b->host.target_row[r] = kl ? b->n_kl : -1;
         if (kl) b->host.kl_rows[b->n_kl++] = r;
         if (c - chunk0 > b->target_ld) b->target_ld = c - chunk0;
+        if (c > chunk0 && codes_sample(hp, opt, i, b->host.gold[r]))
+            b->host.code_query[b->real_codes++] = r;
     }
 }
 
@@ -204,7 +217,11 @@ static void fill_sequence(loci_gpu_layout *b, const loci_hparams *hp, const loci
     }
     for (int c = chunk0; c < at->chunk; c++)
         b->host.packed[c] = hp->content_bits4 && loci_tier_packed(s, c - chunk0);
-    fill_queries(b, s, row0, chunk0, at->chunk, opt);
+    fill_queries(b, hp, s, row0, chunk0, at->chunk, opt);
+    if (at->chunk > chunk0) {
+        b->host.bank_start[at->bank++] = chunk0;
+        b->host.bank_start[at->bank] = at->chunk;
+    }
     fill_losses(b, s, row0, opt, at);
     fill_decode(b, hp, s, chunk0, opt, at);
     at->row += s->T;
@@ -237,6 +254,7 @@ static void fill_pads(loci_gpu_layout *b, const cursor *at)
         b->host.head_row[i] = b->host.head_target[i] = -1;
         b->host.head_weight[i] = 0.0f;
     }
+    for (int i = b->real_codes; i < b->n_codes; i++) b->host.code_query[i] = -1;
     for (int i = at->decode; i < b->n_decode; i++) {
         b->host.decode_row[i] = b->host.decode_target[i] = -1;
         b->host.decode_weight[i] = 0.0f;
@@ -340,6 +358,9 @@ loci_status loci_gpu_layout_fill(loci_gpu_layout *b, loci_gpu *g, const loci_hpa
     b->n_decode = padded(t.decode, ROWS_PAD);
     b->real_tokens = t.tokens;
     b->real_chunks = t.chunks;
+    b->n_codes = padded(t.codes, ROWS_PAD);
+    b->n_banks = t.banks;
+    b->real_codes = 0;
     b->n_bare = 0;
     b->n_kl = 0;
     b->target_ld = 1;

@@ -10,7 +10,7 @@
  *   gpu_layer.c    transformer layer          gpu_encoder.c   chunk encoder
  *   gpu_read.c     Read block                 gpu_head.c      head and decode loss
  *   gpu_tier.c     content served packed      gpu_gist.c      summaries and attention to them
- *   gpu_bare.c     sequences once more without the bank
+ *   gpu_bare.c     sequences once more without the bank        gpu_codes.c     loss of trained codes
  *   gpu_pass.c     memory, the order of all that, sums
  *
  * Shapes that the kernels are written for: heads, keys and values of 64, chunks of 64, two landmarks of
@@ -46,7 +46,7 @@ static inline const loci_bf16 *loci_gpu_half(const loci_gpu_weights *w, const lo
 /* ---- layout of a batch (gpu_layout.c) ---------------------------------------------------------- */
 /* Every array once: type, name, how many.  N rows (padded with rows of no document), C chunks (padded
  * with empty ones), R = 66 C rows of the encoder, H head rows, Q decode rows; G nodes of pyramids (padded
- * with empty ones), F rows of frontiers (gpu_nodes.c). */
+ * with empty ones), F rows of frontiers (gpu_nodes.c); K sampled queries of trained codes, B banks. */
 #define LOCI_GPU_ARRAYS(X)                                                                         \
     X(int32_t, ids, N)    /* token                                                      */         \
     X(int32_t, pos, N)    /* position in its document                                   */         \
@@ -90,7 +90,9 @@ static inline const loci_bf16 *loci_gpu_half(const loci_gpu_weights *w, const lo
     X(int32_t, gist_start, G + 1)                                                                  \
     X(int32_t, gist_lo, N) /* rows [gist_lo, gist_hi) of a query                     */            \
     X(int32_t, gist_hi, N)                                                                         \
-    X(int32_t, head_row, H) /* rows with a target, -1 pads                                */       \
+    X(int32_t, code_query, K)     /* queries that train the codes, -1 pads                 */      \
+    X(int32_t, bank_start, B + 1) /* first chunk of each sequence that has some         */         \
+    X(int32_t, head_row, H)       /* rows with a target, -1 pads                                */ \
     X(int32_t, head_target, H)                                                                     \
     X(float, head_weight, H)  /* weight of the cross-entropy times its scale                */     \
     X(int32_t, decode_row, Q) /* content rows whose value is decoded, -1 pads               */     \
@@ -105,9 +107,10 @@ typedef struct {
 typedef struct loci_gpu_layout {
     int n, n_chunks, n_head, n_decode;        /* padded: N, C, H, Q                           */
     int n_nodes, n_gist;                      /* G, padded, and F                             */
+    int n_codes, n_banks;                     /* K, padded, and B                             */
     int32_t node_start[LOCI_GIST_LEVELS + 1]; /* first node row of each level, end of the last */
-    int real_tokens, real_chunks, n_kl, n_pieces, n_ids, n_pointers, n_sources, tile_span,
-        target_ld;
+    int real_tokens, real_chunks, real_codes, n_kl, n_pieces, n_ids, n_pointers, n_sources,
+        tile_span, target_ld;
 #define X(type, name, count) type *name;
     LOCI_GPU_ARRAYS(X) /* on the device */
     struct {

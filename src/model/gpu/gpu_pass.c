@@ -30,7 +30,6 @@ static loci_status check_shape(const loci_hparams *hp, loci_error *err)
         { "ffn", hp->ffn, 8, 1 << 20, 8 },
         { "read_mlp", hp->read_mlp, 8, 1 << 20, 8 },
         { "enc_mlp", hp->enc_mlp, 8, 1 << 20, 8 },
-        { "trained_codes", hp->trained_codes, 0, 0, 1 },
         { "router_hidden", hp->router_hidden, 8, 1 << 20, 8 },
         { "vocab", hp->vocab, 8, 1 << 24, 8 },
     };
@@ -155,7 +154,7 @@ static void plan(loci_gpu_pass *p, loci_arena *a, bool routed)
     for (int l = 0; l < hp->n_lower + hp->n_upper; l++)
         loci_gpu_layer_plan(&p->layer[l], a, hp, p->b.n);
     p->stat = loci_arena_take(a, LOCI_GPU_STATS * N, 4);
-    p->sums = loci_arena_take(a, LOCI_GPU_STATS + 8, sizeof(double));
+    p->sums = loci_arena_take(a, LOCI_GPU_SUMS, sizeof(double));
     p->head_loss = loci_arena_take(a, (size_t)p->b.n_head, 4);
     p->head_best = loci_arena_take(a, (size_t)p->b.n_head, 4);
     p->decode_loss = loci_arena_take(a, (size_t)p->b.n_decode * (size_t)(hp->n_groups + 1), 4);
@@ -172,6 +171,7 @@ static void plan(loci_gpu_pass *p, loci_arena *a, bool routed)
         loci_gpu_tier_plan(&p->tier, a, hp, p->b.n_chunks);
         if (hp->content_bits4) p->whole = p->tier.whole;
         loci_gpu_gist_plan(&p->gist, a, hp, &p->b);
+        loci_gpu_codes_plan(&p->code, a, hp, &p->b);
     }
     for (int g = 0; g < hp->n_groups; g++) loci_gpu_read_plan(&p->read[g], a, hp, &p->b, routed);
     plan_scratch(p, a, routed);
@@ -230,7 +230,7 @@ static void clear_batch(loci_gpu_pass *p)
 {
     const size_t N = (size_t)p->b.n, C = (size_t)p->b.n_chunks;
     loci_gpu_clear(p->g, p->stat, LOCI_GPU_STATS * N * 4);
-    loci_gpu_clear(p->g, p->sums, (LOCI_GPU_STATS + 8) * sizeof(double));
+    loci_gpu_clear(p->g, p->sums, LOCI_GPU_SUMS * sizeof(double));
     if (p->w->hp.n_groups == 0 || C == 0) return;
     loci_gpu_clear(p->g, p->dcontent, C * 64 * 128 * 4);
     loci_gpu_clear(p->g, p->dlandmark, C * 2 * 128 * 4);
@@ -386,12 +386,14 @@ static void count_queries(const loci_gpu_pass *p, loci_loss_sums *sums)
         if (b->host.packed[c]) sums->n_aged += b->host.n_tokens[c];
     sums->n_consult_pairs += query * p->w->hp.n_groups;
     sums->n_kl += b->n_kl;
+    sums->n_hash += b->real_codes;
+    if (p->w->hp.trained_codes && p->opt->code_every > 0) sums->n_spread += b->n_banks;
 }
 
 static loci_status report(loci_gpu_pass *p, const loci_sequence *const *s, int n,
                           loci_loss_sums *sums, loci_error *err)
 {
-    double stat[LOCI_GPU_STATS], ageing = 0.0;
+    double stat[LOCI_GPU_STATS], ageing = 0.0, spread = 0.0;
     const size_t rows = (size_t)p->b.n_head,
                  decoded = (size_t)p->b.n_decode * (size_t)p->w->hp.n_groups;
     loci_status st = host_rows(p, rows > decoded ? rows : decoded, err);
@@ -399,12 +401,16 @@ static loci_status report(loci_gpu_pass *p, const loci_sequence *const *s, int n
     loci_gpu_sum_rows(p->g, p->sums, p->stat, LOCI_GPU_STATS, p->b.n);
     loci_gpu_download(p->g, stat, p->sums, sizeof stat);
     loci_gpu_download(p->g, &ageing, p->sums + LOCI_GPU_SUM_AGEING, sizeof ageing);
+    loci_gpu_download(p->g, &spread, p->sums + LOCI_GPU_SUM_SPREAD, sizeof spread);
     loci_gpu_download(p->g, p->best_host, p->head_best, rows * sizeof *p->best_host);
     loci_gpu_download(p->g, p->loss_host, p->head_loss, rows * sizeof *p->loss_host);
     if ((st = loci_gpu_status(p->g, err)) != LOCI_OK) return st;
     size_t at = 0;
     for (int i = 0; i < n; i++) report_sequence(p, s[i], &at, sums);
     sums->ageing += ageing;
+    sums->spread += spread;
+    sums->hash += stat[LOCI_STAT_HASH];
+    sums->agreement += stat[LOCI_STAT_AGREEMENT];
     sums->kl += stat[LOCI_STAT_KL];
     sums->oracle += stat[LOCI_STAT_ORACLE];
     sums->recall += stat[LOCI_STAT_RECALL];
@@ -444,6 +450,7 @@ loci_status loci_gpu_pass_run(loci_gpu_pass *p, const loci_gpu_layout *b,
     loci_gpu_bare_regret(p);
     loci_gpu_decode(p);
     loci_gpu_pass_mark(p, "head");
+    loci_gpu_codes(p);
     if (train) backward(p);
     return report(p, s, n, sums, err);
 }

@@ -7,8 +7,10 @@
 
 enum {
     LOCI_GPU_PASS_MARKS = 88,
-    LOCI_GPU_SUM_AGEING = LOCI_GPU_STATS + 7, /* its place in sums */
-    LOCI_GPU_HEAD_ROWS = 8192                 /* logits are held for that many rows at a time */
+    LOCI_GPU_SUM_AGEING = LOCI_GPU_STATS + 7, /* places in sums */
+    LOCI_GPU_SUM_SPREAD,
+    LOCI_GPU_SUMS,
+    LOCI_GPU_HEAD_ROWS = 8192 /* logits are held for that many rows at a time */
 };
 
 /* Letters: N rows, C chunks, R = 66 C encoder rows, P = 64 C places, e, m of the encoder; w columns of
@@ -69,6 +71,14 @@ typedef struct { /* of summaries (gpu_gist.c); G nodes, F rows of frontiers, ds 
     loci_gpu_gist_group group[LOCI_MAX_GROUPS];
 } loci_gpu_gist_tape;
 
+typedef struct {                 /* of trained codes (gpu_codes.c); K sampled queries, B banks  */
+    loci_bf16 *u, *bq, *bk;      /* (K, 128) twice (2C, 128): queries, soft codes               */
+    loci_bf16 *dx;               /* (max(K, 2C), 128)                                           */
+    float *query, *key;          /* (K, 128) (2C, 128): before the tanh                         */
+    float *dbq, *dbk;            /* (K, 128) (2C, 128)                                          */
+    float *lse_s, *lse_z, *loss; /* (K) twice (B)                                              */
+} loci_gpu_code_tape;
+
 typedef struct {                      /* gone when a block is done               */
     loci_bf16 *wide, *wide2;          /* (N, the widest row of a block)          */
     loci_bf16 *narrow, *dh_half;      /* (N, D): a gradient; bf16 copy of dh     */
@@ -99,6 +109,7 @@ struct loci_gpu_pass {
     loci_gpu_read_tape read[LOCI_MAX_GROUPS];
     loci_gpu_tier_tape tier;
     loci_gpu_gist_tape gist;
+    loci_gpu_code_tape code;
     loci_bf16 *content, *landmark; /* (P, w) as served, (2C, 128) */
     loci_bf16 *whole;              /* (P, w) as encoded: content, unless there are tiers */
     float *bias, *dcontent, *dlandmark, *dbias; /* (C) (P, 128) (2C, 128) (C) */
@@ -108,7 +119,7 @@ struct loci_gpu_pass {
     /* of the sequences that run without the bank too: rows and head rows of b.bare; (N) of all */
     float *bare_h, *bare_loss, *regret;
     int32_t *bare_best;
-    double *sums; /* (LOCI_GPU_STATS + 2 groups + 2) */
+    double *sums; /* (LOCI_GPU_SUMS) */
     loci_gpu_scratch s;
     double *frequency; /* (32) device: rotation */
     /* host copies of what is reported per token */
@@ -201,6 +212,11 @@ void loci_gpu_nodes_backward(loci_gpu_pass *p);
  * s.wide and s.wide2 are scratch. */
 void loci_gpu_gist_forward(loci_gpu_pass *p, int group);
 void loci_gpu_gist_backward(loci_gpu_pass *p, int group);
+
+/* Losses of trained codes, behind the upper stack; with train their gradients. */
+void loci_gpu_codes_plan(loci_gpu_code_tape *t, loci_arena *a, const loci_hparams *hp,
+                         const loci_gpu_layout *b);
+void loci_gpu_codes(loci_gpu_pass *p);
 
 /* Head: p->head_loss, p->head_best; with train p->dh (written) and its copy. */
 void loci_gpu_head(loci_gpu_pass *p);
