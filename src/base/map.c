@@ -44,3 +44,9 @@ void loci_map_close(loci_map *m)
     m->data = (const unsigned char *)"";
     m->size = 0;
 }
+
+void loci_map_release(loci_map *m)
+{
+    /* A system that refuses only leaves more memory in use. */
+    if (m->size > 0) (void)madvise((void *)(uintptr_t)m->data, m->size, MADV_DONTNEED);
+}

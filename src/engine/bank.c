@@ -31,6 +31,25 @@ static void snapshot_free(loci_bank *b, const loci_bank *other)
     loci_free_aligned(b->code);
 }
 
+/* The segments of a large bank together keep so much of their files in memory.  Whoever asks it reads
+ * a few chunks here and there, and the first look at a group reads all of it: after some hundred
+ * tokens nearly everything would have been touched.  Reading a chunk then costs some 8 us of page
+ * faults; a small bank stays. */
+#define LARGE_BYTES ((int64_t)256 << 20)
+#define KEPT_BYTES  ((int64_t)96 << 20)
+
+static void bound_segments(loci_bank *b)
+{
+    int64_t bytes = 0;
+    for (int64_t i = 0; i < b->n_segments; i++) bytes += b->segment_row[i].bytes;
+    const int64_t each = KEPT_BYTES / (b->n_segments ? b->n_segments : 1);
+    const int64_t least = 1 << 20;
+    for (int64_t i = 0; i < b->n_segments; i++)
+        loci_segment_bound(b->segment[i], bytes <= LARGE_BYTES ? 0
+                                          : each > least       ? (size_t)each
+                                                               : (size_t)least);
+}
+
 static loci_status open_segments(loci_bank *b, const loci_bank *old, loci_error *err)
 {
     char path[4096];
@@ -50,6 +69,7 @@ static loci_status open_segments(loci_bank *b, const loci_bank *old, loci_error 
             return loci_fail(err, LOCI_EFORMAT, "%s: %lld chunks, the catalogue says %lld", path,
                              (long long)loci_segment_count(b->segment[i]), (long long)row->chunks);
     }
+    bound_segments(b);
     return LOCI_OK;
 }
 

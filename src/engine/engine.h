@@ -88,6 +88,9 @@ typedef struct loci_segment loci_segment; /* open for reading, mapped */
 loci_status loci_segment_open(loci_segment **out, const char *path, const loci_segment_shape *shape,
                               loci_error *err);
 void loci_segment_close(loci_segment *s);
+/* Keep no more than about `bytes` of the file in this process's memory: what was read is given back
+ * from time to time, and read again from the system's copy when it is wanted.  0: no bound. */
+void loci_segment_bound(loci_segment *s, size_t bytes);
 int64_t loci_segment_count(const loci_segment *s);
 /* Copy columns of chunks [first, first+n) after checking the checksum of each group touched for
  * the first time (a bad one: LOCI_EFORMAT naming file, group, column, offset). */

@@ -18,7 +18,26 @@ struct loci_segment {
     int64_t chunks, groups;
     const uint8_t *table;    /* (groups, 272), checked */
     _Atomic uint16_t *sound; /* (groups) bit c: column c was checked and is good */
+    size_t bound;            /* 0: all of the file may be in memory */
+    _Atomic size_t taken;    /* since it was last given back, estimated */
 };
+
+/* A page that is read brings its neighbours with it: 64 KiB on old kernels, a megabyte seen on 6.18. */
+enum { AROUND = 1 << 20 };
+
+static void take(loci_segment *s, size_t bytes)
+{
+    if (s->bound == 0) return;
+    if (atomic_fetch_add_explicit(&s->taken, bytes, memory_order_relaxed) + bytes <= s->bound)
+        return;
+    atomic_store_explicit(&s->taken, 0, memory_order_relaxed);
+    loci_map_release(&s->map);
+}
+
+void loci_segment_bound(loci_segment *s, size_t bytes)
+{
+    s->bound = bytes;
+}
 
 static const char *column_name(int c)
 {
@@ -313,6 +332,7 @@ loci_status loci_seg_check_column(loci_segment *s, int64_t g, int column, loci_e
     const uint64_t got =
         XXH3_64bits_withSeed(p, bytes, (uint64_t)g * SEG_COLUMNS + (uint64_t)column);
     const char *fault = NULL;
+    take(s, bytes);
     if (bytes > 0 && got != want) /* an empty one has no sum: check_table */
         fault = "wrong checksum";
     else if (!all_zero(p + bytes, seg_align(bytes) - bytes))
@@ -371,6 +391,7 @@ loci_status loci_segment_group(loci_segment *s, int64_t g, loci_group_view *out,
     loci_status st =
         need(s, g, 1u << COL_LANDMARKS | 1u << COL_LANDMARK_SCALES | 1u << COL_BIAS, err);
     if (st != LOCI_OK) return st;
+    take(s, AROUND);
     const uint8_t *base = s->map.data;
     out->landmark = (const int8_t *)(base + loci_seg_column_offset(s, g, COL_LANDMARKS));
     out->landmark_scale =
@@ -405,6 +426,7 @@ loci_status loci_segment_chunk(loci_segment *s, int64_t chunk, bool with_content
     const int64_t g = chunk / LOCI_SEG_GROUP;
     if ((st = need(s, g, with_content ? all : all & ~content, err)) != LOCI_OK) return st;
 
+    take(s, AROUND);
     const uint8_t *cell[COL_POSTINGS];
     for (int c = 0; c < COL_POSTINGS; c++)
         cell[c] = s->map.data + loci_seg_column_offset(s, g, c) +
