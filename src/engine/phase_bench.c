@@ -162,9 +162,34 @@ static loci_status make_text(loci_bench_model *b, loci_error *err)
 
 /* ---- the machine ---------------------------------------------------------------------------------- */
 
-static void measure_machine(loci_bench_model *b, unsigned flags)
+static void keep_best(double *best, double rate)
+{
+    if (rate > *best) *best = rate;
+}
+
+/* Rates with one thread (all = 0) or all of them: what was seen before or what is seen now, whichever
+ * is more, as a busy machine shows less than it has. */
+static void measure_rates(loci_bench_model *b, int all)
 {
     enum { FAR = 256 << 20, NEAR = 4 << 20, MEGA = 1 << 20 };
+    loci_bench_machine *w = &b->machine;
+    loci_pool *pool = all ? b->engine->pool : NULL;
+    /* A quarter of the cache: other programs, and what else we have in hand, want their share. */
+    size_t near = w->cache_bytes > 0 ? (size_t)w->cache_bytes / 4 : NEAR;
+    near = near < MEGA ? MEGA : near < FAR ? near & ~(size_t)(MEGA - 1) : FAR;
+    void *data = loci_alloc_aligned(FAR);
+    keep_best(&w->f32[all], loci_kernel_peak(LOCI_PEAK_F32, b->flags, pool));
+    keep_best(&w->bf16[all], loci_kernel_peak(LOCI_PEAK_BF16, b->flags, pool));
+    keep_best(&w->int8[all], loci_kernel_peak(LOCI_PEAK_INT8, b->flags, pool));
+    if (data) {
+        keep_best(&w->cached[all], loci_kernel_read_peak(data, near, b->flags, pool));
+        keep_best(&w->read[all], loci_kernel_read_peak(data, FAR, b->flags, pool));
+    }
+    loci_free_aligned(data);
+}
+
+static void describe_machine(loci_bench_model *b)
+{
     static const struct {
         unsigned flag;
         const char *name;
@@ -178,24 +203,10 @@ static void measure_machine(loci_bench_model *b, unsigned flags)
     w->threads = loci_pool_threads(b->engine->pool);
     for (size_t i = 0; i < sizeof feature / sizeof *feature; i++) {
         const size_t n = strlen(w->features);
-        if (flags & feature[i].flag)
+        if (b->flags & feature[i].flag)
             snprintf(w->features + n, sizeof w->features - n, "%s%s", n ? " " : "",
                      feature[i].name);
     }
-    /* A quarter of the cache: other programs, and what else we have in hand, want their share. */
-    size_t near = w->cache_bytes > 0 ? (size_t)w->cache_bytes / 4 : NEAR;
-    near = near < MEGA ? MEGA : near < FAR ? near & ~(size_t)(MEGA - 1) : FAR;
-    void *data = loci_alloc_aligned(FAR);
-    for (int all = 0; all < 2; all++) {
-        loci_pool *pool = all ? b->engine->pool : NULL;
-        w->f32[all] = loci_kernel_peak(LOCI_PEAK_F32, flags, pool);
-        w->bf16[all] = loci_kernel_peak(LOCI_PEAK_BF16, flags, pool);
-        w->int8[all] = loci_kernel_peak(LOCI_PEAK_INT8, flags, pool);
-        if (!data) continue;
-        w->cached[all] = loci_kernel_read_peak(data, near, flags, pool);
-        w->read[all] = loci_kernel_read_peak(data, FAR, flags, pool);
-    }
-    loci_free_aligned(data);
 }
 
 const loci_bench_machine *loci_bench_model_machine(const loci_bench_model *b)
@@ -239,8 +250,7 @@ static loci_status check_options(const loci_bench_model_options *o, loci_error *
 static loci_status open_all(loci_bench_model *b, loci_error *err)
 {
     const loci_bench_model_options *o = &b->opt;
-    unsigned flags = 0;
-    loci_status st = loci_cpu_limit(o->cpu ? o->cpu : "native", loci_cpu_detect(), &flags, err);
+    loci_status st = loci_cpu_limit(o->cpu ? o->cpu : "native", loci_cpu_detect(), &b->flags, err);
     b->work_dir = strdup(o->work_dir);
     if (st == LOCI_OK && o->model_dir) b->model_dir = strdup(o->model_dir);
     if (st == LOCI_OK && (!b->work_dir || (o->model_dir && !b->model_dir)))
@@ -254,8 +264,11 @@ static loci_status open_all(loci_bench_model *b, loci_error *err)
     st = loci_engine_open(&b->engine, &eo, err);
     if (st == LOCI_OK) st = loci_engine_need_reads(b->engine, err);
     if (st == LOCI_OK) st = make_text(b, err);
-    if (st == LOCI_OK) measure_machine(b, flags);
-    return st;
+    if (st != LOCI_OK) return st;
+    describe_machine(b);
+    measure_rates(b, 0);
+    measure_rates(b, 1);
+    return LOCI_OK;
 }
 
 loci_status loci_bench_model_open(loci_bench_model **out, const loci_bench_model_options *opt,
@@ -370,6 +383,7 @@ loci_status loci_bench_model_run(loci_bench_model *b, loci_bench_phase phase, in
     loci_phase_close_banks(b);
     remove_banks(b);
     loci_status st = make_banks(b, depth, err);
+    if (st == LOCI_OK) measure_rates(b, 1);
     if (st == LOCI_OK) st = run[phase](b, row, err);
     if (st == LOCI_OK) loci_phase_total(row);
     return st;

@@ -20,6 +20,7 @@ struct loci_bench_model {
     bool generated;
     loci_engine *engine;
     loci_bench_machine machine;
+    unsigned flags; /* of the processor, as the caller limits them */
     loci_energy *energy;
     int32_t *text; /* (n_text) ids of generated text, ordinary tokens */
     int64_t n_text;

@@ -111,7 +111,7 @@ static void read_stripe(void *ctx, int tile, int worker)
     s->out[worker].word[0] ^= s->read(s->data + (size_t)tile * STRIPE, STRIPE);
 }
 
-#define SPELL_SECONDS 0.2 /* at least: a busy machine has a quiet moment in it */
+#define SPELL_SECONDS 0.1 /* at least: a busy machine has a quiet moment in it */
 
 /* Least seconds of several runs of a job.  Several tiles a thread, so that a late thread costs
  * little. */
