@@ -50,15 +50,7 @@ __device__ __forceinline__ void masked_scores(float s[8][4], const loci_gpu_attn
     for (int n = 0; n < 8; n++)
 #pragma unroll
         for (int e = 0; e < 4; e++) s[n][e] = 0.0f;
-#pragma unroll
-    for (int n = 0; n < 8; n += 2)
-#pragma unroll
-        for (int k = 0; k < 4; k++) {
-            uint32_t b[4];
-            load_b<64>(b, keys, n * 8, k * 16);
-            mma(s[n], qf[k], b);
-            mma(s[n + 1], qf[k], b + 2);
-        }
+    add_scores<64>(s, qf, keys);
     const int col = k0 + 2 * (threadIdx.x & 3);
     const bool inside =
         !a.key_ok && k0 >= lo[0] && k0 >= lo[1] && k0 + TILE <= hi[0] && k0 + TILE <= hi[1];
@@ -104,23 +96,6 @@ __device__ __forceinline__ void online_softmax(float s[8][4], float top[2], floa
     }
 }
 
-/* out (16, 64) += p (16, 64 keys) x (64 keys, 64), x stored by key. */
-__device__ __forceinline__ void add_product(float out[8][4], const float p[8][4], const bf16 *x)
-{
-#pragma unroll
-    for (int k = 0; k < 4; k++) {
-        uint32_t f[4];
-        as_a(f, p[2 * k], p[2 * k + 1]);
-#pragma unroll
-        for (int n = 0; n < 8; n += 2) {
-            uint32_t b[4];
-            load_b_transposed<64>(b, x, n * 8, k * 16);
-            mma(out[n], f, b);
-            mma(out[n + 1], f, b + 2);
-        }
-    }
-}
-
 __global__ void __launch_bounds__(THREADS) attn_forward(loci_gpu_attn a)
 {
     extern __shared__ __align__(128) unsigned char memory[];
@@ -153,7 +128,7 @@ __global__ void __launch_bounds__(THREADS) attn_forward(loci_gpu_attn a)
         float s[8][4];
         masked_scores(s, a, qf, t->k[buf], k0, lo, hi);
         online_softmax(s, top, sum, out);
-        add_product(out, s, t->v[buf]);
+        add_product<64>(out, s, t->v[buf]);
         __syncthreads();
     }
     copy_wait<0>();
@@ -207,15 +182,7 @@ __device__ __forceinline__ void score_gradient(float s[8][4], const uint32_t of[
                                                const float delta[2])
 {
     float dp[8][4] = {};
-#pragma unroll
-    for (int n = 0; n < 8; n += 2)
-#pragma unroll
-        for (int k = 0; k < 4; k++) {
-            uint32_t b[4];
-            load_b<64>(b, v, n * 8, k * 16);
-            mma(dp[n], of[k], b);
-            mma(dp[n + 1], of[k], b + 2);
-        }
+    add_scores<64>(dp, of, v);
 #pragma unroll
     for (int n = 0; n < 8; n++)
 #pragma unroll
@@ -265,7 +232,7 @@ __global__ void __launch_bounds__(THREADS) attn_backward_q(loci_gpu_attn a, loci
         float s[8][4];
         masked_scores(s, a, qf, t->k[buf], k0, lo, hi);
         score_gradient(s, of, t->v[buf], lse2, delta);
-        add_product(out, s, t->k[buf]);
+        add_product<64>(out, s, t->k[buf]);
         __syncthreads();
     }
     copy_wait<0>();
@@ -311,7 +278,7 @@ __device__ __forceinline__ void key_tile(float dk[8][4], float dv[8][4], const d
     const int j0 = 2 * (threadIdx.x & 3);
     float s[8][4] = {}, dp[8][4] = {};
 #pragma unroll
-    for (int n = 0; n < 8; n += 2)
+    for (int n = 0; n < 8; n += 2) /* side by side: neither product waits for the other */
 #pragma unroll
         for (int k = 0; k < 4; k++) {
             uint32_t b[4];
@@ -331,8 +298,8 @@ __device__ __forceinline__ void key_tile(float dk[8][4], float dv[8][4], const d
             s[n][e] = see ? exp2f(s[n][e] * factor - t->lse2[buf][j]) : 0.0f;
             dp[n][e] = s[n][e] * (dp[n][e] - t->delta[buf][j]);
         }
-    add_product(dv, s, t->dout[buf]);
-    add_product(dk, dp, t->q[buf]);
+    add_product<64>(dv, s, t->dout[buf]);
+    add_product<64>(dk, dp, t->q[buf]);
 }
 
 /* Rows of dk and dv: written as bf16, or added to f32. */

@@ -126,9 +126,9 @@ __global__ void __launch_bounds__(128) code_forward(loci_gpu_code a)
         copy_commit();
         copy_wait<1>();
         __syncthreads();
-        float dot[8][4], code[8][4];
-        tile_product(dot, t->u, warp * 16, t->lm[buf]);
-        tile_product(code, t->bq, warp * 16, t->bk[buf]);
+        float dot[8][4] = {}, code[8][4] = {};
+        add_tile_scores<128>(dot, t->u, warp * 16, t->lm[buf]);
+        add_tile_scores<128>(code, t->bq, warp * 16, t->bk[buf]);
 #pragma unroll
         for (int i = 0; i < 2; i++) {
             float s[8], z[8];
@@ -209,11 +209,11 @@ __global__ void __launch_bounds__(128) code_by_query(loci_gpu_code a, loci_gpu_c
         copy_commit();
         copy_wait<1>();
         __syncthreads();
-        float dot[8][4], code[8][4];
-        tile_product(dot, t->u, warp * 16, t->lm[buf]);
-        tile_product(code, t->bq, warp * 16, t->bk[buf]);
+        float dot[8][4] = {}, code[8][4] = {};
+        add_tile_scores<128>(dot, t->u, warp * 16, t->lm[buf]);
+        add_tile_scores<128>(code, t->bq, warp * 16, t->bk[buf]);
         code_spread_pairs(a, g, r, dot, code, tau, c0 + (lane & 3), kl);
-        if (g.dbq) add_product(out, code, t->bk[buf]);
+        if (g.dbq) add_product<128>(out, code, t->bk[buf]);
         __syncthreads();
     }
     copy_wait<0>();
@@ -270,9 +270,9 @@ __global__ void __launch_bounds__(128)
         copy_commit();
         copy_wait<0>();
         __syncthreads();
-        float dot[8][4], code[8][4];
-        landmark_product(dot, t->lm, warp * 16, t->u);
-        landmark_product(code, t->bk, warp * 16, t->bq);
+        float dot[8][4] = {}, code[8][4] = {};
+        add_landmark_scores(dot, t->lm, warp * 16, t->u);
+        add_landmark_scores(code, t->bk, warp * 16, t->bq);
 #pragma unroll
         for (int n = 0; n < 8; n++)
 #pragma unroll
@@ -286,7 +286,7 @@ __global__ void __launch_bounds__(128)
                 code[n][e] = second ? 0.0f : d;
                 code[n][2 + e] = second ? d : 0.0f;
             }
-        add_product(out, code, t->bq);
+        add_product<128>(out, code, t->bq);
     }
     copy_wait<0>();
     if (chunk >= a.n_chunks) return;

@@ -114,6 +114,60 @@ __device__ __forceinline__ void as_a(uint32_t a[4], const float c0[4], const flo
     a[3] = pack2(c1[2], c1[3]);
 }
 
+/* Products of a warp, with a tile of rows of COLS in shared memory.  Each sum runs over k in rising order.
+ *
+ * c (16, 64) += a tile^T: a held as fragments, tile (64, COLS). */
+template <int COLS>
+__device__ __forceinline__ void add_scores(float c[8][4], const uint32_t a[COLS / 16][4],
+                                           const bf16 *tile)
+{
+#pragma unroll
+    for (int n = 0; n < 8; n += 2)
+#pragma unroll
+        for (int k = 0; k < COLS / 16; k++) {
+            uint32_t b[4];
+            load_b<COLS>(b, tile, n * 8, k * 16);
+            mma(c[n], a[k], b);
+            mma(c[n + 1], a[k], b + 2);
+        }
+}
+/* The same of rows m0 .. m0 + 15 of a tile: their fragments are read again and take no registers. */
+template <int COLS>
+__device__ __forceinline__ void add_tile_scores(float c[8][4], const bf16 *rows, int m0,
+                                                const bf16 *tile)
+{
+#pragma unroll
+    for (int k = 0; k < COLS / 16; k++) {
+        uint32_t a[4];
+        load_a<COLS>(a, rows, m0, k * 16);
+#pragma unroll
+        for (int n = 0; n < 8; n += 2) {
+            uint32_t b[4];
+            load_b<COLS>(b, tile, n * 8, k * 16);
+            mma(c[n], a, b);
+            mma(c[n + 1], a, b + 2);
+        }
+    }
+}
+/* c (16, COLS) += x tile: x (16, 64) rounded to bf16, tile (64, COLS). */
+template <int COLS>
+__device__ __forceinline__ void add_product(float c[COLS / 8][4], const float x[8][4],
+                                            const bf16 *tile)
+{
+#pragma unroll
+    for (int k = 0; k < 4; k++) {
+        uint32_t a[4];
+        as_a(a, x[2 * k], x[2 * k + 1]);
+#pragma unroll
+        for (int n = 0; n < COLS / 8; n += 2) {
+            uint32_t b[4];
+            load_b_transposed<COLS>(b, tile, n * 8, k * 16);
+            mma(c[n], a, b);
+            mma(c[n + 1], a, b + 2);
+        }
+    }
+}
+
 /* Rows r0 .. r0 + 63 of x (n rows, 64 columns from x on, ld apart) into a tile, by 128 threads; rows
  * behind n become zero. */
 __device__ __forceinline__ void tile_load64(bf16 *tile, const bf16 *x, size_t ld, int r0, int n)

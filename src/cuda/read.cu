@@ -98,18 +98,7 @@ __global__ void __launch_bounds__(128) read_forward(loci_gpu_read r, loci_gpu_li
         for (int k = 0; k < 4; k++) load_a<64>(qf[k], t->q[warp][buf], 0, k * 16);
         pair_scores(s, qf, t->k, n_keys, r.scale * LOG2E);
         pair_softmax(s, lse, share);
-#pragma unroll
-        for (int k = 0; k < 4; k++) {
-            uint32_t f[4];
-            as_a(f, s[2 * k], s[2 * k + 1]);
-#pragma unroll
-            for (int n = 0; n < 8; n += 2) {
-                uint32_t b[4];
-                load_b_transposed<64>(b, t->v, n * 8, k * 16);
-                mma(out[n], f, b);
-                mma(out[n + 1], f, b + 2);
-            }
-        }
+        add_product<64>(out, s, t->v);
         pair_notes(r, s, l.entry, e, end, lse, share);
 #pragma unroll
         for (int i = 0; i < 2; i++) {

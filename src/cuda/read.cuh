@@ -42,15 +42,7 @@ __device__ __forceinline__ void pair_scores(float s[8][4], const uint32_t qf[4][
     for (int n = 0; n < 8; n++)
 #pragma unroll
         for (int e = 0; e < 4; e++) s[n][e] = 0.0f;
-#pragma unroll
-    for (int n = 0; n < 8; n += 2)
-#pragma unroll
-        for (int k = 0; k < 4; k++) {
-            uint32_t b[4];
-            load_b<64>(b, keys, n * 8, k * 16);
-            mma(s[n], qf[k], b);
-            mma(s[n + 1], qf[k], b + 2);
-        }
+    add_scores<64>(s, qf, keys);
 #pragma unroll
     for (int n = 0; n < 8; n++)
 #pragma unroll

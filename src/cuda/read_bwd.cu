@@ -128,32 +128,12 @@ __device__ __forceinline__ void tile_rows(const loci_gpu_read &r, const loci_gpu
     for (int n = 0; n < 8; n++)
 #pragma unroll
         for (int i = 0; i < 4; i++) s[n][i] = exp2f(s[n][i] - x[i >> 1].lse2);
-#pragma unroll
-    for (int k = 0; k < 4; k++) {
-        load_a<64>(f[0], t->dout[buf], warp * 16, k * 16);
-#pragma unroll
-        for (int n = 0; n < 8; n += 2) {
-            uint32_t b[4];
-            load_b<64>(b, t->v, n * 8, k * 16);
-            mma(dp[n], f[0], b);
-            mma(dp[n + 1], f[0], b + 2);
-        }
-    }
+    add_tile_scores<64>(dp, t->dout[buf], warp * 16, t->v);
     row_gradient(r, g, x[0], s, dp, 0);
     row_gradient(r, g, x[1], s, dp, 1);
     tile_put(t->p, s, warp * 16);
     tile_put(t->ds, dp, warp * 16);
-#pragma unroll
-    for (int k = 0; k < 4; k++) {
-        as_a(f[0], dp[2 * k], dp[2 * k + 1]);
-#pragma unroll
-        for (int n = 0; n < 8; n += 2) {
-            uint32_t b[4];
-            load_b_transposed<64>(b, t->k, n * 8, k * 16);
-            mma(dq[n], f[0], b);
-            mma(dq[n + 1], f[0], b + 2);
-        }
-    }
+    add_product<64>(dq, dp, t->k);
 #pragma unroll
     for (int i = 0; i < 2; i++) {
         if (x[i].slot >= READ_PAIRS) continue;

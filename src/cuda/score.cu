@@ -144,8 +144,8 @@ __global__ void __launch_bounds__(128) score_forward(loci_gpu_score a)
         if (c0 == first)
 #pragma unroll
             for (int k = 0; k < 8; k++) load_a<128>(uf[k], t->u, warp * 16, k * 16);
-        float dot[8][4];
-        score_product(dot, uf, t->lm[buf]);
+        float dot[8][4] = {};
+        add_scores<128>(dot, uf, t->lm[buf]);
 #pragma unroll
         for (int i = 0; i < 2; i++) {
             float s[8];

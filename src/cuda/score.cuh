@@ -26,64 +26,6 @@ __device__ __forceinline__ void score_columns(const loci_gpu_score &a, int q0, i
     *end = range[1];
 }
 
-/* dot (16 queries, 64 landmarks) of a warp. */
-__device__ __forceinline__ void score_product(float dot[8][4], const uint32_t uf[8][4],
-                                              const bf16 *lm)
-{
-#pragma unroll
-    for (int n = 0; n < 8; n++)
-#pragma unroll
-        for (int e = 0; e < 4; e++) dot[n][e] = 0.0f;
-#pragma unroll
-    for (int n = 0; n < 8; n += 2)
-#pragma unroll
-        for (int k = 0; k < 8; k++) {
-            uint32_t b[4];
-            load_b<128>(b, lm, n * 8, k * 16);
-            mma(dot[n], uf[k], b);
-            mma(dot[n + 1], uf[k], b + 2);
-        }
-}
-
-/* The same of a tile's rows m0 .. m0 + 15: their fragments are read again and cost no registers. */
-__device__ __forceinline__ void tile_product(float dot[8][4], const bf16 *rows, int m0,
-                                             const bf16 *lm)
-{
-#pragma unroll
-    for (int n = 0; n < 8; n++)
-#pragma unroll
-        for (int e = 0; e < 4; e++) dot[n][e] = 0.0f;
-#pragma unroll
-    for (int k = 0; k < 8; k++) {
-        uint32_t f[4];
-        load_a<128>(f, rows, m0, k * 16);
-#pragma unroll
-        for (int n = 0; n < 8; n += 2) {
-            uint32_t b[4];
-            load_b<128>(b, lm, n * 8, k * 16);
-            mma(dot[n], f, b);
-            mma(dot[n + 1], f, b + 2);
-        }
-    }
-}
-
-/* out (16, 128) += x (16, 64) tile (64, 128), x rounded to bf16. */
-__device__ __forceinline__ void add_product(float out[16][4], const float x[8][4], const bf16 *tile)
-{
-#pragma unroll
-    for (int k = 0; k < 4; k++) {
-        uint32_t f[4];
-        as_a(f, x[2 * k], x[2 * k + 1]);
-#pragma unroll
-        for (int n = 0; n < 16; n += 2) {
-            uint32_t b[4];
-            load_b_transposed<128>(b, tile, n * 8, k * 16);
-            mma(out[n], f, b);
-            mma(out[n + 1], f, b + 2);
-        }
-    }
-}
-
 /* Rows of a warp's 16: first landmarks of its 8 chunks, then second ones, so that a thread of the
  * product holds both of a chunk. */
 __device__ __forceinline__ void load_landmarks_a(uint32_t f[4], const bf16 *tile, int m0, int k0)
@@ -92,14 +34,10 @@ __device__ __forceinline__ void load_landmarks_a(uint32_t f[4], const bf16 *tile
     load4(f, tile + tile_at<128>(m0 + 2 * (r & 7) + (r >> 3), (k0 >> 3) + (l >> 4)));
 }
 
-/* dot (8 chunks' landmarks, 64 queries) of a warp, landmarks m0 .. m0 + 15 of the tile. */
-__device__ __forceinline__ void landmark_product(float dot[8][4], const bf16 *lm, int m0,
-                                                 const bf16 *u)
+/* dot (16 landmarks of 8 chunks, 64 queries) of a warp += rows m0 .. m0 + 15 of lm times u. */
+__device__ __forceinline__ void add_landmark_scores(float dot[8][4], const bf16 *lm, int m0,
+                                                    const bf16 *u)
 {
-#pragma unroll
-    for (int n = 0; n < 8; n++)
-#pragma unroll
-        for (int e = 0; e < 4; e++) dot[n][e] = 0.0f;
 #pragma unroll
     for (int k = 0; k < 8; k++) {
         uint32_t f[4];

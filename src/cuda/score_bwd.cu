@@ -102,10 +102,10 @@ __global__ void __launch_bounds__(128) score_by_query(loci_gpu_score a, loci_gpu
         copy_commit();
         copy_wait<1>();
         __syncthreads();
-        float dot[8][4]; /* fragments of the queries are not kept: registers are for `out` */
-        tile_product(dot, t->u, warp * 16, t->lm[buf]);
+        float dot[8][4] = {}; /* fragments of the queries are not kept: registers are for `out` */
+        add_tile_scores<128>(dot, t->u, warp * 16, t->lm[buf]);
         spread(a, g, x, dot, tau, c0 + (lane & 3), kl_sum);
-        add_product(out, dot, t->lm[buf]);
+        add_product<128>(out, dot, t->lm[buf]);
         __syncthreads();
     }
     copy_wait<0>();
@@ -174,8 +174,8 @@ __global__ void __launch_bounds__(128)
         copy_commit();
         copy_wait<0>();
         __syncthreads();
-        float dot[8][4];
-        landmark_product(dot, t->lm, warp * 16, t->u);
+        float dot[8][4] = {};
+        add_landmark_scores(dot, t->lm, warp * 16, t->u);
 #pragma unroll
         for (int n = 0; n < 8; n++)
 #pragma unroll
@@ -187,7 +187,7 @@ __global__ void __launch_bounds__(128)
                 dot[n][e] = second ? 0.0f : tau * ds;
                 dot[n][2 + e] = second ? tau * ds : 0.0f;
             }
-        add_product(out, dot, t->u);
+        add_product<128>(out, dot, t->u);
     }
     copy_wait<0>();
     dbias = quad_sum(dbias);

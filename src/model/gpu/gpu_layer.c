@@ -9,77 +9,53 @@
 
 /* ---- products -------------------------------------------------------------------------------- */
 
-void loci_gpu_linear(loci_gpu_pass *p, void *y, int ldy, const loci_bf16 *x, int ldx,
-                     const loci_mat *w, int m, float beta, bool wide)
+/* c (m, n) = op(a) op(b) + beta c: see loci_gpu_gemm_job. */
+static void multiply(loci_gpu_pass *p, void *c, int ldc, const loci_bf16 *a, int lda, int ta,
+                     const loci_bf16 *b, int ldb, int tb, int m, int n, int k, float beta,
+                     bool wide)
 {
-    const loci_gpu_gemm_job j = { .c = y,
-                                  .a = x,
-                                  .b = loci_gpu_half(p->w, w),
-                                  .ldc = ldy,
-                                  .lda = ldx,
-                                  .ldb = w->cols,
-                                  .tb = 1,
+    const loci_gpu_gemm_job j = { .c = c,
+                                  .a = a,
+                                  .b = b,
+                                  .ldc = ldc,
+                                  .lda = lda,
+                                  .ldb = ldb,
+                                  .ta = ta,
+                                  .tb = tb,
                                   .m = m,
-                                  .n = w->rows,
-                                  .k = w->cols,
+                                  .n = n,
+                                  .k = k,
                                   .alpha = 1.0f,
                                   .beta = beta,
                                   .wide = wide };
     loci_gpu_gemm(p->g, &j);
 }
 
+void loci_gpu_linear(loci_gpu_pass *p, void *y, int ldy, const loci_bf16 *x, int ldx,
+                     const loci_mat *w, int m, float beta, bool wide)
+{
+    multiply(p, y, ldy, x, ldx, 0, loci_gpu_half(p->w, w), w->cols, 1, m, w->rows, w->cols, beta,
+             wide);
+}
+
 void loci_gpu_linear_dx(loci_gpu_pass *p, loci_bf16 *dx, int lddx, const loci_bf16 *dy, int lddy,
                         const loci_mat *w, int m, float beta)
 {
-    const loci_gpu_gemm_job j = { .c = dx,
-                                  .a = dy,
-                                  .b = loci_gpu_half(p->w, w),
-                                  .ldc = lddx,
-                                  .lda = lddy,
-                                  .ldb = w->cols,
-                                  .m = m,
-                                  .n = w->cols,
-                                  .k = w->rows,
-                                  .alpha = 1.0f,
-                                  .beta = beta };
-    loci_gpu_gemm(p->g, &j);
+    multiply(p, dx, lddx, dy, lddy, 0, loci_gpu_half(p->w, w), w->cols, 0, m, w->cols, w->rows,
+             beta, false);
 }
 
 void loci_gpu_linear_dx_add(loci_gpu_pass *p, float *dx, int lddx, const loci_bf16 *dy, int lddy,
                             const loci_mat *w, int m)
 {
-    const loci_gpu_gemm_job j = { .c = dx,
-                                  .a = dy,
-                                  .b = loci_gpu_half(p->w, w),
-                                  .ldc = lddx,
-                                  .lda = lddy,
-                                  .ldb = w->cols,
-                                  .m = m,
-                                  .n = w->cols,
-                                  .k = w->rows,
-                                  .alpha = 1.0f,
-                                  .beta = 1.0f,
-                                  .wide = true };
-    loci_gpu_gemm(p->g, &j);
+    multiply(p, dx, lddx, dy, lddy, 0, loci_gpu_half(p->w, w), w->cols, 0, m, w->cols, w->rows,
+             1.0f, true);
 }
 
 void loci_gpu_linear_dw(loci_gpu_pass *p, const loci_mat *dw, const loci_bf16 *dy, int lddy,
                         const loci_bf16 *x, int ldx, int m)
 {
-    const loci_gpu_gemm_job j = { .c = dw->data,
-                                  .a = dy,
-                                  .b = x,
-                                  .ldc = dw->cols,
-                                  .lda = lddy,
-                                  .ldb = ldx,
-                                  .ta = 1,
-                                  .m = dw->rows,
-                                  .n = dw->cols,
-                                  .k = m,
-                                  .alpha = 1.0f,
-                                  .beta = 1.0f,
-                                  .wide = true };
-    loci_gpu_gemm(p->g, &j);
+    multiply(p, dw->data, dw->cols, dy, lddy, 1, x, ldx, 0, dw->rows, dw->cols, m, 1.0f, true);
 }
 
 loci_mat loci_gpu_qkv(const loci_layer_params *p)
