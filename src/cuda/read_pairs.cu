@@ -16,9 +16,10 @@ typedef struct {
 __device__ __forceinline__ void pair_load(pair_tile *t, const bf16 *content, int cols,
                                           const bf16 *q)
 {
-    const int pieces = cols / 4; /* keys are the first 16 of a row, values the last */
+    const int shift = cols == 128 ? 5 : 4,
+              pieces = 1 << shift; /* of a row: keys first, values last */
     for (int i = threadIdx.x; i < KEYS * pieces; i += THREADS) {
-        const int row = i / pieces, piece = i % pieces;
+        const int row = i >> shift, piece = i & (pieces - 1);
         const uint2 x = *(const uint2 *)(content + row * cols + piece * 4);
         if (piece < 16) {
             uint32_t *to = (uint32_t *)(t->k + row * KEY_LD + piece * 4);
