@@ -98,6 +98,9 @@ static loci_status asking_open(asking *a, loci_bank *const *banks, int n_banks,
     a->reads.closed_too = a->recall;
     if (!a->logits || !a->reads.gate || !a->reads.weight || !a->reads.pick || !a->reads.n_picks)
         return loci_fail(err, LOCI_ENOMEM, "no memory for a question of %d tokens", a->n_prompt);
+    st = loci_credits_reserve(&a->credits,
+                              (size_t)a->opt->max_tokens * (size_t)(hp->n_groups * hp->top_k), err);
+    if (st != LOCI_OK) return st;
     return loci_decoder_open(&a->decoder, a->e, &a->model, a->searcher, chunks, err);
 }
 

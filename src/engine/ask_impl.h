@@ -27,6 +27,8 @@ typedef struct {       /* how much of the reading fell on which chunk */
  * gate as 1 (recall). */
 loci_status loci_credits_add(loci_credits *c, const loci_reads *reads, int row, int groups, int k,
                              bool unit_gates, loci_error *err);
+/* Room for so many chunks, within reason, so that adding them asks for no memory. */
+loci_status loci_credits_reserve(loci_credits *c, size_t chunks, loci_error *err);
 void loci_credits_free(loci_credits *c);
 /* Adjacent chunks of a document merged, best first, text attached: fills out->evidence,
  * n_evidence, evidence_mass. */

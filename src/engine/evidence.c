@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 
 /* ---- credits: chunk id -> score ------------------------------------------------------------- */
+enum { CREDITS_RESERVED = 16384 }; /* chunks: half a megabyte, whatever is asked for */
+
 static size_t slot_of(const loci_credits *c, int64_t id)
 {
     size_t i = (size_t)loci_rng_mix((uint64_t)id, 0x10c1u) & (c->cap - 1);
@@ -17,10 +19,10 @@ static size_t slot_of(const loci_credits *c, int64_t id)
     return i;
 }
 
-static loci_status credits_grow(loci_credits *c, loci_error *err)
+static loci_status credits_grow(loci_credits *c, size_t cap, loci_error *err)
 {
     loci_credits bigger = *c;
-    bigger.cap = c->cap ? 2 * c->cap : 256;
+    bigger.cap = cap;
     bigger.slot = malloc(bigger.cap * sizeof *bigger.slot);
     if (!bigger.slot)
         return loci_fail(err, LOCI_ENOMEM, "no memory for %zu evidence chunks", bigger.cap);
@@ -30,6 +32,13 @@ static loci_status credits_grow(loci_credits *c, loci_error *err)
     free(c->slot);
     *c = bigger;
     return LOCI_OK;
+}
+
+loci_status loci_credits_reserve(loci_credits *c, size_t chunks, loci_error *err)
+{
+    size_t cap = 256;
+    while (cap < 2 * (chunks < CREDITS_RESERVED ? chunks : CREDITS_RESERVED)) cap *= 2;
+    return cap > c->cap ? credits_grow(c, cap, err) : LOCI_OK;
 }
 
 loci_status loci_credits_add(loci_credits *c, const loci_reads *reads, int row, int groups, int k,
@@ -43,7 +52,7 @@ loci_status loci_credits_add(loci_credits *c, const loci_reads *reads, int row, 
             const loci_pick *p = &reads->pick[at * (size_t)k + (size_t)i];
             if (p->id < 0) continue; /* the question's own stream: not evidence */
             if (2 * (c->used + 1) > c->cap) {
-                const loci_status st = credits_grow(c, err);
+                const loci_status st = credits_grow(c, c->cap ? 2 * c->cap : 256, err);
                 if (st != LOCI_OK) return st;
             }
             loci_credit *s = &c->slot[slot_of(c, p->id)];

@@ -8,7 +8,8 @@
  *
  * Of many documents a query attends to the 64 whose root - the mean of their landmarks - it scores
  * highest.  Roots take 512 bytes a document; frontiers are made when wanted, and the last 256 kept:
- * enough that the 64 of one query are there together. */
+ * enough that the 64 of one query are there together.  All memory is taken when the union is opened,
+ * whose longest document says how much a frontier may need; pages that nobody touches cost nothing. */
 #include "engine/frontier.h"
 #include <stdlib.h>
 
@@ -24,7 +25,7 @@ typedef struct {
 typedef struct {
     int64_t doc;   /* -1: empty */
     uint64_t used; /* stamp of its last use */
-    float *node;   /* (rows, ds) coarse nodes first */
+    float *node;   /* (rows_max, ds) coarse nodes first */
     int n[LOCI_GIST_LEVELS];
 } frontier;
 
@@ -33,12 +34,44 @@ struct loci_frontiers {
     const loci_bank *const *bank;
     int n_banks, ds, M, dl;
     int64_t n_docs;
-    doc *doc; /* (n_docs) in order of time */
-    float *
-        root; /* (n_docs, dl), with more than LOCI_GIST_DOCS documents; NULL before the first call */
+    doc *doc;    /* (n_docs) in order of time */
+    float *root; /* (n_docs, dl) and one more, with more than LOCI_GIST_DOCS documents */
+    bool rooted; /* roots were made */
     frontier kept[KEPT];
+    int n_kept;  /* of them that have memory */
+    float *node; /* theirs: (n_kept, rows_max, ds) */
+    float *open; /* open nodes of the document in hand: open_rows() of ds */
+    int64_t chunks_max;
     uint64_t stamp;
 };
+
+/* Nodes of the frontier of n chunks, at most. */
+static size_t rows_of(int64_t n)
+{
+    return (LOCI_GIST_LEVELS - 1) * (BASE - 1) + (size_t)(n >> 4 * (LOCI_GIST_LEVELS - 1));
+}
+
+/* Open nodes while n chunks go by: 16 and their pool a level, all of the last one. */
+static size_t open_rows(int64_t n)
+{
+    return (LOCI_GIST_LEVELS - 1) * (BASE + 1) + (size_t)(n >> 4 * (LOCI_GIST_LEVELS - 1)) + 1;
+}
+
+static loci_status take_memory(loci_frontiers *f, loci_error *err)
+{
+    const size_t ds = (size_t)f->ds, rows = rows_of(f->chunks_max);
+    f->n_kept = f->n_docs < KEPT ? (int)f->n_docs : KEPT;
+    f->node = malloc(((size_t)f->n_kept * rows + 1) * ds * sizeof *f->node);
+    f->open = malloc(open_rows(f->chunks_max) * ds * sizeof *f->open);
+    if (f->n_docs > LOCI_GIST_DOCS)
+        f->root = calloc(((size_t)f->n_docs + 1) * (size_t)f->dl, sizeof *f->root);
+    if (!f->node || !f->open || (f->n_docs > LOCI_GIST_DOCS && !f->root))
+        return loci_fail(err, LOCI_ENOMEM, "no memory for the gist of %lld documents",
+                         (long long)f->n_docs);
+    for (int i = 0; i < f->n_kept; i++)
+        f->kept[i] = (frontier){ .doc = -1, .node = f->node + (size_t)i * rows * ds };
+    return LOCI_OK;
+}
 
 loci_status loci_frontiers_open(loci_frontiers **out, const loci_kernels *k,
                                 const loci_bank *const *bank, int n_banks, loci_error *err)
@@ -62,9 +95,17 @@ loci_status loci_frontiers_open(loci_frontiers **out, const loci_kernels *k,
     f->dl = s->d_landmark;
     f->doc = d;
     for (int i = 0; i < n_banks; i++)
-        for (int64_t r = 0; r < bank[i]->n_docs; r++)
-            if (bank[i]->doc[r].chunks > 0) d[f->n_docs++] = (doc){ i, r, 0.0f, -1 };
-    for (int i = 0; i < KEPT; i++) f->kept[i].doc = -1;
+        for (int64_t r = 0; r < bank[i]->n_docs; r++) {
+            const int64_t chunks = bank[i]->doc[r].chunks;
+            if (chunks == 0) continue;
+            d[f->n_docs++] = (doc){ i, r, 0.0f, -1 };
+            if (chunks > f->chunks_max) f->chunks_max = chunks;
+        }
+    const loci_status st = take_memory(f, err);
+    if (st != LOCI_OK) {
+        loci_frontiers_close(f);
+        return st;
+    }
     *out = f;
     return LOCI_OK;
 }
@@ -72,7 +113,8 @@ loci_status loci_frontiers_open(loci_frontiers **out, const loci_kernels *k,
 void loci_frontiers_close(loci_frontiers *f)
 {
     if (!f) return;
-    for (int i = 0; i < KEPT; i++) free(f->kept[i].node);
+    free(f->node);
+    free(f->open);
     free(f->doc);
     free(f->root);
     free(f);
@@ -119,31 +161,21 @@ static loci_status read_summaries(const loci_frontiers *f, const doc *d, open_no
     return LOCI_OK;
 }
 
-static loci_status make_frontier(const loci_frontiers *f, int64_t at, frontier *out,
-                                 loci_error *err)
+/* The frontier of document `at` into out, which has room for it. */
+static loci_status make_frontier(loci_frontiers *f, int64_t at, frontier *out, loci_error *err)
 {
-    const size_t ds = (size_t)f->ds, room = BASE + 1;
-    const doc *d = &f->doc[at];
-    const size_t chunks = (size_t)f->bank[d->bank]->doc[d->row].chunks;
-    const size_t last = (chunks >> 4 * (LOCI_GIST_LEVELS - 1)) + 1; /* of the last level */
+    const size_t ds = (size_t)f->ds;
     open_nodes o = { .n = { 0 } };
-    float *memory = malloc(((LOCI_GIST_LEVELS - 1) * room + last) * ds * sizeof *memory);
-    loci_status st = memory ? LOCI_OK : loci_fail(err, LOCI_ENOMEM, "no memory for a gist");
-    for (int l = 0; st == LOCI_OK && l < LOCI_GIST_LEVELS; l++)
-        o.level[l] = memory + (size_t)l * room * ds;
-    if (st == LOCI_OK) st = read_summaries(f, d, &o, err);
-    size_t rows = 0, n = 0;
-    for (int l = 0; l < LOCI_GIST_LEVELS; l++) rows += (size_t)o.n[l];
-    float *node = st == LOCI_OK ? malloc((rows + 1) * ds * sizeof *node) : NULL;
-    if (st == LOCI_OK && !node) st = loci_fail(err, LOCI_ENOMEM, "no memory for a gist");
-    for (int l = LOCI_GIST_LEVELS - 1; st == LOCI_OK && l >= 0; l--) {
-        memcpy(node + n * ds, o.level[l], (size_t)o.n[l] * ds * sizeof *node);
+    size_t n = 0;
+    for (int l = 0; l < LOCI_GIST_LEVELS; l++) o.level[l] = f->open + (size_t)l * (BASE + 1) * ds;
+    out->doc = -1;
+    const loci_status st = read_summaries(f, &f->doc[at], &o, err);
+    if (st != LOCI_OK) return st;
+    for (int l = LOCI_GIST_LEVELS - 1; l >= 0; l--) {
+        memcpy(out->node + n * ds, o.level[l], (size_t)o.n[l] * ds * sizeof *out->node);
         n += (size_t)o.n[l];
     }
-    free(memory);
-    if (st != LOCI_OK) return st;
     out->doc = at;
-    out->node = node;
     memcpy(out->n, o.n, sizeof out->n);
     return LOCI_OK;
 }
@@ -154,14 +186,12 @@ static loci_status want(loci_frontiers *f, int64_t at, frontier **out, loci_erro
 {
     int oldest = 0;
     if (f->doc[at].kept < 0) {
-        for (int i = 1; i < KEPT; i++)
+        for (int i = 1; i < f->n_kept; i++)
             if (f->kept[i].used < f->kept[oldest].used) oldest = i;
-        frontier *x = &f->kept[oldest], made = { 0 };
-        const loci_status st = make_frontier(f, at, &made, err);
-        if (st != LOCI_OK) return st;
+        frontier *x = &f->kept[oldest];
         if (x->doc >= 0) f->doc[x->doc].kept = -1;
-        free(x->node);
-        *x = made;
+        const loci_status st = make_frontier(f, at, x, err);
+        if (st != LOCI_OK) return st;
         f->doc[at].kept = oldest;
     }
     *out = &f->kept[f->doc[at].kept];
@@ -197,15 +227,12 @@ static loci_status make_root(const loci_frontiers *f, const doc *d, float *root,
 static loci_status make_roots(loci_frontiers *f, loci_error *err)
 {
     const size_t dl = (size_t)f->dl, n = (size_t)f->n_docs;
-    float *root = calloc(n * dl, sizeof *root), *row = malloc(dl * sizeof *row);
-    loci_status st = root && row ? LOCI_OK : loci_fail(err, LOCI_ENOMEM, "no memory for a gist");
+    loci_status st = LOCI_OK;
+    memset(f->root, 0,
+           n * dl * sizeof *f->root); /* a damaged block may have ended an earlier try */
     for (size_t i = 0; i < n && st == LOCI_OK; i++)
-        st = make_root(f, &f->doc[i], root + i * dl, row, err);
-    free(row);
-    if (st == LOCI_OK)
-        f->root = root;
-    else
-        free(root);
+        st = make_root(f, &f->doc[i], f->root + i * dl, f->root + n * dl, err);
+    f->rooted = st == LOCI_OK;
     return st;
 }
 
@@ -241,7 +268,7 @@ loci_status loci_frontiers_take(loci_frontiers *f, const float *u, loci_gist_tak
     int n = (int)(f->n_docs < LOCI_GIST_DOCS ? f->n_docs : LOCI_GIST_DOCS);
     for (int i = 0; i < n; i++) list[i] = i;
     if (f->n_docs > LOCI_GIST_DOCS) {
-        const loci_status st = f->root ? LOCI_OK : make_roots(f, err);
+        const loci_status st = f->rooted ? LOCI_OK : make_roots(f, err);
         if (st != LOCI_OK) return st;
         n = choose(f, u, list);
     }

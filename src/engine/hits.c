@@ -7,11 +7,12 @@
  * live.  What is found only joins the survivors of a search: the router's score decides.
  *
  * Bounded for hostile questions: so many grams and so many blocks a call, those within one word
- * first, and so many chunks. */
+ * first, and so many chunks.  A call for a few tokens, which decoding makes for each one, works on
+ * the stack: no memory is asked for. */
 #include "engine/bank_impl.h"
 #include <stdlib.h>
 
-enum { TAIL = LOCI_GRAM_LONG - 1 };
+enum { TAIL = LOCI_GRAM_LONG - 1, FEW = 16 /* tokens of a call without memory of its own */ };
 
 typedef struct {
     const loci_bank *const *bank;
@@ -130,76 +131,126 @@ typedef struct {
     int32_t chunk, count;
 } shared;
 
-static int most_shared(const void *a, const void *b)
+/* ---- room to work in ------------------------------------------------------------------------------------ */
+/* What a call for n tokens needs at most. */
+enum { GRAMS_OF_FEW = 2 * FEW, FOUND_OF_FEW = GRAMS_OF_FEW * LOCI_POSTINGS_RARE };
+typedef struct {
+    int32_t found[FOUND_OF_FEW];
+    uint32_t seen[2 * GRAMS_OF_FEW]; /* a power of two */
+    int32_t stream[FEW + TAIL];
+    shared share[FOUND_OF_FEW + LOCI_HITS_MAX];
+} few;
+_Static_assert((2 * GRAMS_OF_FEW & (2 * GRAMS_OF_FEW - 1)) == 0, "open addressing");
+
+typedef struct {
+    int32_t *found;
+    uint32_t *seen; /* (slots) all 0 */
+    int32_t *stream;
+    shared *share; /* (found + LOCI_HITS_MAX) */
+    size_t slots;
+    void *owned; /* NULL: everything is in the caller's few */
+} room;
+
+static loci_status room_take(room *r, few *here, int n, loci_error *err)
 {
-    const shared *x = a, *y = b;
-    if (x->count != y->count) return x->count > y->count ? -1 : 1;
-    return (x->chunk > y->chunk) - (x->chunk < y->chunk);
+    if (n <= FEW) {
+        memset(here->seen, 0, sizeof here->seen);
+        *r = (room){ here->found,
+                     here->seen,
+                     here->stream,
+                     here->share,
+                     sizeof here->seen / sizeof *here->seen,
+                     NULL };
+        return LOCI_OK;
+    }
+    const size_t grams = 2 * (size_t)n < LOCI_HITS_GRAMS ? 2 * (size_t)n : LOCI_HITS_GRAMS;
+    const size_t found = grams * LOCI_POSTINGS_RARE, share = found + LOCI_HITS_MAX;
+    size_t slots = 16;
+    while (slots < 2 * grams) slots *= 2;
+    const size_t stream = (size_t)n + TAIL;
+    char *p = calloc(1, share * sizeof(shared) + (found + stream + slots) * 4);
+    if (!p) return loci_fail(err, LOCI_ENOMEM, "no memory for a search");
+    r->owned = p;
+    r->share = (shared *)(void *)p;
+    r->found = (int32_t *)(void *)(p + share * sizeof(shared));
+    r->stream = r->found + found;
+    r->seen = (uint32_t *)(void *)(r->stream + stream);
+    r->slots = slots;
+    return LOCI_OK;
+}
+
+/* Chunks of s (n) that are shared at least `count` times. */
+static size_t shared_by(const shared *s, size_t n, int32_t count)
+{
+    size_t k = 0;
+    for (size_t i = 0; i < n; i++) k += s[i].count >= count;
+    return k;
+}
+
+/* The LOCI_HITS_MAX of s (n > LOCI_HITS_MAX) that share most, ties to the lower chunk, in order. */
+static size_t most_shared(shared *s, size_t n)
+{
+    int32_t low = 1, high = LOCI_HITS_GRAMS + 2; /* all have at least low, few enough high */
+    while (high - low > 1) {
+        const int32_t mid = low + (high - low) / 2;
+        if (shared_by(s, n, mid) > LOCI_HITS_MAX)
+            low = mid;
+        else
+            high = mid;
+    }
+    int64_t at_cut = LOCI_HITS_MAX - (int64_t)shared_by(s, n, high);
+    size_t out = 0;
+    for (size_t i = 0; i < n; i++)
+        if (s[i].count >= high || (s[i].count == low && at_cut-- > 0)) s[out++] = s[i];
+    return out;
 }
 
 /* The chunks found, with those of before, into h.  What was there before counts as shared once. */
-static loci_status keep(loci_hits *h, const lookup *l, loci_error *err)
+static void keep(loci_hits *h, const lookup *l, shared *s)
 {
-    const size_t all = l->n + (size_t)h->n;
-    if (l->n == 0) return LOCI_OK;
-    int32_t *list = malloc(all * sizeof *list);
-    shared *s = malloc(all * sizeof *s);
     size_t n = 0;
-    if (list && s) {
-        memcpy(list, l->found, l->n * sizeof *list);
-        memcpy(list + l->n, h->chunk, (size_t)h->n * sizeof *list);
-        qsort(list, all, sizeof *list, rising);
-        for (size_t i = 0; i < all; i++)
-            if (n > 0 && s[n - 1].chunk == list[i])
-                s[n - 1].count++;
-            else
-                s[n++] = (shared){ list[i], 1 };
-        if (n > LOCI_HITS_MAX) {
-            qsort(s, n, sizeof *s, most_shared);
-            n = LOCI_HITS_MAX;
-        }
-        for (size_t i = 0; i < n; i++) h->chunk[i] = s[i].chunk;
-        qsort(h->chunk, n, sizeof *h->chunk, rising);
-        h->n = (int)n;
+    if (l->n == 0) return;
+    qsort(l->found, l->n, sizeof *l->found, rising);
+    for (size_t i = 0, j = 0; i < l->n || j < (size_t)h->n;) {
+        const bool old = i == l->n || (j < (size_t)h->n && h->chunk[j] <= l->found[i]);
+        const int32_t chunk = old ? h->chunk[j++] : l->found[i++];
+        if (n > 0 && s[n - 1].chunk == chunk)
+            s[n - 1].count++;
+        else
+            s[n++] = (shared){ chunk, 1 };
     }
-    free(list);
-    free(s);
-    return list && s ? LOCI_OK : loci_fail(err, LOCI_ENOMEM, "no memory for a search");
+    if (n > LOCI_HITS_MAX) n = most_shared(s, n);
+    for (size_t i = 0; i < n; i++) h->chunk[i] = s[i].chunk;
+    h->n = (int)n;
 }
 
 loci_status loci_hits_add(loci_hits *h, const loci_bank *const *bank, const int64_t *first,
                           int n_banks, const loci_tokenizer *tok, const int32_t *ids, int n,
                           loci_error *err)
 {
+    few here;
+    room r = { 0 };
     if (n < 1) return LOCI_OK;
+    loci_status st = room_take(&r, &here, n, err);
+    if (st != LOCI_OK) return st;
     const int held = h->n_tail, all = held + n;
-    const size_t grams_max = 2 * (size_t)n < LOCI_HITS_GRAMS ? 2 * (size_t)n : LOCI_HITS_GRAMS;
-    size_t slots = 16;
-    while (slots < 2 * grams_max) slots *= 2;
     lookup l = { .bank = bank,
                  .first = first,
                  .n_banks = n_banks,
                  .blocks = count_blocks(bank, n_banks),
-                 .found = malloc(grams_max * LOCI_POSTINGS_RARE * sizeof *l.found),
-                 .seen = calloc(slots, sizeof *l.seen),
-                 .mask = slots - 1 };
-    int32_t *stream = malloc((size_t)all * sizeof *stream);
-    loci_status st = LOCI_OK;
-    if (!l.found || !l.seen || !stream) st = loci_fail(err, LOCI_ENOMEM, "no memory for a search");
+                 .found = r.found,
+                 .seen = r.seen,
+                 .mask = r.slots - 1 };
+    memcpy(r.stream, h->tail, (size_t)held * sizeof *r.stream);
+    memcpy(r.stream + held, ids, (size_t)n * sizeof *r.stream);
+    st = look_up_all(&l, tok, r.stream, held, all, err);
     if (st == LOCI_OK) {
-        memcpy(stream, h->tail, (size_t)held * sizeof *stream);
-        memcpy(stream + held, ids, (size_t)n * sizeof *stream);
-        st = look_up_all(&l, tok, stream, held, all, err);
-    }
-    if (st == LOCI_OK) st = keep(h, &l, err);
-    if (st == LOCI_OK) {
+        keep(h, &l, r.share);
         h->n_tail = all < TAIL ? all : TAIL;
-        memcpy(h->tail, stream + all - h->n_tail, (size_t)h->n_tail * sizeof *stream);
+        memcpy(h->tail, r.stream + all - h->n_tail, (size_t)h->n_tail * sizeof *r.stream);
         h->grams += l.grams;
         h->lookups += l.lookups;
     }
-    free(l.found);
-    free(l.seen);
-    free(stream);
+    free(r.owned);
     return st;
 }
