@@ -20,7 +20,8 @@ typedef enum {
 } loci_bank_mode;
 
 /* Open dir for the engine's model.  *out is owned: loci_bank_close.  Reads the catalogue and the
- * codes (about 0.5 B a token), not the content.
+ * codes (about 0.5 B a token; of a large bank those alone that came since they were sorted), not the
+ * content.
  * Errors: LOCI_ENOTFOUND, LOCI_EMODEL (names both fingerprints, or a model without Read blocks),
  * LOCI_EBUSY, LOCI_EFORMAT (names file, block, expected, found), LOCI_EVERSION, LOCI_EIO. */
 LOCI_API loci_status loci_bank_open(loci_bank **out, loci_engine *e, const char *dir,
@@ -30,6 +31,7 @@ LOCI_API void loci_bank_close(loci_bank *b);
 /* What the bytes of a bank's files are for. */
 #define LOCI_BANK_PART_LIST(X)                                                                     \
     X(CODES, "codes")                                                                              \
+    X(BUCKETS, "buckets")                                                                          \
     X(LANDMARKS, "landmarks")                                                                      \
     X(CONTENT, "content")                                                                          \
     X(SUMMARIES, "summaries")                                                                      \

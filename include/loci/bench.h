@@ -38,6 +38,29 @@ LOCI_API loci_status loci_bench_kernel(int i, double seconds, loci_bench_row *ro
 LOCI_API loci_status loci_bench_kernels_for(const char *cpu, char *text, size_t cap,
                                             loci_error *err);
 
+/* ---- search ------------------------------------------------------------------------------------
+ * What a search in banks costs, and how much of what an exhaustive one finds it finds.  Queries are
+ * the router's own, of every group, for pieces of text from the banks asked as questions. */
+typedef struct {
+    int64_t chunks, tokens; /* of the banks together */
+    int64_t sorted;         /* chunks that are in buckets */
+    int queries, k;         /* searches made in each way; best chunks asked for */
+    double exact_seconds;   /* of one search: every chunk scored by its landmarks, ... */
+    double codes_seconds;   /* ... all codes compared, the nearest chunks scored, ... */
+    double fast_seconds;    /* ... chunks of the likeliest buckets scored: what asking does */
+    double codes_recall;    /* share of the k best of exact that are found, 0..1 */
+    double fast_recall;
+    double fast_rows; /* landmarks of buckets and their means scored by a search */
+} loci_bench_search_row;
+struct loci_engine;
+struct loci_bank;
+/* Search n_banks (1..100) open banks for `pieces` (1..100,000) pieces of text drawn from seed, k best
+ * (1..64) each; probes: buckets of a bank that are looked into, 0: as in asking.  Reads all landmarks.
+ * Errors: LOCI_EINVAL, LOCI_EMODEL, LOCI_EFORMAT a block is damaged (named), LOCI_ENOMEM. */
+LOCI_API loci_status loci_bench_search(struct loci_engine *e, struct loci_bank *const *banks,
+                                       int n_banks, int pieces, int k, int probes, uint64_t seed,
+                                       loci_bench_search_row *row, loci_error *err);
+
 /* ---- DeepSeek-V4 shapes -------------------------------------------------------------------------
  * Decoding with generated weights behind a generated context: what a token costs by part. */
 typedef struct {

@@ -76,7 +76,7 @@ typedef struct {
     int64_t weight_bytes;  /* on disk and mapped */
     int64_t session_bytes; /* one session, allocated at its opening */
     int64_t ingest_bytes_per_thread;
-    double bank_bytes_per_token;     /* on disk */
+    double bank_bytes_per_token;     /* on disk, of a bank of a million tokens or more */
     double resident_bytes_per_token; /* codes kept in memory while a bank is open */
 } loci_model_info;
 /* What a checkpoint is and needs, before anything is loaded or allocated for it. */
@@ -128,6 +128,7 @@ typedef struct {
     int max_evidence;           /* 0..64, default 8                                   */
     double min_score;           /* evidence below is left out; default 0.01           */
     int context_chunks;         /* recall: neighbours joined to a hit, default 0      */
+    bool exact;                 /* every chunk of the banks is scored, whatever their size */
     loci_progress_fn *progress; /* tokens generated; may be NULL              */
     void *progress_ctx;
 } loci_ask_options;

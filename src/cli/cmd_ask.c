@@ -16,7 +16,7 @@ typedef struct {
     arg_list banks;
     int64_t k, max_tokens, max_evidence, context;
     double min_score;
-    bool json, full;
+    bool json, full, exact;
 } ask_args;
 
 typedef struct { /* what one run leaves behind */
@@ -165,6 +165,7 @@ static loci_status run(const ask_args *args, const char *question, size_t bytes,
     opt.k = (int)args->k;
     opt.max_tokens = (int)args->max_tokens;
     opt.max_evidence = (int)args->max_evidence;
+    opt.exact = args->exact;
     opt.min_score = args->min_score;
     opt.context_chunks = (int)args->context;
     opt.progress = progress_show;
@@ -207,6 +208,7 @@ static int main_of(arg_spec *spec, ask_args *args, bool generate, int argc, char
     { "k", ARG_INT, &(a).k, 0, 4096, "N", "chunks read a token and group (0: the model's)" }, \
     { "evidence", ARG_INT, &(a).max_evidence, 0, 64, "N", "most passages shown (default 8)" },  \
     { "min-score", ARG_FLOAT, &(a).min_score, 0, 1, "X", "passages below are left out (0.01)" }, \
+    { "exact", ARG_FLAG, &(a).exact, 0, 0, NULL, "score every chunk of the banks" },            \
     { "full", ARG_FLAG, &(a).full, 0, 0, NULL, "show passages whole" },                         \
     { "json", ARG_FLAG, &(a).json, 0, 0, NULL, "one JSON object" },                             \
     ENGINE_ARGS((a).ea)

@@ -85,7 +85,9 @@ static loci_status asking_open(asking *a, loci_bank *const *banks, int n_banks,
                          a->opt->k);
     if (a->opt->k > 0) a->model.hp.top_k = a->opt->k;
     loci_status st = encode_prompt(a, question, bytes, err);
-    if (st == LOCI_OK) st = loci_searcher_open(&a->searcher, a->e, banks, n_banks, err);
+    if (st == LOCI_OK)
+        st = loci_searcher_open_with(&a->searcher, a->e, banks, n_banks,
+                                     a->opt->exact ? LOCI_SEARCH_EXACT : LOCI_SEARCH_FAST, err);
     if (st != LOCI_OK) return st;
     a->k = hp->top_k;
     const int chunks = (a->n_prompt + a->opt->max_tokens) / hp->chunk + 1;

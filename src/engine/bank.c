@@ -1,8 +1,8 @@
-/* bank.c - an open bank: one snapshot of its catalogue, its segments mapped, the codes of all
- * live chunks in one array in the order of ingestion.
+/* bank.c - an open bank: one snapshot of its catalogue, its segments mapped, its live chunks numbered
+ * in the order of ingestion.
  *
- * Chunks of a document are neighbours in that array; chunks of replaced documents are not in it.
- * Content and landmarks stay on disk until a search wants them. */
+ * Chunks of a document are neighbours in that numbering; chunks of replaced documents are not in it.
+ * Content and landmarks stay on disk until a search wants them; codes are bank_codes.c's. */
 #include "engine/bank_impl.h"
 #include "engine/gpu_engine.h"
 #include <dirent.h>
@@ -28,7 +28,7 @@ static void snapshot_free(loci_bank *b, const loci_bank *other)
     free(b->segment_row);
     free(b->segment);
     free(b->by_place);
-    loci_free_aligned(b->code);
+    loci_bank_free_codes(b);
 }
 
 /* The segments of a large bank together keep so much of their files in memory.  Whoever asks it reads
@@ -84,21 +84,6 @@ static loci_status read_snapshot(loci_bank *b, const loci_bank *old, loci_error 
         st = loci_fail(err, LOCI_EFORMAT, "%s: too many segments", b->dir);
     if (st == LOCI_OK) st = open_segments(b, old, err);
     loci_catalog_end(b->catalog);
-    return st;
-}
-
-static loci_status load_codes(loci_bank *b, loci_error *err)
-{
-    const size_t words = (size_t)b->shape.n_landmarks * 2;
-    size_t bytes = 0;
-    if (!loci_size_mul((size_t)b->chunks, words * sizeof *b->code, &bytes) ||
-        !(b->code = loci_alloc_aligned(bytes ? bytes : 64)))
-        return loci_fail(err, LOCI_ENOMEM, "%s: no memory for the codes of %lld chunks", b->dir,
-                         (long long)b->chunks);
-    loci_status st = LOCI_OK;
-    for (int64_t i = 0; i < b->n_docs && st == LOCI_OK; i++)
-        st = loci_segment_codes(b->segment[b->doc_segment[i]], b->doc[i].first_chunk,
-                                b->doc[i].chunks, b->code + (size_t)b->doc_first[i] * words, err);
     return st;
 }
 
@@ -173,7 +158,7 @@ loci_status loci_bank_reload(loci_bank *b, loci_error *err)
                         .shape = b->shape };
     loci_status st = read_snapshot(&fresh, b, err);
     if (st == LOCI_OK) st = lay_out(&fresh, err);
-    if (st == LOCI_OK) st = load_codes(&fresh, err);
+    if (st == LOCI_OK) st = loci_bank_load_codes(&fresh, err);
     if (st != LOCI_OK) {
         snapshot_free(&fresh, b);
         return st;
@@ -187,7 +172,7 @@ loci_status loci_bank_reload(loci_bank *b, loci_error *err)
 /* ---- leftovers ------------------------------------------------------------------------------------ */
 /* A killed writer may leave a segment file that no catalogue names.  We hold the writer's lock, so
  * nobody is writing one now. */
-static void remove_leftovers(const loci_bank *b)
+static void remove_leftovers(loci_bank *b)
 {
     char path[4096];
     DIR *dir = opendir(b->dir);
@@ -198,6 +183,7 @@ static void remove_leftovers(const loci_bank *b)
             b->vfs->unlink(b->vfs->ctx, path);
     }
     closedir(dir);
+    loci_bank_drop_stale_buckets(b);
 }
 
 loci_status loci_bank_new_segment(loci_bank *b, loci_segment_row *row, char *path, size_t path_size,
@@ -323,8 +309,13 @@ loci_status loci_bank_info(const loci_bank *b, loci_bank_stat *out, loci_error *
     if (stat(path, &sb) != 0) return loci_fail(err, LOCI_EIO, "stat %s", path);
     out->disk_bytes += (int64_t)sb.st_size;
     out->part_bytes[LOCI_BANK_CATALOGUE] = (int64_t)sb.st_size;
+    if (b->buckets) {
+        out->part_bytes[LOCI_BANK_BUCKETS] = loci_buckets_file_bytes(b->buckets);
+        out->disk_bytes += loci_buckets_file_bytes(b->buckets);
+    }
     out->resident_bytes =
-        b->chunks * b->shape.n_landmarks * 16 +
+        b->n_codes * b->shape.n_landmarks * 16 + b->n_bucket_runs * (int64_t)sizeof *b->bucket_run +
+        (b->buckets ? loci_buckets_memory(b->buckets) : 0) +
         b->n_docs * (int64_t)(sizeof *b->doc + sizeof *b->doc_first + sizeof *b->doc_segment) +
         b->n_segments * (int64_t)(sizeof *b->segment_row + sizeof *b->segment);
     for (int64_t i = 0; i < b->n_docs; i++)

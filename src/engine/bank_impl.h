@@ -2,6 +2,7 @@
 #ifndef LOCI_BANK_IMPL_H
 #define LOCI_BANK_IMPL_H
 
+#include "engine/buckets.h"
 #include "engine/segment_impl.h"
 
 #define LOCI_CATALOG_FILE "catalog.sqlite"
@@ -11,6 +12,15 @@ typedef struct { /* a live document by where its chunks lie */
     int32_t segment;
     int64_t first_chunk, chunks, doc;
 } loci_doc_place;
+
+typedef struct
+{ /* chunks [index, index + n) of the bank have their codes from chunk `at` of the array */
+    int64_t index, n, at;
+} loci_code_run;
+typedef struct
+{ /* chunks [from, from + n) of the file of buckets are [index, index + n) of the bank */
+    int64_t from, n, index;
+} loci_bucket_run;
 
 /* What loci_bank_open read: one snapshot of the catalogue.  A bank opened for writing takes a new
  * snapshot after each commit (loci_bank_reload); whoever borrows from it - searchers, document
@@ -29,9 +39,18 @@ struct loci_bank {
     loci_segment_row *segment_row;
     loci_segment **segment; /* (n_segments), same order */
     int64_t n_segments;
-    loci_doc_place *by_place; /* (n_docs) by segment and chunk; NULL without postings */
-    uint64_t *code;           /* (chunks, M, 2) of live documents, 64-byte aligned */
-    int64_t chunks, tokens, text_bytes;
+    loci_doc_place *by_place;           /* (n_docs) by segment and chunk; NULL without postings */
+    int64_t chunks, tokens, text_bytes; /* of live documents */
+    /* What a search looks through: codes of a small bank all in one array; landmarks of a large one in
+     * buckets, and codes of what these do not have yet in the array. */
+    loci_buckets *buckets;       /* NULL: none */
+    bool buckets_stale;          /* they know segments that are gone, or cannot be read */
+    loci_bucket_run *bucket_run; /* (n_bucket_runs) rising; where their chunks are now */
+    int64_t n_bucket_runs;
+    uint64_t *code;          /* (n_codes, M, 2), 64-byte aligned */
+    int64_t n_codes;         /* chunks */
+    loci_code_run *code_run; /* (n_code_runs) by index */
+    int64_t n_code_runs;
 };
 
 /* ---- for ingest ---------------------------------------------------------------------------- */
@@ -43,6 +62,25 @@ loci_status loci_bank_new_segment(loci_bank *b, loci_segment_row *row, char *pat
 void loci_bank_drop_files(loci_bank *b, char **files);
 /* Take the catalogue's state anew after a commit.  On failure the bank is as before. */
 loci_status loci_bank_reload(loci_bank *b, loci_error *err);
+
+/* ---- bank_codes.c ----------------------------------------------------------------------------- */
+enum { LOCI_SORTED_FROM = 16384 }; /* chunks, 1M tokens: such a bank gets buckets */
+/* Buckets of a bank of so many landmarks. */
+int loci_bank_buckets_for(int64_t rows);
+/* Buckets of the snapshot where the folder has them, codes of the other chunks into the array. */
+loci_status loci_bank_load_codes(loci_bank *b, loci_error *err);
+void loci_bank_free_codes(loci_bank *b);
+/* Codes of all live chunks (chunks, M, 2); *code owned: loci_free_aligned. */
+loci_status loci_bank_all_codes(const loci_bank *b, uint64_t **code, loci_error *err);
+/* Sort all landmarks into n_buckets, 0: as many as suit the bank.  Only for a bank opened for writing;
+ * then the snapshot is taken anew. */
+loci_status loci_bank_sort(loci_bank *b, int n_buckets, loci_error *err);
+/* After a change: remove buckets that know of segments that are gone, sort where the bank has become
+ * large or has grown by half since. */
+loci_status loci_bank_tend(loci_bank *b, loci_error *err);
+/* Remove buckets that hold landmarks of segments that are gone, and what a killed writer left of new ones;
+ * the open snapshot keeps its mapping. */
+void loci_bank_drop_stale_buckets(loci_bank *b);
 
 /* ---- for search ---------------------------------------------------------------------------- */
 /* Which document holds chunk `index` (0 <= index < b->chunks) of the bank. */

@@ -1,7 +1,7 @@
 /* bank_verify.c - every checksum and every invariant of a bank, without a model.
  *
  * Order: SQLite's own check of the catalogue, its rows against each other, then each segment file
- * byte by byte.  The first bad block is named; the others are counted, so that one bad sector does
+ * byte by byte, then the buckets, each row against its segment.  The first bad block is named; the others are counted, so that one bad sector does
  * not hide the next.  Files that the catalogue does not name are leftovers of a killed writer:
  * reported, not an error. */
 #include "engine/bank_impl.h"
@@ -98,6 +98,137 @@ static loci_status verify_segment(verification *v, const loci_segment_row *row, 
     return st;
 }
 
+/* ---- buckets ----------------------------------------------------------------------------------- */
+typedef struct {
+    verification *v;
+    const char *path;
+    loci_buckets *buckets;
+    loci_segment **segment; /* (file's segments), NULL: not the bank's any more */
+    uint8_t *rows;          /* (numbers) landmarks of a chunk that are in buckets */
+} bucket_check;
+
+static loci_status open_bucket_segments(bucket_check *c, loci_error *err)
+{
+    char path[4096];
+    int64_t n;
+    const verification *v = c->v;
+    const loci_bucket_segment *s = loci_buckets_segments(c->buckets, &n);
+    int64_t numbers = 0;
+    for (int64_t i = 0; i < n; i++) numbers += bkt_numbers(s[i].chunks);
+    c->segment = calloc((size_t)n + 1, sizeof(loci_segment *));
+    c->rows = calloc((size_t)numbers + 1, 1);
+    if (!c->segment || !c->rows)
+        return loci_fail(err, LOCI_ENOMEM, "no memory to verify %s", c->path);
+    for (int64_t i = 0; i < n; i++) {
+        const loci_segment_row *row = loci_segment_row_find(v->segment, v->n_segments, s[i].id);
+        if (!row) continue;
+        loci_status st = loci_path_join(path, sizeof path, v->dir, row->file, err);
+        if (st == LOCI_OK) st = loci_segment_open(&c->segment[i], path, NULL, err);
+        if (st == LOCI_OK && loci_segment_count(c->segment[i]) != s[i].chunks)
+            st = loci_fail(err, LOCI_EFORMAT, "%s: segment %lld has other chunks", c->path,
+                           (long long)s[i].id);
+        if (st != LOCI_OK) return st;
+    }
+    return LOCI_OK;
+}
+
+/* Is row k of a bucket a landmark of its chunk?  A chunk of a segment that is gone may be anything. */
+static loci_status compare_row(bucket_check *c, const loci_bucket *b, int k, bool *alike,
+                               loci_error *err)
+{
+    int64_t n, i = 0, first = 0;
+    const loci_bucket_segment *s = loci_buckets_segments(c->buckets, &n);
+    while (b->chunk[k] - first >= bkt_numbers(s[i].chunks)) first += bkt_numbers(s[i++].chunks);
+    const int64_t chunk = b->chunk[k] - first;
+    loci_segment *segment = c->segment[i];
+    loci_group_view g;
+    *alike = true;
+    c->rows[b->chunk[k]]++;
+    if (!segment) return LOCI_OK;
+    *alike = false;
+    if (chunk >= s[i].chunks) return LOCI_OK;
+    const loci_status st = loci_segment_group(segment, chunk / LOCI_SEG_GROUP, &g, err);
+    if (st != LOCI_OK) return st;
+    const loci_segment_shape *shape = loci_segment_shape_of(segment);
+    const size_t M = (size_t)shape->n_landmarks, d = (size_t)shape->d_landmark;
+    const size_t row = (size_t)(chunk % LOCI_SEG_GROUP);
+    for (size_t m = row * M; m < (row + 1) * M; m++)
+        *alike = *alike || (memcmp(g.landmark + m * d, b->landmark + (size_t)k * d, d) == 0 &&
+                            g.landmark_scale[m] == b->scale[k]);
+    *alike = *alike && g.bias[row] == b->bias[k];
+    return LOCI_OK;
+}
+
+/* Every row against its segment, and every landmark of a live chunk once. */
+static loci_status compare_buckets(bucket_check *c, int M, loci_error *err)
+{
+    const verification *v = c->v;
+    loci_status st = open_bucket_segments(c, err);
+    for (int i = 0; i < loci_buckets_count(c->buckets) && st == LOCI_OK; i++) {
+        loci_bucket b;
+        st = loci_buckets_get(c->buckets, i, &b, err);
+        for (int k = 0; st == LOCI_OK && k < b.n; k++) {
+            bool alike;
+            st = compare_row(c, &b, k, &alike, err);
+            if (st == LOCI_OK && !alike)
+                st = loci_fail(err, LOCI_EFORMAT,
+                               "%s: bucket %d, row %d: numbers that are not those of chunk %u",
+                               c->path, i, k, b.chunk[k]);
+        }
+    }
+    for (int64_t i = 0; i < v->n_docs && st == LOCI_OK; i++) {
+        const int64_t first = loci_buckets_first(c->buckets, v->doc[i].segment);
+        for (int64_t k = 0; first >= 0 && k < v->doc[i].chunks && st == LOCI_OK; k++)
+            if (c->rows[first + v->doc[i].first_chunk + k] != M)
+                st = loci_fail(err, LOCI_EFORMAT, "%s: document %s, chunk %lld: %d of %d landmarks",
+                               c->path, v->doc[i].name, (long long)k,
+                               c->rows[first + v->doc[i].first_chunk + k], M);
+    }
+    return st;
+}
+
+/* Buckets that are damaged count as blocks do; what the good ones say is looked at when all are good. */
+static loci_status check_buckets(bucket_check *c, loci_error *err)
+{
+    loci_segment_shape shape;
+    loci_error local = { 0 };
+    const int64_t before = c->v->report->bad_blocks;
+    for (int i = 0; i < loci_buckets_count(c->buckets); i++) {
+        loci_bucket b;
+        c->v->report->blocks++;
+        if (loci_buckets_get(c->buckets, i, &b, &local) != LOCI_OK) note_bad(c->v, local.text);
+    }
+    loci_buckets_shape(c->buckets, &shape);
+    if (memcmp(shape.fingerprint, c->v->fingerprint, 16) != 0) {
+        loci_fail(&local, LOCI_EFORMAT, "%s: another model than the catalogue's", c->path);
+        note_bad(c->v, local.text);
+    }
+    if (c->v->report->bad_blocks > before) return LOCI_OK;
+    return damage(c->v, compare_buckets(c, shape.n_landmarks, &local), &local, err);
+}
+
+static loci_status verify_buckets(verification *v, loci_error *err)
+{
+    char path[4096];
+    int64_t n = 0;
+    loci_error local = { 0 };
+    bucket_check c = { .v = v, .path = path };
+    loci_status st = loci_path_join(path, sizeof path, v->dir, LOCI_BUCKETS_FILE, err);
+    if (st != LOCI_OK) return st;
+    st = loci_buckets_open(&c.buckets, path, NULL, &local);
+    if (st == LOCI_ENOTFOUND) return LOCI_OK;
+    v->report->blocks++; /* header and tables */
+    if (st != LOCI_OK) return damage(v, st, &local, err);
+    v->report->bytes += loci_buckets_file_bytes(c.buckets);
+    st = check_buckets(&c, err);
+    loci_buckets_segments(c.buckets, &n);
+    for (int64_t i = 0; c.segment && i < n; i++) loci_segment_close(c.segment[i]);
+    free(c.segment);
+    free(c.rows);
+    loci_buckets_close(c.buckets);
+    return st;
+}
+
 static void find_leftovers(verification *v)
 {
     DIR *dir = opendir(v->dir);
@@ -122,6 +253,7 @@ loci_status loci_bank_verify(const char *dir, loci_progress_fn *progress, void *
         v.total += v.segment[i].bytes < INT64_MAX - v.total ? v.segment[i].bytes : 0;
     for (int64_t i = 0; i < v.n_segments && st == LOCI_OK; i++)
         st = verify_segment(&v, &v.segment[i], err);
+    if (st == LOCI_OK && readable && v.report->bad_blocks == 0) st = verify_buckets(&v, err);
     if (st == LOCI_OK && readable) find_leftovers(&v);
     loci_doc_rows_free(v.doc, v.n_docs);
     free(v.segment);

@@ -32,9 +32,11 @@ static void bank_costs(const loci_hparams *hp, loci_model_info *info)
     const double summary = hp->d_summary > 0 ? hp->d_summary + 4.0 : 0.0;
     /* What a block of 16,384 chunks may have at most. */
     const double postings = hp->postings ? 4.0 * (LOCI_POSTINGS_ENTRIES + 1) : 0.0;
+    /* Of a bank of a million tokens or more: its landmarks once more, each with scale, bias, chunk. */
+    const double buckets = m * (hp->d_landmark + 12.0);
     const double ids = s * (hp->vocab <= 65536 ? 2 : 4), places = 17;
     info->bank_bytes_per_token =
-        (codes + landmarks + content + summary + postings + ids + places) / s;
+        (codes + landmarks + buckets + content + summary + postings + ids + places) / s;
     info->resident_bytes_per_token = codes / s;
 }
 

@@ -4,7 +4,10 @@
  *   postings.c  rare token runs of a segment's chunks
  *   frontier.c  means of chunk summaries that stand for a document
  *   catalog.c   the SQLite catalogue (documents, segments, meta), the writer's lock
- *   bank.c      an open bank: codes in memory, content cache; implements search for many banks
+ *   bank.c      an open bank: its documents and their chunks; bank_codes.c: their codes
+ *   buckets.c   landmarks of a large bank sorted by likeness: a file of its own; buckets_make.c
+ *   search.c    search in many banks, content cache; probe.c: buckets; scan.c: nearest codes;
+ *               hits.c: rare runs
  *   source.c    paths -> documents: folders, .gitignore, encodings, binaries
  *   ingest.c    documents -> tokens -> spans -> segments
  *   decoder.c   tokens in, logits and what was read out: on the CPU or, through gpu_engine.h, on a GPU
@@ -168,6 +171,13 @@ loci_status loci_catalog_commit(loci_catalog *c, const loci_segment_row *seg, lo
 typedef struct loci_searcher loci_searcher;
 loci_status loci_searcher_open(loci_searcher **out, loci_engine *e, loci_bank *const *banks,
                                int n_banks, loci_error *err);
+typedef enum {
+    LOCI_SEARCH_FAST,  /* by buckets where there are any, else by codes: loci_searcher_open */
+    LOCI_SEARCH_CODES, /* by codes, buckets or not */
+    LOCI_SEARCH_EXACT  /* every chunk scored by its landmarks */
+} loci_search_mode;
+loci_status loci_searcher_open_with(loci_searcher **out, loci_engine *e, loci_bank *const *banks,
+                                    int n_banks, loci_search_mode mode, loci_error *err);
 void loci_searcher_close(loci_searcher *s);
 loci_memory loci_searcher_memory(loci_searcher *s); /* borrowed */
 /* The next tokens of the stream that asks: with postings, chunks that share a rare token run with

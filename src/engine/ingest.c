@@ -109,7 +109,9 @@ static loci_status commit_batch(job *j, loci_error *err)
     j->writer = NULL;
     forget_docs(j);
     loci_bank_drop_files(j->bank, unlink_files);
-    return loci_bank_reload(j->bank, err);
+    st = loci_bank_reload(j->bank, err);
+    if (st == LOCI_OK) loci_bank_drop_stale_buckets(j->bank);
+    return st;
 }
 
 /* ---- one document --------------------------------------------------------------------------------- */
@@ -373,6 +375,7 @@ loci_status loci_bank_ingest(loci_bank *b, const char *const *paths, int n_paths
     if (st == LOCI_OK) {
         j.sources = &sources;
         st = ingest_all(&j, err);
+        if (st == LOCI_OK) st = loci_bank_tend(b, err);
         out->skipped = sources.skipped;
         job_close(&j);
         loci_sources_free(&sources);
@@ -408,6 +411,7 @@ loci_status loci_bank_add(loci_bank *b, const char *name, const void *text, size
     if (st == LOCI_OK && none.skipped > 0)
         st = loci_fail(err, LOCI_EINVAL, "%s: binary text is not ingested", name);
     if (st == LOCI_OK) st = commit_batch(&j, err);
+    if (st == LOCI_OK) st = loci_bank_tend(b, err);
     job_close(&j);
     out->seconds = loci_seconds() - begin;
     return st;

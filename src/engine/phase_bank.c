@@ -224,6 +224,8 @@ loci_status loci_phase_bank_make(const loci_bench_model *b, int i, int64_t token
         st = add_segment(bank, &k, now, &docs, err);
         left -= now;
     }
+    if (st == LOCI_OK) st = loci_bank_reload(bank, err);
+    if (st == LOCI_OK) st = loci_bank_tend(bank, err); /* as ingest does at its end */
     loci_bank_close(bank);
     maker_close(&k);
     return st;

@@ -373,14 +373,14 @@ static loci_status open_often(loci_bench_model *b, loci_bench_model_row *row, bo
     return st;
 }
 
-/* Weights once, products of every token of the prompt, the codes once a token and group. */
-static loci_phase_cost prompt_cost(const loci_bench_model *b, int tokens, double codes)
+/* Weights once, products of every token of the prompt, a search's bytes a token and group. */
+static loci_phase_cost prompt_cost(const loci_bench_model *b, int tokens, double search)
 {
     const loci_model *m = b->engine->model;
     const loci_phase_cost lower = loci_phase_lower(m), upper = loci_phase_upper(m),
                           head = loci_phase_head(m);
     return (loci_phase_cost){ lower.bytes + upper.bytes + head.bytes +
-                                  codes * tokens * m->hp.n_groups,
+                                  search * tokens * m->hp.n_groups,
                               tokens * (lower.operations + upper.operations) + head.operations };
 }
 
@@ -393,15 +393,18 @@ loci_status loci_phase_open(loci_bench_model *b, loci_bench_model_row *row, loci
     if (st == LOCI_OK) st = open_often(b, row, false, &warm, err);
     if (st != LOCI_OK) return st;
     const loci_hparams *hp = &b->engine->model->hp;
-    const double codes = (double)row->bank_tokens / hp->chunk * hp->n_landmarks * 16.0;
+    const int64_t chunks = row->bank_tokens / hp->chunk;
+    /* Codes are copied out of the files, but of banks that have buckets. */
+    const double codes =
+        chunks / b->opt.banks < LOCI_SORTED_FROM ? (double)chunks * hp->n_landmarks * 16.0 : 0.0;
+    const double search = loci_phase_search(b->engine->model, chunks, 1).bytes;
     row->units = 1;
     row->joules = (loci_phase_joules(b) - joules) / (2.0 * b->opt.repeat);
     row->units_per_second = 1.0 / sum_of(&warm);
     loci_phase_part(b, row, "open", sum_of(&warm), none, 0.0);
     loci_phase_part(b, row, "engine", warm.engine, none, 0.0);
-    /* Codes are copied out of the files. */
     loci_phase_part(b, row, "banks", warm.banks, (loci_phase_cost){ codes, 0.0 }, INFINITY);
-    loci_phase_part(b, row, "answer", warm.answer, prompt_cost(b, warm.prompt, codes), INFINITY);
+    loci_phase_part(b, row, "answer", warm.answer, prompt_cost(b, warm.prompt, search), INFINITY);
     loci_phase_part(b, row, "cold", sum_of(&cold), none, 0.0);
     loci_phase_part(b, row, "cold banks", cold.banks, none, 0.0);
     loci_phase_part(b, row, "cold answer", cold.answer, none, 0.0);

@@ -10,6 +10,7 @@
  * int8 weights do; its floor is therefore too low as well, and a part can look further from what is
  * possible than it is, never nearer. */
 #include "engine/phase_impl.h"
+#include "engine/scan.h"
 #include <math.h>
 
 static loci_phase_cost sum_of(loci_phase_cost a, loci_phase_cost b)
@@ -113,8 +114,14 @@ loci_phase_cost loci_phase_search(const loci_model *m, int64_t chunks, int queri
     const loci_hparams *hp = &m->hp;
     const double landmark = hp->n_landmarks * (hp->d_landmark + 4.0) + 4.0;
     const double picks = chunks < hp->top_k ? (double)chunks : hp->top_k;
-    const loci_phase_cost one = { (double)chunks * hp->n_landmarks * 16 + picks * landmark,
-                                  2.0 * picks * hp->n_landmarks * hp->d_landmark };
+    loci_phase_cost one = { (double)chunks * hp->n_landmarks * 16 + picks * landmark,
+                            2.0 * picks * hp->n_landmarks * hp->d_landmark };
+    if (chunks >= LOCI_SORTED_FROM) { /* means of buckets, landmarks of the likeliest */
+        const double all = (double)chunks * hp->n_landmarks;
+        const int buckets = loci_bank_buckets_for(chunks * hp->n_landmarks);
+        const double rows = buckets + all * LOCI_PROBES / buckets;
+        one = (loci_phase_cost){ rows * (hp->d_landmark + 8.0), 2.0 * rows * hp->d_landmark };
+    }
     return times(one, queries);
 }
 

@@ -1,42 +1,31 @@
 /* search.c - the K best chunks of a query over the union of banks, and their content.
  *
- *   1  code of the query; Hamming distance to every chunk's codes, one pass over the union
- *   2  the nearest 1/16 survive (256 to 8,192): ties to the lower index; chunks that share a rare
- *      token run with the question join them (hits.c)
- *   3  survivors rescored by their int8 landmarks and bias: the exact order of what is stored
+ *   1  chunks in buckets: those of the likeliest buckets are scored (probe.c)
+ *   2  others: code of the query; the nearest 1/16 of them by Hamming distance survive (256 to 8,192),
+ *      ties to the lower index (scan.c)
+ *   3  chunks that share a rare token run with the question join the survivors (hits.c)
+ *   4  survivors are scored by their int8 landmarks and bias: the exact order of what is stored
  *
- * Under 4,096 chunks step 3 takes them all.  A search touches 16 bytes a code and the landmarks
- * of the survivors; content is decoded for the picks only, and the last 512 decoded chunks stay.
+ * Under 4,096 chunks step 4 takes them all.  Content is decoded for the picks only, and the last 512
+ * decoded chunks stay.
  *
  * Numbering: chunks of all banks in order of banks, then ingestion, then place: the *union index*,
  * which is also a pick's time.  A pick's id names the bank in its upper bits. */
 #include "engine/frontier.h"
+#include "engine/scan.h"
 #include <stdlib.h>
 
 enum {
-    BANKS_MAX = 100,
     ID_SHIFT = 40,      /* chunk index within a bank below it */
     EXACT_BELOW = 4096, /* chunks: rescoring all costs less than it could miss */
     SURVIVORS_SHARE =
         16, /* one chunk in 16: codes of a fixed projection are coarse.  Seen with XS at
                              16,384 chunks: of 256 survivors the gold chunk was missing in 6 % */
     SURVIVORS_MIN = 256,
-    SURVIVORS_MAX = 8192,
-    SCAN_BLOCK = 4096, /* chunks a kernel call: its distances stay in the first cache */
-    SKIP_BLOCK = 64,   /* distances looked at together */
-    CANDIDATES = 4 * SURVIVORS_MAX,
     CACHE_SLOTS = 512,   /* decoded chunks kept; 16 MiB at 64 x 128 */
     CACHE_BUCKETS = 1024 /* power of two */
 };
 _Static_assert(SURVIVORS_MIN >= (int)LOCI_MAX_PICKS, "enough for any K");
-_Static_assert(CANDIDATES >= SURVIVORS_MAX + SKIP_BLOCK,
-               "room for one more block before a compaction");
-_Static_assert(CANDIDATES >= SURVIVORS_MAX + (int)LOCI_HITS_MAX, "room for chunks of postings");
-
-typedef struct {
-    int32_t index; /* union index */
-    uint8_t distance;
-} candidate;
 
 typedef struct {          /* one decoded chunk */
     int64_t id;           /* -1: empty */
@@ -49,12 +38,14 @@ struct loci_searcher {
     const loci_model *model;
     const loci_tokenizer *tok;
     int n_banks;
-    const loci_bank *bank[BANKS_MAX];
-    int64_t first[BANKS_MAX + 1]; /* union index of a bank's first chunk; last: all */
+    const loci_bank *bank[LOCI_BANKS_MAX];
+    int64_t first[LOCI_BANKS_MAX + 1]; /* union index of a bank's first chunk; last: all */
     int64_t tokens;
     loci_segment_shape shape;
-    uint8_t distance[SCAN_BLOCK];
-    candidate cand[CANDIDATES];
+    bool exact;           /* every chunk is scored */
+    loci_scan *scan;      /* NULL then */
+    loci_probe *probe;    /* NULL without buckets */
+    loci_candidate *cand; /* survivors of the last scan, the scan's */
     loci_hits hits;
     loci_frontiers *frontiers; /* NULL without summaries */
     loci_scored best[LOCI_MAX_PICKS];
@@ -96,10 +87,16 @@ static void cache_init(loci_searcher *s)
 loci_status loci_searcher_open(loci_searcher **out, loci_engine *e, loci_bank *const *banks,
                                int n_banks, loci_error *err)
 {
+    return loci_searcher_open_with(out, e, banks, n_banks, LOCI_SEARCH_FAST, err);
+}
+
+loci_status loci_searcher_open_with(loci_searcher **out, loci_engine *e, loci_bank *const *banks,
+                                    int n_banks, loci_search_mode mode, loci_error *err)
+{
     *out = NULL;
-    if (n_banks < 1 || n_banks > BANKS_MAX)
+    if (n_banks < 1 || n_banks > LOCI_BANKS_MAX)
         return loci_fail(err, LOCI_EINVAL, "%d banks: 1 to %d can be searched together", n_banks,
-                         BANKS_MAX);
+                         LOCI_BANKS_MAX);
     loci_searcher *s = calloc(1, sizeof *s);
     if (!s) return loci_fail(err, LOCI_ENOMEM, "no memory for a search");
     s->model = e->model;
@@ -112,6 +109,12 @@ loci_status loci_searcher_open(loci_searcher **out, loci_engine *e, loci_bank *c
     cache_init(s);
     loci_status st = s->content ? add_banks(s, banks, n_banks, err)
                                 : loci_fail(err, LOCI_ENOMEM, "no memory for a search");
+    s->exact = mode == LOCI_SEARCH_EXACT || s->first[n_banks] < EXACT_BELOW;
+    if (st == LOCI_OK && !s->exact)
+        st = loci_scan_open(&s->scan, s->model, s->bank, s->first, n_banks,
+                            mode == LOCI_SEARCH_CODES, err);
+    if (st == LOCI_OK && !s->exact && mode == LOCI_SEARCH_FAST)
+        st = loci_probe_open(&s->probe, &s->model->k, s->bank, s->first, n_banks, err);
     if (st == LOCI_OK && s->shape.d_summary)
         st = loci_frontiers_open(&s->frontiers, &s->model->k, s->bank, n_banks, err);
     if (st != LOCI_OK) {
@@ -126,6 +129,8 @@ void loci_searcher_close(loci_searcher *s)
 {
     if (!s) return;
     loci_frontiers_close(s->frontiers);
+    loci_scan_close(s->scan);
+    loci_probe_close(s->probe);
     free(s->content);
     free(s);
 }
@@ -151,6 +156,10 @@ int64_t loci_searcher_tokens(const loci_searcher *s)
 loci_searcher_counts loci_searcher_cache(const loci_searcher *s)
 {
     return s->counts;
+}
+loci_probe *loci_searcher_probe(loci_searcher *s)
+{
+    return s->probe;
 }
 
 /* ---- places ------------------------------------------------------------------------------------------ */
@@ -213,64 +222,10 @@ loci_status loci_searcher_place(loci_searcher *s, int64_t id, loci_chunk_place *
     return LOCI_OK;
 }
 
-/* ---- step 1 and 2: codes ---------------------------------------------------------------------------- */
-/* Keep the `want` nearest of n candidates, ties to the lower index; they stay in order of index.
- * By counting: distances are 0..128.  Returns how many are left; *limit: only what is nearer can
- * still come in. */
-static int keep_nearest(candidate *c, int n, int want, int *limit)
-{
-    int count[129] = { 0 }, nearer = 0, cut = 0, out = 0;
-    if (n < want) return n;
-    for (int i = 0; i < n; i++) count[c[i].distance]++;
-    while (nearer + count[cut] < want) nearer += count[cut++];
-    int at_cut = want - nearer;
-    for (int i = 0; i < n; i++) {
-        if (c[i].distance > cut || (c[i].distance == cut && at_cut-- <= 0)) continue;
-        c[out++] = c[i];
-    }
-    *limit = cut;
-    return out;
-}
-
-/* Least of n <= SKIP_BLOCK distances.  A full block has a constant count, which compilers turn into
- * a few vector minimums. */
-static int nearest_in_block(const uint8_t *d, int n)
-{
-    uint8_t low = 255;
-    if (n == SKIP_BLOCK)
-        for (int i = 0; i < SKIP_BLOCK; i++) low = d[i] < low ? d[i] : low;
-    else
-        for (int i = 0; i < n; i++) low = d[i] < low ? d[i] : low;
-    return low;
-}
-
-/* The survivors of a scan over all codes, by index; returns how many. */
-static int scan_codes(loci_searcher *s, const uint64_t query[2], int want)
-{
-    const int M = s->shape.n_landmarks;
-    int n = 0, limit = 255; /* distances below `limit` come in */
-    for (int i = 0; i < s->n_banks; i++) {
-        const loci_bank *b = s->bank[i];
-        for (int64_t at = 0; at < b->chunks; at += SCAN_BLOCK) {
-            const int block = b->chunks - at < SCAN_BLOCK ? (int)(b->chunks - at) : SCAN_BLOCK;
-            s->model->k.hamming(s->distance, b->code + (size_t)at * (size_t)M * 2, query, M, block);
-            for (int j = 0; j < block; j += SKIP_BLOCK) {
-                const int here = block - j < SKIP_BLOCK ? block - j : SKIP_BLOCK;
-                if (nearest_in_block(s->distance + j, here) >= limit) continue;
-                if (n + here > CANDIDATES) n = keep_nearest(s->cand, n, want, &limit);
-                for (int k = j; k < j + here; k++)
-                    if (s->distance[k] < limit)
-                        s->cand[n++] =
-                            (candidate){ (int32_t)(s->first[i] + at + k), s->distance[k] };
-            }
-        }
-    }
-    return keep_nearest(s->cand, n, want, &limit);
-}
-
+/* ---- step 2: chunks that share rare runs --------------------------------------------------------- */
 loci_status loci_searcher_note(loci_searcher *s, const int32_t *ids, int n, loci_error *err)
 {
-    if (!s->shape.postings || s->first[s->n_banks] < EXACT_BELOW) return LOCI_OK;
+    if (!s->shape.postings || s->exact) return LOCI_OK;
     return loci_hits_add(&s->hits, s->bank, s->first, s->n_banks, s->tok, ids, n, err);
 }
 
@@ -288,7 +243,7 @@ static int join_hits(loci_searcher *s, int n)
     i = n - 1;
     for (int k = s->hits.n - 1; k >= 0; k--) {
         while (i >= 0 && s->cand[i].index > hit[k]) s->cand[--out] = s->cand[i--];
-        if (i < 0 || s->cand[i].index != hit[k]) s->cand[--out] = (candidate){ hit[k], 0 };
+        if (i < 0 || s->cand[i].index != hit[k]) s->cand[--out] = (loci_candidate){ hit[k], 0 };
     }
     return n + fresh;
 }
@@ -300,10 +255,9 @@ typedef struct {
     int k, have;
 } query;
 
-/* Score chunks of one group: those at rows list[0..n) (list NULL: from .. from + n), whose union
- * index is `base` + row. */
+/* Score chunks from .. from + n of one group, whose union index is `base` + row. */
 static loci_status score_rows(loci_searcher *s, query *q, loci_segment *seg, int64_t group,
-                              int from, const int32_t *list, int n, int64_t base)
+                              int from, int n, int64_t base)
 {
     loci_group_view g;
     const int M = s->shape.n_landmarks, d = s->shape.d_landmark;
@@ -312,7 +266,7 @@ static loci_status score_rows(loci_searcher *s, query *q, loci_segment *seg, int
     const size_t row = (size_t)from * (size_t)M;
     q->have =
         s->model->k.landmark_topk_q8(s->best, q->have, q->k, q->u, g.landmark + row * (size_t)d,
-                                     g.landmark_scale + row, g.bias + from, q->tau, M, d, list, n,
+                                     g.landmark_scale + row, g.bias + from, q->tau, M, d, NULL, n,
                                      (int32_t)(base + from));
     return LOCI_OK;
 }
@@ -338,7 +292,7 @@ static loci_status score_all(loci_searcher *s, query *q)
     for (int i = 0; i < s->n_banks; i++)
         for (int64_t at = 0; at < s->bank[i]->chunks && st == LOCI_OK;) {
             const chunk_run r = run_at(s, i, at);
-            st = score_rows(s, q, r.p.segment, r.p.at / LOCI_SEG_GROUP, r.row, NULL, r.n,
+            st = score_rows(s, q, r.p.segment, r.p.at / LOCI_SEG_GROUP, r.row, r.n,
                             s->first[i] + at - r.row);
             at += r.n;
         }
@@ -364,45 +318,105 @@ loci_status loci_searcher_each(loci_searcher *s, loci_landmark_visit *visit, voi
     return st;
 }
 
-/* Survivors come in order of index, so those of one document and group stand together. */
-static loci_status score_survivors(loci_searcher *s, query *q, int n)
+/* Survivors of one document and group: they stand together, for survivors come in order of index. */
+typedef struct {
+    loci_group_view group;
+    int64_t base; /* union index of row 0 */
+    int n;
+    int32_t row[LOCI_SEG_GROUP];
+} batch;
+
+/* The batch that begins with survivor *i < n, which moves on.  Its landmarks lie anywhere: they are
+ * asked for now and used after the batch before it was scored. */
+static loci_status next_batch(loci_searcher *s, batch *b, int *i, int n)
 {
-    int32_t rows[LOCI_SEG_GROUP];
-    loci_status st = LOCI_OK;
-    for (int i = 0; i < n && st == LOCI_OK;) {
-        const int bank = bank_of(s, s->cand[i].index);
-        const place p = place_of(s, bank, s->cand[i].index - s->first[bank]);
-        const int row = (int)(p.at % LOCI_SEG_GROUP);
-        const int64_t base = s->cand[i].index - row;
-        const int64_t left = s->bank[bank]->doc[p.doc].chunks - p.chunk;
-        const int64_t end =
-            s->cand[i].index + (left < LOCI_SEG_GROUP - row ? left : LOCI_SEG_GROUP - row);
-        int take = 0;
-        for (; i < n && s->cand[i].index < end; i++)
-            rows[take++] = (int32_t)(s->cand[i].index - base);
-        st = score_rows(s, q, p.segment, p.at / LOCI_SEG_GROUP, 0, rows, take, base);
+    const size_t row_bytes = (size_t)s->shape.n_landmarks * (size_t)s->shape.d_landmark;
+    const int bank = bank_of(s, s->cand[*i].index);
+    const place p = place_of(s, bank, s->cand[*i].index - s->first[bank]);
+    const int row = (int)(p.at % LOCI_SEG_GROUP);
+    const int64_t left = s->bank[bank]->doc[p.doc].chunks - p.chunk;
+    const int64_t end =
+        s->cand[*i].index + (left < LOCI_SEG_GROUP - row ? left : LOCI_SEG_GROUP - row);
+    b->base = s->cand[*i].index - row;
+    b->n = 0;
+    const loci_status st = loci_segment_group(p.segment, p.at / LOCI_SEG_GROUP, &b->group, &s->err);
+    for (; st == LOCI_OK && *i < n && s->cand[*i].index < end; ++*i) {
+        const int32_t r = (int32_t)(s->cand[*i].index - b->base);
+        const int8_t *landmark = b->group.landmark + (size_t)r * row_bytes;
+        for (size_t at = 0; at < row_bytes; at += 64) __builtin_prefetch(landmark + at);
+        __builtin_prefetch(b->group.landmark_scale + (size_t)r * (size_t)s->shape.n_landmarks);
+        __builtin_prefetch(b->group.bias + r);
+        b->row[b->n++] = r;
     }
     return st;
+}
+
+static loci_status score_survivors(loci_searcher *s, query *q, int n)
+{
+    batch two[2];
+    int i = 0, turn = 0;
+    loci_status st = i < n ? next_batch(s, &two[0], &i, n) : LOCI_OK;
+    two[1].n = 0;
+    for (bool more = n > 0; more && st == LOCI_OK; turn = !turn) {
+        const batch *b = &two[turn];
+        more = i < n;
+        if (more) st = next_batch(s, &two[!turn], &i, n);
+        q->have = s->model->k.landmark_topk_q8(s->best, q->have, q->k, q->u, b->group.landmark,
+                                               b->group.landmark_scale, b->group.bias, q->tau,
+                                               s->shape.n_landmarks, s->shape.d_landmark, b->row,
+                                               b->n, (int32_t)b->base);
+    }
+    return st;
+}
+
+/* Survivors of the scan and chunks of postings, scored. */
+static loci_status score_near(loci_searcher *s, query *q)
+{
+    const int64_t share = loci_scan_chunks(s->scan) / SURVIVORS_SHARE;
+    const int64_t most = share < LOCI_SURVIVORS_MAX ? share : LOCI_SURVIVORS_MAX;
+    const int want = (int)(most > SURVIVORS_MIN ? most : SURVIVORS_MIN);
+    return score_survivors(s, q, join_hits(s, loci_scan_nearest(s->scan, q->u, want, &s->cand)));
+}
+
+/* Does x go before y, in order of score and, of equal ones, of index? */
+static bool before(const loci_scored *x, const loci_scored *y)
+{
+    return x->score > y->score || (x->score == y->score && x->index < y->index);
+}
+
+/* Another answer (n), best first, into s->best; a chunk that is in both comes once. */
+static void merge_found(loci_searcher *s, query *q, const loci_scored *other, int n)
+{
+    loci_scored out[LOCI_MAX_PICKS];
+    int have = 0, i = 0, j = 0;
+    while (have < q->k && (i < q->have || j < n)) {
+        const bool mine = j == n || (i < q->have && before(&s->best[i], &other[j]));
+        const loci_scored x = mine ? s->best[i++] : other[j++];
+        if (have == 0 || out[have - 1].index != x.index) out[have++] = x;
+    }
+    memcpy(s->best, out, (size_t)have * sizeof *out);
+    q->have = have;
+}
+
+static loci_status score_likely(loci_searcher *s, query *q)
+{
+    loci_scored found[LOCI_MAX_PICKS];
+    const loci_status st = score_near(s, q);
+    if (st != LOCI_OK || !s->probe) return st;
+    const int n = loci_probe_best(s->probe, q->u, q->tau, q->k, found, &s->err);
+    if (n < 0) return (loci_status)n;
+    merge_found(s, q, found, n);
+    return LOCI_OK;
 }
 
 static int search(void *ctx, const float *u, float tau, int k, int64_t own_end, loci_pick *picks)
 {
     loci_searcher *s = ctx;
     (void)own_end; /* documents are eligible for every token */
-    const int64_t all = s->first[s->n_banks];
     query q = { u, tau, k < LOCI_MAX_PICKS ? k : LOCI_MAX_PICKS, 0 };
     if (s->err.code != LOCI_OK) return s->err.code; /* negative, as all statuses */
-    if (q.k < 1 || all == 0) return 0;
-    loci_status st;
-    if (all < EXACT_BELOW) {
-        st = score_all(s, &q);
-    } else {
-        uint64_t code[2];
-        int64_t want = all / SURVIVORS_SHARE;
-        want = want < SURVIVORS_MIN ? SURVIVORS_MIN : want > SURVIVORS_MAX ? SURVIVORS_MAX : want;
-        loci_query_codes(s->model, code, u, 1);
-        st = score_survivors(s, &q, join_hits(s, scan_codes(s, code, (int)want)));
-    }
+    if (q.k < 1 || s->first[s->n_banks] == 0) return 0;
+    const loci_status st = s->exact ? score_all(s, &q) : score_likely(s, &q);
     if (st != LOCI_OK) return st;
     for (int i = 0; i < q.have; i++)
         picks[i] = (loci_pick){ loci_searcher_id(s, s->best[i].index), s->best[i].index,

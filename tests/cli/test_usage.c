@@ -145,10 +145,10 @@ static void help_names_every_option(void **state)
     } manual[] = {
         { "ingest", "bank name skip no-gitignore max-file-bytes json model threads cpu device "
                     "compute quiet" },
-        { "ask",
-          "bank k max-tokens evidence min-score full json model threads cpu device compute quiet" },
-        { "recall",
-          "bank k context evidence min-score full json model threads cpu device compute quiet" },
+        { "ask", "bank exact k max-tokens evidence min-score full json model threads cpu device "
+                 "compute quiet" },
+        { "recall", "bank exact k context evidence min-score full json model threads cpu device "
+                    "compute quiet" },
         { "bank info", "json model threads cpu device compute quiet" },
         { "bank ls", "json model threads cpu device compute quiet" },
         { "bank verify", "json quiet" },

@@ -72,7 +72,7 @@ static void test_counts(void **state)
     free(copied);
 }
 
-static void ask_of(loci_hparams hp, int n_docs, int64_t chunks)
+static void ask_of(loci_hparams hp, int n_docs, int64_t chunks, int buckets)
 {
     enum { TOKENS = 60 };
     loci_error err;
@@ -90,6 +90,7 @@ static void ask_of(loci_hparams hp, int n_docs, int64_t chunks)
         const test_doc doc = { name, SEED + (uint64_t)i, chunks / n_docs };
         OK(bank_put(b, &doc, 1, &err));
     }
+    if (buckets > 0) OK(loci_bank_sort(b, buckets, &err));
     loci_ask_options o = loci_ask_options_default();
     o.max_tokens = TOKENS;
     o.progress = each_token;
@@ -108,8 +109,9 @@ static void ask_of(loci_hparams hp, int n_docs, int64_t chunks)
 static void test_plain(void **state)
 {
     (void)state;
-    ask_of(test_hparams(), 3, 500);
-    ask_of(test_hparams(), 3, 4500);
+    ask_of(test_hparams(), 3, 500, 0);
+    ask_of(test_hparams(), 3, 4500, 0);
+    ask_of(test_hparams(), 3, 4500, 60);
 }
 
 static void test_everything(void **state)
@@ -119,8 +121,8 @@ static void test_everything(void **state)
     hp.postings = 1;
     hp.content_bits4 = 1;
     hp.d_summary = 128;
-    ask_of(hp, 3, 500);
-    ask_of(hp, 90, 4500); /* more documents than one query attends to */
+    ask_of(hp, 3, 500, 0);
+    ask_of(hp, 90, 4500, 60); /* more documents than one query attends to */
 }
 
 int main(void)
