@@ -128,7 +128,59 @@ static void test_facts_are_found(void **state)
     field_free(&f);
 }
 
-/* Documents in one bank or in three: the same chunks, so the same answer and passages. */
+/* Answer and passages alike to the last bit; each passage of b names the bank of its document. */
+static void check_alike(loci_answer *a, loci_answer *b, const char *dir_of_doc)
+{
+    char dir[400];
+    assert_string_equal(a->answer, b->answer);
+    assert_int_equal(a->n_evidence, b->n_evidence);
+    assert_int_equal(a->bank_tokens, b->bank_tokens);
+    assert_true(a->evidence_mass == b->evidence_mass);
+    for (int e = 0; e < a->n_evidence; e++) {
+        assert_string_equal(a->evidence[e].doc, b->evidence[e].doc);
+        assert_int_equal(a->evidence[e].byte_start, b->evidence[e].byte_start);
+        assert_int_equal(a->evidence[e].byte_end, b->evidence[e].byte_end);
+        assert_true(a->evidence[e].score == b->evidence[e].score);
+        snprintf(dir, sizeof dir, dir_of_doc, root, atoi(b->evidence[e].doc + 4));
+        assert_string_equal(b->evidence[e].bank, dir);
+    }
+    loci_answer_free(a);
+    loci_answer_free(b);
+}
+
+/* As many banks as one question may have, of one small document each. */
+static void test_a_hundred_banks(void **state)
+{
+    enum { BANKS = 100 };
+    (void)state;
+    loci_error err;
+    loci_ingest_report r;
+    loci_bank *one = bank_open(engine, at_root("bank-small"), LOCI_BANK_CREATE), *many[BANKS];
+    field f = field_make(20310);
+    for (int i = 0; i < BANKS; i++) {
+        char name[40], dir[40];
+        const size_t from = f.n * (size_t)i / BANKS, to = f.n * (size_t)(i + 1) / BANKS;
+        snprintf(name, sizeof name, "part%d", i);
+        snprintf(dir, sizeof dir, "bank-small%d", i);
+        many[i] = bank_open(engine, at_root(dir), LOCI_BANK_CREATE);
+        OK(loci_bank_add(many[i], name, f.text + from, to - from, &r, &err));
+        OK(loci_bank_add(one, name, f.text + from, to - from, &r, &err));
+    }
+    int shown = 0;
+    for (int q = 0; q < FACTS; q++) {
+        loci_answer a = ask(&one, 1, f.item.question[q].question);
+        loci_answer b = ask(many, BANKS, f.item.question[q].question);
+        shown += b.n_evidence;
+        check_alike(&a, &b, "%s/bank-small%d");
+    }
+    assert_true(shown > 0);
+    loci_bank_close(one);
+    for (int i = 0; i < BANKS; i++) loci_bank_close(many[i]);
+    field_free(&f);
+}
+
+/* Documents in one bank or in three: the same chunks, so the same answer and passages.  Together they
+ * are too many to score them all. */
 static void test_many_banks_are_one(void **state)
 {
     (void)state;
@@ -148,16 +200,9 @@ static void test_many_banks_are_one(void **state)
         for (int q = 0; q < 3; q++) {
             loci_answer a = ask(&one, 1, f[i].item.question[q].question);
             loci_answer b = ask(many, 3, f[i].item.question[q].question);
-            assert_string_equal(a.answer, b.answer);
-            assert_int_equal(a.n_evidence, b.n_evidence);
-            assert_int_equal(a.bank_tokens, b.bank_tokens);
-            for (int e = 0; e < a.n_evidence; e++) {
-                assert_string_equal(a.evidence[e].doc, b.evidence[e].doc);
-                assert_int_equal(a.evidence[e].byte_start, b.evidence[e].byte_start);
-            }
-            loci_answer_free(&a);
-            loci_answer_free(&b);
+            check_alike(&a, &b, "%s/bank-part%d");
         }
+    assert_true(one->chunks > 4096);
     loci_bank_close(one);
     for (int i = 0; i < 3; i++) {
         loci_bank_close(many[i]);
@@ -260,9 +305,9 @@ static void test_damage_is_named(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_facts_are_found),  cmocka_unit_test(test_many_banks_are_one),
-        cmocka_unit_test(test_whole_characters), cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_damage_is_named),
+        cmocka_unit_test(test_facts_are_found), cmocka_unit_test(test_many_banks_are_one),
+        cmocka_unit_test(test_a_hundred_banks), cmocka_unit_test(test_whole_characters),
+        cmocka_unit_test(test_limits),          cmocka_unit_test(test_damage_is_named),
     };
     root_make();
     engine = xs_open(1);
