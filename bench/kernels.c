@@ -106,6 +106,7 @@ static int bench_kernels(int argc, char **argv)
 
 int bench_gpu(int argc, char **argv);    /* gpu.c */
 int bench_dsv4(int argc, char **argv);   /* deepseek.c */
+int bench_recall(int argc, char **argv); /* recall.c */
 int bench_ingest(int argc, char **argv); /* model.c */
 int bench_decode(int argc, char **argv);
 int bench_open(int argc, char **argv);
@@ -118,6 +119,7 @@ int cmd_bench(int argc, char **argv)
         { "decode", bench_decode, "a decoded token over banks, by part" },
         { "open", bench_open, "what lies before the first token" },
         { "search", bench_search, "a query through banks" },
+        { "recall", bench_recall, "what a search in your banks misses" },
         { "kernels", bench_kernels, "every listed kernel at fixed sizes" },
         { "gpu", bench_gpu, "every op of training on one GPU" },
         { "dsv4", bench_dsv4, "decoding of a DeepSeek-V4 shape by part" },

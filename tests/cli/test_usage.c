@@ -178,6 +178,8 @@ static void help_names_every_option(void **state)
         { "bench decode", PHASE },
         { "bench open", PHASE },
         { "bench search", PHASE },
+        { "bench recall",
+          "bank probes pieces k seed json csv model threads cpu device compute quiet" },
         { "bench dsv4", "shape layers memory experts tokens repeat mode threads cpu json csv" },
         { "version", "cpu json" },
     };

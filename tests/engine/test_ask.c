@@ -3,6 +3,7 @@
  * Method: the shipped model over banks of made-up text with facts hidden at known bytes.  Places are
  * checked against the files themselves; limits and damage must give one line. */
 #include "xs_test.h"
+#include "loci/bench.h"
 #include "loci/task.h"
 
 static loci_engine *engine;
@@ -210,6 +211,48 @@ static void test_many_banks_are_one(void **state)
     }
 }
 
+/* Recall of the model's own queries over text: exhaustive where few chunks are, and all buckets are
+ * looked into; better than what the looked at share would give by chance where not. */
+static void test_recall_is_measured(void **state)
+{
+    enum { PIECES = 30 };
+    (void)state;
+    loci_error err;
+    loci_bench_search_row row, again;
+    field f = field_make(20311);
+    loci_bank *b = bank_open(engine, at_root("bank-recall"), LOCI_BANK_CREATE);
+    write_bytes(at_root("recall0.txt"), f.text, f.n);
+    ingest(b, at_root("recall0.txt"));
+    OK(loci_bench_search(engine, &b, 1, PIECES, 16, 0, 1, &row, &err));
+    assert_true(row.chunks == b->chunks && row.chunks < 4096 && row.sorted == 0);
+    assert_true(row.codes_recall == 1.0 && row.fast_recall == 1.0);
+    for (int i = 1; row.chunks <= 4500; i++) {
+        char name[40];
+        snprintf(name, sizeof name, "recall%d", i);
+        field g = field_make(20311 + (uint64_t)i);
+        loci_ingest_report r;
+        OK(loci_bank_add(b, name, g.text, g.n, &r, &err));
+        row.chunks = b->chunks;
+        field_free(&g);
+    }
+    OK(loci_bank_sort(b, 64, &err));
+    OK(loci_bench_search(engine, &b, 1, PIECES, 16, 64, 2, &row, &err));
+    assert_true(row.fast_recall == 1.0 && row.sorted == b->chunks);
+    assert_true(row.codes_recall > 1.0 / 16 && row.codes_recall < 1.0);
+    OK(loci_bench_search(engine, &b, 1, PIECES, 16, 8, 2, &row, &err));
+    assert_true(row.fast_recall > 0.3 && row.fast_recall < 1.0);
+    assert_true(row.fast_rows < 0.5 * 2 * (double)b->chunks);
+    OK(loci_bench_search(engine, &b, 1, PIECES, 16, 8, 2, &again, &err));
+    assert_true(again.fast_recall == row.fast_recall && again.codes_recall == row.codes_recall);
+    print_message("8 of 64 buckets: recall %.3f; by codes %.3f\n", row.fast_recall,
+                  row.codes_recall);
+    assert_int_equal(loci_bench_search(engine, &b, 1, 0, 16, 0, 1, &row, NULL), LOCI_EINVAL);
+    assert_int_equal(loci_bench_search(engine, &b, 1, 1, 65, 0, 1, &row, NULL), LOCI_EINVAL);
+    assert_int_equal(loci_bench_search(engine, &b, 0, 1, 16, 0, 1, &row, NULL), LOCI_EINVAL);
+    loci_bank_close(b);
+    field_free(&f);
+}
+
 /* Three bytes a character: a passage that begins or ends inside one is widened. */
 static void test_whole_characters(void **state)
 {
@@ -305,9 +348,10 @@ static void test_damage_is_named(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_facts_are_found), cmocka_unit_test(test_many_banks_are_one),
-        cmocka_unit_test(test_a_hundred_banks), cmocka_unit_test(test_whole_characters),
-        cmocka_unit_test(test_limits),          cmocka_unit_test(test_damage_is_named),
+        cmocka_unit_test(test_facts_are_found),  cmocka_unit_test(test_many_banks_are_one),
+        cmocka_unit_test(test_a_hundred_banks),  cmocka_unit_test(test_recall_is_measured),
+        cmocka_unit_test(test_whole_characters), cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_damage_is_named),
     };
     root_make();
     engine = xs_open(1);
