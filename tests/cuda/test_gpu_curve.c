@@ -27,9 +27,9 @@ static const char CONFIG[] =
     "\"enc_dim\": 64, \"enc_mlp\": 64, \"router_hidden\": 64, \"read_mlp\": 64, \"top_k\": 2, "
     "\"d_summary\": 16, \"content_bits4\": 1}, "
     "\"train\": {\"slots\": 2, \"lr\": 0.002, \"muon\": 0.01, \"warmup_tokens\": 2000}, "
-    "\"phases\": [{\"name\": \"dense\", \"tokens\": 5000, \"seq_len\": 128, \"batch\": 2, "
+    "\"phases\": [{\"name\": \"dense\", \"tokens\": 3800, \"seq_len\": 96, \"batch\": 2, "
     "\"routed\": false, \"facts_max\": 3, \"synthetic\": 0.7}, "
-    "{\"name\": \"routed\", \"tokens\": 1000000, \"seq_len\": 160, \"batch\": 4, "
+    "{\"name\": \"routed\", \"tokens\": 1000000, \"seq_len\": 96, \"batch\": 4, "
     "\"accumulate\": 2, \"routed\": true, \"facts_max\": 3, \"synthetic\": 0.8, "
     "\"pointer_from\": 0.5, \"pointer_to\": 0.5, \"decode_from\": 0.3, \"decode_to\": 0.3, "
     "\"gate_target\": 0.5}]}";

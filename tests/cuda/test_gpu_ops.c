@@ -4,7 +4,8 @@
  * Goal: an op that is in ops.inc is right at any size, for empty ranges, pads and ties, writes nothing
  * but its outputs, and gives the same bits when it is called again.
  * Method: ops.inc makes one test a line; each calls its check (check_*.h).  An op without a check does
- * not compile.  Without a GPU every test is skipped, and says why. */
+ * not compile.  Without a GPU every test is skipped, and says why; a build without CUDA holds the host
+ * device (host/host.h) to the same checks. */
 #include "gpu_test.h"
 #include "check_gate.h"
 #include "check_gemm.h"

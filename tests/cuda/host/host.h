@@ -1,12 +1,9 @@
 /* host.h - the contract of gpu.h on the host: what the files of this folder share.
  *
  * A device for tests: every op of ops.inc in plain scalar C, numbers rounded to bf16 where the kernels
- * round them, sums in double or in one order.  It serves twice:
- *
- *   in place of src/cuda (library loci_host_gpu): passes, training and serving of a GPU run where
- *   there is none, and sanitizers see what they do with memory;
- *   beside it (LOCI_HOST_BESIDE: other names, loci_host_OP): the reference that test_gpu_ops.c
- *   compares the kernels with.
+ * round them, sums in double or in one order.  Linked in place of src/cuda (library loci_host_gpu), it
+ * lets passes, training and serving of a GPU run where there is none, and sanitizers see what they do
+ * with memory.  The checks of test_gpu_ops.c hold for it as they do for kernels.
  *
  * The host device is strict where a GPU is silent.  Memory is plain malloc and starts as NaN, scratch
  * is made NaN again by each op that is given it, and what the contract asks of sizes, alignment, ranges
@@ -22,34 +19,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#ifdef LOCI_HOST_BESIDE
-#define HOST(name) loci_host_##name
-#else
+/* An op as the host has it. */
 #define HOST(name) loci_gpu_##name
-#endif
-
-/* The same prototypes under the name that this build gives them. */
-#define LOCI_GPU_OP(name) __typeof__(loci_gpu_##name) HOST(name);
-LOCI_GPU_OP(open)
-LOCI_GPU_OP(close)
-LOCI_GPU_OP(use)
-LOCI_GPU_OP(built)
-LOCI_GPU_OP(name)
-LOCI_GPU_OP(memory)
-LOCI_GPU_OP(status)
-LOCI_GPU_OP(alloc)
-LOCI_GPU_OP(free)
-LOCI_GPU_OP(host_alloc)
-LOCI_GPU_OP(host_free)
-LOCI_GPU_OP(upload)
-LOCI_GPU_OP(download)
-LOCI_GPU_OP(copy)
-LOCI_GPU_OP(clear)
-LOCI_GPU_OP(mark)
-LOCI_GPU_OP(between)
-LOCI_GPU_OP(score_parts)
-#include "cuda/ops.inc"
-#undef LOCI_GPU_OP
 
 enum {
     HOST_PICKS = LOCI_GPU_PICKS,
@@ -71,19 +42,22 @@ void host_refuse(loci_gpu *g, const char *op, const char *format, ...)
 #define BEGIN(g)                                                                                   \
     if (host_failed(g)) return
 
-#define REQUIRE(g, ok, ...)                                                                        \
+/* For a function that checks on behalf of `op`, and for the op itself. */
+#define REQUIRE_IN(g, op, ok, ...)                                                                 \
     do {                                                                                           \
         if (!(ok)) {                                                                               \
-            host_refuse((g), __func__, __VA_ARGS__);                                               \
+            host_refuse((g), (op), __VA_ARGS__);                                                   \
             return;                                                                                \
         }                                                                                          \
     } while (0)
+#define REQUIRE(g, ok, ...) REQUIRE_IN(g, __func__, ok, __VA_ARGS__)
 
 /* x starts on `bytes`, and so do its rows of ld elements (1 row: pass 0). */
-#define ALIGNED(g, x, ld, bytes)                                                                   \
-    REQUIRE(g, (uintptr_t)(x) % (bytes) == 0 && (size_t)(ld) * sizeof *(x) % (bytes) == 0,         \
-            #x ": rows of %d elements at %p do not start on %d bytes", (int)(ld),                  \
-            (const void *)(x), (int)(bytes))
+#define ALIGNED_IN(g, op, x, ld, bytes)                                                            \
+    REQUIRE_IN(g, op, (uintptr_t)(x) % (bytes) == 0 && (size_t)(ld) * sizeof *(x) % (bytes) == 0,  \
+               #x ": rows of %d elements at %p do not start on %d bytes", (int)(ld),               \
+               (const void *)(x), (int)(bytes))
+#define ALIGNED(g, x, ld, bytes) ALIGNED_IN(g, __func__, x, ld, bytes)
 
 /* Indices from 0 on come once each (host_move.c). */
 bool host_distinct(const int32_t *index, int n);

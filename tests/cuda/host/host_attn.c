@@ -38,37 +38,37 @@ static bool sees(const loci_gpu_attn *a, int j)
 }
 
 /* What the contract asks of shapes and ranges. */
-static void check_ranges(loci_gpu *g, const loci_gpu_attn *a, bool backward)
+static void check_ranges(loci_gpu *g, const char *op, const loci_gpu_attn *a, bool backward)
 {
-    REQUIRE(g, a->kv_heads > 0 && a->heads % a->kv_heads == 0, "%d heads, %d of keys", a->heads,
-            a->kv_heads);
-    REQUIRE(g,
-            a->ldq >= a->heads * 64 && a->ldo >= a->heads * 64 && a->ldk >= a->kv_heads * 64 &&
-                a->ldv >= a->kv_heads * 64,
-            "ldq %d, ldo %d, ldk %d, ldv %d for %d and %d heads", a->ldq, a->ldo, a->ldk, a->ldv,
-            a->heads, a->kv_heads);
-    ALIGNED(g, a->q, a->ldq, 16);
-    ALIGNED(g, a->k, a->ldk, 16);
-    ALIGNED(g, a->v, a->ldv, 16);
-    ALIGNED(g, a->o, a->ldo, 16);
+    REQUIRE_IN(g, op, a->kv_heads > 0 && a->heads % a->kv_heads == 0, "%d heads, %d of keys",
+               a->heads, a->kv_heads);
+    REQUIRE_IN(g, op,
+               a->ldq >= a->heads * 64 && a->ldo >= a->heads * 64 && a->ldk >= a->kv_heads * 64 &&
+                   a->ldv >= a->kv_heads * 64,
+               "ldq %d, ldo %d, ldk %d, ldv %d for %d and %d heads", a->ldq, a->ldo, a->ldk, a->ldv,
+               a->heads, a->kv_heads);
+    ALIGNED_IN(g, op, a->q, a->ldq, 16);
+    ALIGNED_IN(g, op, a->k, a->ldk, 16);
+    ALIGNED_IN(g, op, a->v, a->ldv, 16);
+    ALIGNED_IN(g, op, a->o, a->ldo, 16);
     for (int r = 0; r < a->n_q; r++) {
-        REQUIRE(g, a->lo[r] >= a->hi[r] || (a->lo[r] >= 0 && a->hi[r] <= a->n_k),
-                "query %d sees keys [%d, %d) of %d", r, a->lo[r], a->hi[r], a->n_k);
+        REQUIRE_IN(g, op, a->lo[r] >= a->hi[r] || (a->lo[r] >= 0 && a->hi[r] <= a->n_k),
+                   "query %d sees keys [%d, %d) of %d", r, a->lo[r], a->hi[r], a->n_k);
         for (int j = a->lo[r]; backward && j < a->hi[r]; j++)
-            REQUIRE(g, r >= a->qlo[j] && r < a->qhi[j],
-                    "query %d sees key %d, which is for queries [%d, %d)", r, j, a->qlo[j],
-                    a->qhi[j]);
+            REQUIRE_IN(g, op, r >= a->qlo[j] && r < a->qhi[j],
+                       "query %d sees key %d, which is for queries [%d, %d)", r, j, a->qlo[j],
+                       a->qhi[j]);
     }
 }
 
 /* Rows that nobody sees take part in products, times 0. */
-static void check_keys(loci_gpu *g, const loci_gpu_attn *a, const operands *x)
+static void check_keys(loci_gpu *g, const char *op, const loci_gpu_attn *a, const operands *x)
 {
     for (int j = 0; j < a->n_k; j++)
-        REQUIRE(g,
-                host_finite(x->k + (size_t)j * x->narrow, (size_t)x->narrow) &&
-                    host_finite(x->v + (size_t)j * x->narrow, (size_t)x->narrow),
-                "row %d of %d of k or v is not finite", j, a->n_k);
+        REQUIRE_IN(g, op,
+                   host_finite(x->k + (size_t)j * x->narrow, (size_t)x->narrow) &&
+                       host_finite(x->v + (size_t)j * x->narrow, (size_t)x->narrow),
+                   "row %d of %d of k or v is not finite", j, a->n_k);
 }
 
 static double score(const loci_gpu_attn *a, const operands *x, int r, int h, int j)
@@ -100,10 +100,10 @@ static void forward_row(const loci_gpu_attn *a, const operands *x, double *s, in
 void HOST(attn_forward)(loci_gpu *g, const loci_gpu_attn *a)
 {
     BEGIN(g);
-    check_ranges(g, a, false);
+    check_ranges(g, __func__, a, false);
     BEGIN(g);
     operands x = read_in(a, NULL);
-    check_keys(g, a, &x);
+    check_keys(g, __func__, a, &x);
     double *s = host_scratch((size_t)a->n_k, sizeof *s);
     for (int r = 0; r < a->n_q && !host_failed(g); r++)
         for (int h = 0; h < a->heads; h++) forward_row(a, &x, s, r, h);
@@ -150,12 +150,12 @@ static void store(void *out, int ld, bool wide, const float *x, float factor, in
 void HOST(attn_backward)(loci_gpu *g, const loci_gpu_attn *a, const loci_gpu_attn_grad *grad)
 {
     BEGIN(g);
-    check_ranges(g, a, true);
+    check_ranges(g, __func__, a, true);
     BEGIN(g);
     ALIGNED(g, grad->dout, grad->lddo, 16);
     ALIGNED(g, grad->dq, grad->lddq, 4);
     operands x = read_in(a, grad);
-    check_keys(g, a, &x);
+    check_keys(g, __func__, a, &x);
     const size_t n = (size_t)a->n_k * x.narrow;
     float *dk = host_scratch(n, sizeof *dk), *dv = host_scratch(n, sizeof *dv);
     host_spoil(grad->delta, (size_t)a->n_q * a->heads * sizeof(float));

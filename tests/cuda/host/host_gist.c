@@ -4,16 +4,14 @@
 enum { FAN = 16 };
 
 /* Rows [first, first + rows) have FAN children each, before `first`, no one twice. */
-static void check_children(loci_gpu *g, const int32_t *child, int first, int rows)
+static void check_children(loci_gpu *g, const char *op, const int32_t *child, int first, int rows)
 {
     uint8_t *taken = host_scratch((size_t)first, 1);
     for (int r = first; r < first + rows && !host_failed(g); r++) {
         if (child[r] < 0 || child[r] + FAN > first)
-            host_refuse(g, __func__, "row %d has children from %d on, below %d", r, child[r],
-                        first);
+            host_refuse(g, op, "row %d has children from %d on, below %d", r, child[r], first);
         for (int j = 0; j < FAN && !host_failed(g); j++)
-            if (taken[child[r] + j]++)
-                host_refuse(g, __func__, "row %d has two parents", child[r] + j);
+            if (taken[child[r] + j]++) host_refuse(g, op, "row %d has two parents", child[r] + j);
     }
     free(taken);
 }
@@ -21,7 +19,7 @@ static void check_children(loci_gpu *g, const int32_t *child, int first, int row
 void HOST(pool)(loci_gpu *g, float *node, const int32_t *child, int first, int rows, int cols)
 {
     BEGIN(g);
-    check_children(g, child, first, rows);
+    check_children(g, __func__, child, first, rows);
     BEGIN(g);
     for (int r = first; r < first + rows; r++)
         for (int c = 0; c < cols; c++) {
@@ -34,7 +32,7 @@ void HOST(pool)(loci_gpu *g, float *node, const int32_t *child, int first, int r
 void HOST(unpool)(loci_gpu *g, float *dnode, const int32_t *child, int first, int rows, int cols)
 {
     BEGIN(g);
-    check_children(g, child, first, rows);
+    check_children(g, __func__, child, first, rows);
     BEGIN(g);
     for (int r = first; r < first + rows; r++)
         for (int j = 0; j < FAN; j++)

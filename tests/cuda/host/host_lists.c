@@ -2,16 +2,16 @@
 #include "host.h"
 
 /* Entry e = t * slots + i picks c: where the plan of the host says that it may. */
-static void check_pick(loci_gpu *g, const loci_gpu_lists *l, int e, int c)
+static void check_pick(loci_gpu *g, const char *op, const loci_gpu_lists *l, int e, int c)
 {
     const int tile = e / l->slots / LOCI_GPU_LIST_TILE;
-    REQUIRE(g, c < l->n_chunks, "entry %d picks chunk %d of %d", e, c, l->n_chunks);
-    REQUIRE(g, c >= l->tile_lo[tile] && c < l->tile_lo[tile] + l->tile_span,
-            "entry %d picks chunk %d, its tile those of [%d, %d)", e, c, l->tile_lo[tile],
-            l->tile_lo[tile] + l->tile_span);
-    REQUIRE(g, tile >= l->first_tile[c] && tile < l->last_tile[c],
-            "tile %d picks chunk %d, which is for tiles [%d, %d)", tile, c, l->first_tile[c],
-            l->last_tile[c]);
+    REQUIRE_IN(g, op, c < l->n_chunks, "entry %d picks chunk %d of %d", e, c, l->n_chunks);
+    REQUIRE_IN(g, op, c >= l->tile_lo[tile] && c < l->tile_lo[tile] + l->tile_span,
+               "entry %d picks chunk %d, its tile those of [%d, %d)", e, c, l->tile_lo[tile],
+               l->tile_lo[tile] + l->tile_span);
+    REQUIRE_IN(g, op, tile >= l->first_tile[c] && tile < l->last_tile[c],
+               "tile %d picks chunk %d, which is for tiles [%d, %d)", tile, c, l->first_tile[c],
+               l->last_tile[c]);
 }
 
 void HOST(lists_build)(loci_gpu *g, const loci_gpu_lists *l, const int32_t *pick)
@@ -22,7 +22,7 @@ void HOST(lists_build)(loci_gpu *g, const loci_gpu_lists *l, const int32_t *pick
               tiles = (l->n + LOCI_GPU_LIST_TILE - 1) / LOCI_GPU_LIST_TILE;
     REQUIRE(g, l->slots >= HOST_PICKS, "%d slots", l->slots);
     for (int e = 0; e < n; e++)
-        if (pick[e] >= 0) check_pick(g, l, e, pick[e]);
+        if (pick[e] >= 0) check_pick(g, __func__, l, e, pick[e]);
     BEGIN(g);
     host_spoil(l->counts, (size_t)tiles * l->tile_span * sizeof *l->counts);
     memset(l->start, 0, ((size_t)C + 1) * sizeof *l->start);

@@ -33,37 +33,38 @@ static void free_operands(operands *x)
     free(x->dout);
 }
 
-static void check_read(loci_gpu *g, const loci_gpu_read *r)
+static void check_read(loci_gpu *g, const char *op, const loci_gpu_read *r)
 {
     const loci_gpu_lists *l = r->lists;
-    REQUIRE(g, l->slots == HOST_SLOTS && l->n == r->n, "lists of %d queries with %d slots for %d",
-            l->n, l->slots, r->n);
-    REQUIRE(g, r->cols == 64 || r->cols == 128, "content rows of %d", r->cols);
-    ALIGNED(g, r->q, 0, 16);
-    ALIGNED(g, r->content, 0, 16);
-    ALIGNED(g, r->pair, 0, 16);
+    REQUIRE_IN(g, op, l->slots == HOST_SLOTS && l->n == r->n,
+               "lists of %d queries with %d slots for %d", l->n, l->slots, r->n);
+    REQUIRE_IN(g, op, r->cols == 64 || r->cols == 128, "content rows of %d", r->cols);
+    ALIGNED_IN(g, op, r->q, 0, 16);
+    ALIGNED_IN(g, op, r->content, 0, 16);
+    ALIGNED_IN(g, op, r->pair, 0, 16);
     for (int c = 0; c < l->n_chunks; c++)
-        REQUIRE(g, l->start[c] == l->start[c + 1] || (r->n_tokens[c] > 0 && r->n_tokens[c] <= 64),
-                "chunk %d is read and has %d tokens", c, r->n_tokens[c]);
+        REQUIRE_IN(g, op,
+                   l->start[c] == l->start[c + 1] || (r->n_tokens[c] > 0 && r->n_tokens[c] <= 64),
+                   "chunk %d is read and has %d tokens", c, r->n_tokens[c]);
     for (int t = 0; t < r->n; t++) {
         const int32_t *pick = r->pick + (size_t)t * HOST_SLOTS;
         for (int i = 1; i < HOST_PICKS; i++)
-            REQUIRE(g, pick[i] < 0 || (pick[i - 1] >= 0 && pick[i - 1] < pick[i]),
-                    "query %d: pick %d is %d behind %d", t, i, pick[i], pick[i - 1]);
-        REQUIRE(g, pick[HOST_PICKS] < 0 || r->source[t] / HOST_CHUNK == pick[HOST_PICKS],
-                "query %d points at row %d and chunk %d", t, r->source[t], pick[HOST_PICKS]);
+            REQUIRE_IN(g, op, pick[i] < 0 || (pick[i - 1] >= 0 && pick[i - 1] < pick[i]),
+                       "query %d: pick %d is %d behind %d", t, i, pick[i], pick[i - 1]);
+        REQUIRE_IN(g, op, pick[HOST_PICKS] < 0 || r->source[t] / HOST_CHUNK == pick[HOST_PICKS],
+                   "query %d points at row %d and chunk %d", t, r->source[t], pick[HOST_PICKS]);
     }
 }
 
 /* Rows behind a chunk's tokens take part in products, times 0. */
-static void check_content(loci_gpu *g, const loci_gpu_read *r, const operands *x)
+static void check_content(loci_gpu *g, const char *op, const loci_gpu_read *r, const operands *x)
 {
     const size_t each = HOST_CHUNK * (size_t)r->cols;
     for (int c = 0; c < r->lists->n_chunks; c++)
-        REQUIRE(g,
-                r->lists->start[c] == r->lists->start[c + 1] ||
-                    host_finite(x->content + (size_t)c * each, each),
-                "chunk %d is read and has rows that are not finite", c);
+        REQUIRE_IN(g, op,
+                   r->lists->start[c] == r->lists->start[c + 1] ||
+                       host_finite(x->content + (size_t)c * each, each),
+                   "chunk %d is read and has rows that are not finite", c);
 }
 
 /* p (64) unnormalised, their sum; returns the largest score. */
@@ -154,11 +155,11 @@ void HOST(read_forward)(loci_gpu *g, const loci_gpu_read *r)
         read_places(g, r);
         return;
     }
-    check_read(g, r);
+    check_read(g, __func__, r);
     BEGIN(g);
     const loci_gpu_lists *l = r->lists;
     operands x = read_in(r, NULL);
-    check_content(g, r, &x);
+    check_content(g, __func__, r, &x);
     host_spoil(r->pair, (size_t)r->n * HOST_PAIRS * HOST_WIDE * sizeof *r->pair);
     for (int c = 0; c < l->n_chunks && !host_failed(g); c++)
         for (int i = l->start[c]; i < l->start[c + 1]; i++)
@@ -257,13 +258,13 @@ void HOST(read_backward)(loci_gpu *g, const loci_gpu_read *r, const loci_gpu_rea
 {
     BEGIN(g);
     if (r->n == 0) return;
-    check_read(g, r);
+    check_read(g, __func__, r);
     BEGIN(g);
     const loci_gpu_lists *l = r->lists;
     const size_t each = HOST_CHUNK * HOST_ROW;
     double drank[HOST_PICKS * 64] = { 0 };
     operands x = read_in(r, grad);
-    check_content(g, r, &x);
+    check_content(g, __func__, r, &x);
     host_spoil(r->pair, (size_t)r->n * HOST_PAIRS * HOST_WIDE * sizeof *r->pair);
     host_spoil(grad->part, (size_t)l->max_items * each * sizeof *grad->part);
     host_spoil(grad->rank_part, (size_t)LOCI_GPU_SPLITS * HOST_PICKS * 64 * sizeof(float));

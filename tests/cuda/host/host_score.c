@@ -24,17 +24,17 @@ static void free_operands(operands *x)
     free(x->lm);
 }
 
-static void check_ranges(loci_gpu *g, const loci_gpu_score *s)
+static void check_ranges(loci_gpu *g, const char *op, const loci_gpu_score *s)
 {
-    REQUIRE(g, s->top_k >= 0 && s->top_k <= HOST_PICKS, "top_k %d", s->top_k);
-    ALIGNED(g, s->u, 0, 16);
-    ALIGNED(g, s->lm, 0, 16);
+    REQUIRE_IN(g, op, s->top_k >= 0 && s->top_k <= HOST_PICKS, "top_k %d", s->top_k);
+    ALIGNED_IN(g, op, s->u, 0, 16);
+    ALIGNED_IN(g, op, s->lm, 0, 16);
     for (int t = 0; t < s->n; t++)
-        REQUIRE(g,
-                s->own_lo[t] >= 0 && s->own_lo[t] <= s->own_hi[t] && s->own_hi[t] <= s->seq_hi[t] &&
-                    s->seq_hi[t] <= s->n_chunks,
-                "query %d: own chunks [%d, %d), its sequence's end at %d of %d", t, s->own_lo[t],
-                s->own_hi[t], s->seq_hi[t], s->n_chunks);
+        REQUIRE_IN(g, op,
+                   s->own_lo[t] >= 0 && s->own_lo[t] <= s->own_hi[t] &&
+                       s->own_hi[t] <= s->seq_hi[t] && s->seq_hi[t] <= s->n_chunks,
+                   "query %d: own chunks [%d, %d), its sequence's end at %d of %d", t, s->own_lo[t],
+                   s->own_hi[t], s->seq_hi[t], s->n_chunks);
 }
 
 static bool is_own(const loci_gpu_score *s, int t, int c)
@@ -104,7 +104,7 @@ static void score_out(const loci_gpu_score *s, const float *row, int t, int lo, 
 void HOST(score_forward)(loci_gpu *g, const loci_gpu_score *s)
 {
     BEGIN(g);
-    check_ranges(g, s);
+    check_ranges(g, __func__, s);
     BEGIN(g);
     operands x = read_in(s);
     float *row = host_scratch((size_t)s->n_chunks, sizeof *row);
@@ -152,7 +152,7 @@ static double slope(const loci_gpu_score *s, const loci_gpu_score_grad *grad, in
 void HOST(score_backward)(loci_gpu *g, const loci_gpu_score *s, const loci_gpu_score_grad *grad)
 {
     BEGIN(g);
-    check_ranges(g, s);
+    check_ranges(g, __func__, s);
     BEGIN(g);
     operands x = read_in(s);
     host_spoil(grad->part, HOST(score_parts)(s->n_chunks) * sizeof(float));
