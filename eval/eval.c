@@ -29,6 +29,7 @@ int cmd_eval(int argc, char **argv)
     static const command list[] = {
         { "needles", eval_needles, "facts hidden in a bank: exact answers, evidence, speed" },
         { "demo", eval_demo, "the questions of an items.jsonl, shown one by one" },
+        { "overlap", eval_overlap, "how much of a text a model was trained on" },
     };
     return run_group("eval", list, COUNT(list), argc, argv);
 }

@@ -18,5 +18,6 @@ void add_machine(json_t *row, int64_t threads);
 
 int eval_needles(int argc, char **argv);
 int eval_demo(int argc, char **argv);
+int eval_overlap(int argc, char **argv);
 
 #endif

@@ -3,7 +3,7 @@
  * The trainer reads text files, folders and corpora (NAME.txt.zst, documents ended by a 0x1E
  * byte, with an optional NAME.idx.zst beside it), mixes them with synthetic long-range tasks,
  * and writes a checkpoint that every other part of loci opens: config.json, tokenizer.json,
- * model.safetensors, and train_state.safetensors to go on from.  The same config, data and
+ * model.safetensors, and train_state.safetensors to go on from, data_grams.bin to look for overlap.  The same config, data and
  * seed give the same numbers for any number of threads on one kind of processor. */
 #ifndef LOCI_TRAIN_H
 #define LOCI_TRAIN_H
@@ -51,6 +51,7 @@ typedef struct {
     const char *device;        /* "cpu" (NULL), "cuda" or "cuda:N": where the arithmetic is done  */
     bool resume;               /* go on from out/train_state.safetensors if it exists         */
     int64_t stop_after_steps;  /* 0 = to the end of the config; else stop there with a checkpoint */
+    int64_t stop_at_tokens;    /* 0 = no limit; else stop there, counted from the run's beginning */
     double stop_after_seconds; /* 0 = no limit                                                */
     loci_train_fn *progress;   /* may be NULL */
     void *progress_ctx;
@@ -85,6 +86,38 @@ LOCI_API loci_status loci_train(const loci_train_options *opt, loci_train_report
 LOCI_API loci_status loci_train_tokenizer(const char *const *data, int n_data, int vocab,
                                           int64_t max_bytes, const char *out_path,
                                           loci_progress_fn *progress, void *ctx, loci_error *err);
+
+/* ---- the text itself --------------------------------------------------------------------------
+ * What the trainer reads from files, folders and NAME.txt.zst corpora: all documents in one block. */
+typedef struct {
+    char *text; /* owned: all documents one after the other */
+    size_t bytes, cap;
+    size_t *start; /* (n_docs + 1) byte offsets; owned */
+    size_t n_docs, cap_docs;
+} loci_corpus;
+/* Add one path; *c begins zeroed.  Freed with loci_corpus_free, also on failure.
+ * Errors: LOCI_ENOTFOUND, LOCI_EIO, LOCI_EFORMAT (a corpus that is damaged or not its index's),
+ * LOCI_ENOMEM. */
+LOCI_API loci_status loci_corpus_add(loci_corpus *c, const char *path, loci_error *err);
+LOCI_API void loci_corpus_free(loci_corpus *c); /* leaves it empty */
+
+/* ---- what a model was trained on ------------------------------------------------------------
+ * Beside a checkpoint, data_grams.bin holds hashes of one in 256 (or fewer, at most 4 MB) of the runs
+ * of 13 words of its training text. */
+enum { LOCI_GRAM_WORDS = 13 };
+typedef struct loci_grams loci_grams;
+/* *out is owned: loci_grams_close.  Errors: LOCI_ENOTFOUND, LOCI_EIO, LOCI_EFORMAT, LOCI_EVERSION,
+ * LOCI_ENOMEM. */
+LOCI_API loci_status loci_grams_open(loci_grams **out, const char *path, loci_error *err);
+LOCI_API void loci_grams_close(loci_grams *g); /* NULL is fine */
+typedef struct {
+    int64_t runs;    /* of 13 words                              */
+    int64_t sampled; /* of these, such as the file could hold    */
+    int64_t found;   /* of these, in the file: in training text  */
+} loci_overlap;
+/* Add the runs of one document to *sum. */
+LOCI_API void loci_grams_overlap(const loci_grams *g, const char *text, size_t bytes,
+                                 loci_overlap *sum);
 
 #ifdef __cplusplus
 }

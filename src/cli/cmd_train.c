@@ -128,6 +128,8 @@ int cmd_train(int argc, char **argv)
           "begin anew where --out holds a checkpoint" },
         { "steps", ARG_INT, &opt.stop_after_steps, 0, 1e12, "N",
           "stop after N more steps with a checkpoint; 0 = the end" },
+        { "until", ARG_INT, &opt.stop_at_tokens, 0, 1e15, "N",
+          "stop with a checkpoint once N tokens of the run are trained; 0 = the end" },
         { "minutes", ARG_FLOAT, &minutes, 0, 1e7, "X",
           "stop after X minutes with a checkpoint; 0 = never" },
         { "json", ARG_FLAG, &json, 0, 0, NULL, "the report at the end as one JSON object" },

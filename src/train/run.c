@@ -50,6 +50,18 @@ static loci_status tokenizer_from_corpus(loci_tokenizer **out, const loci_corpus
     return st;
 }
 
+/* Once a folder: the data of a run do not change. */
+static loci_status write_grams(const loci_trainer *t, const loci_train_options *opt,
+                               loci_error *err)
+{
+    char path[4096];
+    const loci_status st = loci_path_join(path, sizeof path, opt->out, "data_grams.bin", err);
+    if (st != LOCI_OK || opt->n_data == 0) return st;
+    return opt->resume && access(path, F_OK) == 0
+               ? LOCI_OK
+               : loci_grams_write(&t->corpus, LOCI_GRAMS_MOST, path, err);
+}
+
 static loci_status load_data(loci_corpus *c, const char *const *data, int n, loci_error *err)
 {
     loci_status st = LOCI_OK;
@@ -141,6 +153,7 @@ static bool run_over(const loci_trainer *t, const loci_train_options *opt, int64
     if (t->state.phase >= t->config.n_phases) return true;
     if (opt->stop_after_steps > 0 && t->state.step - first_step >= opt->stop_after_steps)
         return true;
+    if (opt->stop_at_tokens > 0 && t->state.tokens >= opt->stop_at_tokens) return true;
     return opt->stop_after_seconds > 0 && loci_seconds() - begin >= opt->stop_after_seconds;
 }
 
@@ -231,6 +244,7 @@ static loci_status set_up(loci_trainer *t, const loci_train_options *opt, loci_e
         st = loci_cpu_limit(opt->cpu ? opt->cpu : "native", loci_cpu_detect(), &flags, err);
     if (st == LOCI_OK) st = loci_mkdirs(NULL, opt->out, err);
     if (st == LOCI_OK) st = load_data(&t->corpus, opt->data, opt->n_data, err);
+    if (st == LOCI_OK) st = write_grams(t, opt, err);
     if (st == LOCI_OK) st = get_tokenizer(t, opt, err);
     if (st == LOCI_OK) st = loci_pool_open(&t->pool, opt->threads, err);
     int device = -1;

@@ -2,6 +2,7 @@
  *
  *   config.c      the JSON config: model, train, families, phases
  *   corpus.c      text on disk -> documents in memory
+ *   grams.c       which runs of words the data hold, for later
  *   item.c        documents and tasks -> one training sequence, a pure function of its seed
  *   task_item.c   facts in an excerpt, questions, answers with the tokens they are copied from
  *   optim.c       schedule, gradient sums in a fixed order, clipping, AdamW
@@ -74,16 +75,15 @@ loci_status loci_train_config_parse(loci_train_config *c, const char *text, cons
 /* The model's shape as this phase trains it. */
 loci_hparams loci_phase_hparams(const loci_train_config *c, const loci_phase *phase);
 
-/* ---- corpus.c --------------------------------------------------------------------------- */
-typedef struct {
-    char *text; /* owned: all documents one after the other */
-    size_t bytes, cap;
-    size_t *start; /* (n_docs + 1) byte offsets */
-    size_t n_docs, cap_docs;
-} loci_corpus;
-/* Add a file, a folder (all text files below it, sorted) or a NAME.txt.zst. */
-loci_status loci_corpus_add(loci_corpus *c, const char *path, loci_error *err);
-void loci_corpus_free(loci_corpus *c);
+/* ---- grams.c ----------------------------------------------------------------------------- */
+enum { LOCI_GRAMS_MOST = (4000000 - 32) / 8 }; /* hashes: a file of 4 MB */
+/* Write the sample of the corpus's runs of words, `most` of them at most (1 .. LOCI_GRAMS_MOST).
+ * Errors: LOCI_EIO, LOCI_ENOMEM. */
+loci_status loci_grams_write(const loci_corpus *corpus, size_t most, const char *path,
+                             loci_error *err);
+/* A file's bytes (fuzzing). */
+loci_status loci_grams_parse(loci_grams **out, const void *data, size_t bytes, const char *label,
+                             loci_error *err);
 
 /* ---- item.c -------------------------------------------------------------------------------- */
 typedef struct loci_item_maker loci_item_maker; /* scratch of one worker: encoder, buffers */

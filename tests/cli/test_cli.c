@@ -550,6 +550,36 @@ static void needles(void **state)
     free_result(&r);
 }
 
+/* Training leaves what its text can be recognised by: all of it, and nothing of another. */
+static void overlap(void **state)
+{
+    (void)state;
+    result r = RUN("train", "--config", "config.json", "--out", "grams", "--steps", "1", "--quiet",
+                   "docs/long.txt");
+    if (r.code != 0) print_message("%s", r.err);
+    assert_int_equal(r.code, 0);
+    free_result(&r);
+    json_t *o = json_of(RUN("eval", "overlap", "--grams", "grams/data_grams.bin", "--text",
+                            "docs/long.txt", "--json"));
+    check_keys(o, "schema:i suite:s grams:s text:s runs:i sampled:i found:i share:f share_low:f "
+                  "share_high:f");
+    assert_true(int_of(o, "runs") > 1000 && int_of(o, "sampled") > 0);
+    assert_int_equal(int_of(o, "found"), int_of(o, "sampled"));
+    json_decref(o);
+    r = RUN("tasks", "make", "--family", "needle", "--seed", "77", "--out", "other", "--quiet");
+    assert_int_equal(r.code, 0);
+    free_result(&r);
+    o = json_of(RUN("eval", "overlap", "--grams", "grams/data_grams.bin", "--text",
+                    "other/haystack-needle-0001.txt", "--json"));
+    assert_true(int_of(o, "sampled") > 0);
+    assert_int_equal(int_of(o, "found"), 0);
+    json_decref(o);
+    r = RUN("eval", "overlap", "--grams", "docs/long.txt", "--text", "docs/long.txt");
+    assert_int_equal(r.code, 1);
+    assert_non_null(strstr(r.err, "docs/long.txt"));
+    free_result(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -560,6 +590,7 @@ int main(void)
         cmocka_unit_test(generate),       cmocka_unit_test(logits),
         cmocka_unit_test(model_info),     cmocka_unit_test(train_and_resume),
         cmocka_unit_test(tokenizer),      cmocka_unit_test(needles),
+        cmocka_unit_test(overlap),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

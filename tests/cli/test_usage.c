@@ -2,6 +2,7 @@
  * subcommand exits 0 and names every option; nothing of this needs a model.
  * Method: tables of command lines, run as a user would. */
 #include "run.h"
+#include "loci/task.h"
 
 /* Exit code `code`, nothing on standard output, one line on standard error that holds `part`. */
 static void expect_failure(int code, const char *part, const char *const *argv)
@@ -160,18 +161,19 @@ static void help_names_every_option(void **state)
           "ids out prefill json mode expert-memory model threads cpu device compute quiet" },
         { "model info", "model json" },
         { "quantize", "model out type json quiet" },
-        { "train",
-          "config out data tokenizer init threads cpu device no-resume steps minutes json quiet" },
+        { "train", "config out data tokenizer init threads cpu device no-resume steps until "
+                   "minutes json quiet" },
         { "tokenizer train", "vocab out max-bytes json quiet" },
         { "tokenizer encode", "tokenizer json marked" },
         { "tokenizer decode", "tokenizer json" },
         { "tokenizer prompt", "tokenizer think chat-texts keep-reasoning content-tokens ids json" },
         { "tokenizer reply", "reasoning" },
         { "tasks make", "family seed split wordings facts questions items bytes text hops "
-                        "near-duplicate out json quiet" },
+                        "near-duplicate absent out json quiet" },
         { "eval needles",
           "tokens needles items questions family names wordings near-duplicate only recall spread "
           "seed text k max-tokens work json csv model threads cpu device compute quiet" },
+        { "eval overlap", "grams text json csv" },
         { "bench kernels", "family cpu seconds json csv" },
         { "bench gpu", "op device json csv" },
         { "bench ingest", PHASE },
@@ -381,7 +383,7 @@ static void tasks_make(void **state)
     json_t *o = json_of(
         RUN("tasks", "make", "--out", "t/deep/er", "--bytes", "8K", "--items", "2", "--json"));
     check_keys(o, "schema:i out:s items:i questions:i bytes:i");
-    assert_int_equal(int_of(o, "items"), 16);
+    assert_int_equal(int_of(o, "items"), 2 * LOCI_TASK_COUNT);
     json_decref(o);
     assert_true(check_items("t/deep/er") > 100);
     /* The same again gives the same bytes; another seed does not. */

@@ -104,6 +104,13 @@ static void test_resume(void **state)
     r.o.resume = false;
     assert_int_equal(go(&r).steps, 1);
     assert_false(same_file("whole", "parts", "model.safetensors"));
+    /* Up to a number of tokens, and on from there; asked for again, nothing is left to do. */
+    run_in(&r, "parts")->o.stop_at_tokens = 3000;
+    const loci_train_report part = go(&r);
+    assert_true(part.tokens >= 3000 && part.tokens < 3000 + 4 * 256);
+    assert_int_equal(go(&r).steps, part.steps);
+    assert_int_equal(go(run_in(&r, "parts")).steps, whole.steps);
+    assert_true(same_file("whole", "parts", "model.safetensors"));
 }
 
 static void test_threads(void **state)
