@@ -28,6 +28,10 @@ int cmd_eval(int argc, char **argv)
 {
     static const command list[] = {
         { "needles", eval_needles, "facts hidden in a bank: exact answers, evidence, speed" },
+        { "kv", eval_kv, "JSON objects of a benchmark file: one value asked for" },
+        { "babilong", eval_babilong,
+          "stories of a bAbI file, told between the lines of a haystack" },
+        { "ppl", eval_ppl, "loss by position, consult rate, what reading is worth" },
         { "demo", eval_demo, "the questions of an items.jsonl, shown one by one" },
         { "overlap", eval_overlap, "how much of a text a model was trained on" },
     };

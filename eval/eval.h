@@ -18,6 +18,9 @@ void add_machine(json_t *row, int64_t threads);
 
 int eval_needles(int argc, char **argv);
 int eval_demo(int argc, char **argv);
+int eval_kv(int argc, char **argv);
+int eval_babilong(int argc, char **argv);
+int eval_ppl(int argc, char **argv);
 int eval_overlap(int argc, char **argv);
 
 #endif

@@ -6,8 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DOC_BYTES = 65536 /* about 16K tokens */ };
-
 const char *field_name(int i, char out[32])
 {
     snprintf(out, 32, "haystack-%05d.txt", i);
@@ -15,7 +13,7 @@ const char *field_name(int i, char out[32])
 }
 
 /* ---- making ------------------------------------------------------------------------------- */
-/* The next document: DOC_BYTES of the haystack, or what `left` tokens allow. */
+/* The next document: doc_bytes of the haystack, or what `left` tokens allow. */
 static loci_status next_doc(field *f, haystack *hay, loci_encoder *enc, int32_t *ids,
                             uint32_t *ends, int64_t left, loci_error *err)
 {
@@ -26,10 +24,10 @@ static loci_status next_doc(field *f, haystack *hay, loci_encoder *enc, int32_t 
         f->doc = more;
         f->cap = cap;
     }
-    char *text = malloc(DOC_BYTES + 1);
+    char *text = malloc(f->doc_bytes + 1);
     if (!text) return set_error(err, LOCI_ENOMEM, "no memory for a document");
-    size_t bytes = haystack_take(hay, DOC_BYTES, text), n = 0;
-    const loci_status st = loci_encode(enc, text, bytes, ids, ends, DOC_BYTES, &n, err);
+    size_t bytes = haystack_take(hay, f->doc_bytes, text), n = 0;
+    const loci_status st = loci_encode(enc, text, bytes, ids, ends, f->doc_bytes, &n, err);
     if (st != LOCI_OK) {
         free(text);
         return st;
@@ -49,8 +47,8 @@ static loci_status next_doc(field *f, haystack *hay, loci_encoder *enc, int32_t 
 static loci_status fill(field *f, int64_t tokens, haystack *hay, loci_encoder *enc, bool quiet,
                         loci_error *err)
 {
-    int32_t *ids = malloc(DOC_BYTES * sizeof *ids);
-    uint32_t *ends = malloc(DOC_BYTES * sizeof *ends);
+    int32_t *ids = malloc(f->doc_bytes * sizeof *ids);
+    uint32_t *ends = malloc(f->doc_bytes * sizeof *ends);
     loci_status st =
         ids && ends ? LOCI_OK : set_error(err, LOCI_ENOMEM, "no memory for a document's tokens");
     char name[32];
@@ -76,19 +74,34 @@ static loci_status fill(field *f, int64_t tokens, haystack *hay, loci_encoder *e
     return st;
 }
 
-loci_status field_open(field *f, loci_engine *e, const char *dir, int64_t tokens, haystack *hay,
-                       bool quiet, loci_error *err)
+/* A document without text, which the bank gets with its first facts. */
+static loci_status empty_doc(field *f, loci_error *err)
+{
+    f->doc = calloc(1, sizeof *f->doc);
+    char *text = calloc(1, 1);
+    if (!f->doc || !text) {
+        free(text);
+        return set_error(err, LOCI_ENOMEM, "no memory for a document");
+    }
+    f->doc[0].text = text;
+    f->n_docs = f->cap = 1;
+    return LOCI_OK;
+}
+
+loci_status field_open(field *f, loci_engine *e, const char *dir, int64_t tokens, size_t doc_bytes,
+                       haystack *hay, bool quiet, loci_error *err)
 {
     memset(f, 0, sizeof *f);
+    f->doc_bytes = doc_bytes;
     const size_t filler = hay->filler_bytes;
     loci_encoder *enc = NULL;
     loci_bank_stat stat = { 0 };
     loci_status st = loci_bank_open(&f->bank, e, dir, LOCI_BANK_CREATE, err);
     if (st == LOCI_OK) st = loci_encoder_open(&enc, loci_engine_tokenizer(e), err);
-    if (st == LOCI_OK) st = fill(f, tokens, hay, enc, quiet, err);
+    if (st == LOCI_OK) st = tokens > 0 ? fill(f, tokens, hay, enc, quiet, err) : empty_doc(f, err);
     loci_encoder_close(enc);
     if (st == LOCI_OK) st = loci_bank_info(f->bank, &stat, err);
-    if (st == LOCI_OK && stat.documents != f->n_docs)
+    if (st == LOCI_OK && tokens > 0 && stat.documents != f->n_docs)
         st = set_error(err, LOCI_ESTATE, "%s: holds %lld documents, %d of them are this haystack's",
                        dir, (long long)stat.documents, f->n_docs);
     if (st == LOCI_OK) f->tokens = stat.tokens;
@@ -112,7 +125,7 @@ static loci_status restore_doc(field *f, int i, loci_error *err)
 {
     char name[32];
     loci_ingest_report r;
-    if (!f->doc[i].holds_facts) return LOCI_OK;
+    if (!f->doc[i].holds_facts || f->doc[i].bytes == 0) return LOCI_OK;
     const loci_status st =
         loci_bank_add(f->bank, field_name(i, name), f->doc[i].text, f->doc[i].bytes, &r, err);
     if (st == LOCI_OK) f->doc[i].holds_facts = false;
@@ -152,6 +165,17 @@ static loci_status hide_in(field *f, int i, const loci_task_item *part, const in
     return st;
 }
 
+/* Which of n documents takes fact i: groups are kept together; an item of one group, a story, is told
+ * over all of them in its order. */
+static int part_of(const loci_task_item *item, int i, int n, uint64_t seed)
+{
+    const int group = item->fact[i].group;
+    bool one = true;
+    for (int k = 0; k < item->n_facts && one; k++) one = item->fact[k].group == group;
+    if (one) return (int)((int64_t)i * n / item->n_facts);
+    return (int)(seed_of(seed ^ 0x67726F7570u, (uint64_t)(uint32_t)group) % (uint64_t)n);
+}
+
 loci_status field_hide(field *f, const loci_task_item *item, int spread, uint64_t seed,
                        fact_place *where, loci_error *err)
 {
@@ -174,8 +198,7 @@ loci_status field_hide(field *f, const loci_task_item *item, int spread, uint64_
     for (int s = 0; s < n && st == LOCI_OK; s++) {
         loci_task_item part = { .fact = fact };
         for (int i = 0; i < item->n_facts; i++) {
-            const uint64_t group = (uint64_t)(uint32_t)item->fact[i].group;
-            if (seed_of(seed ^ 0x67726F7570u, group) % (uint64_t)n != (uint64_t)s) continue;
+            if (part_of(item, i, n, seed) != s) continue;
             which[part.n_facts] = i;
             fact[part.n_facts++] = item->fact[i];
         }

@@ -38,9 +38,10 @@ static void print_row(const overlap_args *a, const char *path, const loci_overla
         double lo, hi;
         wilson(sum->found, sum->sampled, &lo, &hi);
         print_name(stdout, path);
-        printf(": %lld runs of %d words, %lld of %lld sampled ones were trained on (%.4f .. %.4f)\n",
-               (long long)sum->runs, (int)LOCI_GRAM_WORDS, (long long)sum->found,
-               (long long)sum->sampled, lo, hi);
+        printf(
+            ": %lld runs of %d words, %lld of %lld sampled ones were trained on (%.4f .. %.4f)\n",
+            (long long)sum->runs, (int)LOCI_GRAM_WORDS, (long long)sum->found,
+            (long long)sum->sampled, lo, hi);
     }
     fflush(stdout);
 }

@@ -168,8 +168,12 @@ LOCI_API void loci_answer_free(loci_answer *a); /* frees what is inside; zeroes 
 /* One growing stream over a model, its own closed chunks being a bank in memory.  Belongs to
  * one thread at a time. */
 typedef struct loci_session loci_session;
+/* What a session reads of its own text beyond the window: what its gates say, everything (all gates
+ * are 1), nothing (all are 0).  For measuring what reading is worth. */
+typedef enum { LOCI_READ_AS_TRAINED, LOCI_READ_ALWAYS, LOCI_READ_NEVER } loci_reading;
 typedef struct {
     int64_t max_tokens; /* the stream's own memory is bounded by it; default 131,072 */
+    loci_reading reading;
     /* DeepSeek-V4 models: */
     const char *state_dir; /* folder that keeps the text, made if missing; NULL = none; borrowed */
     bool draft;            /* let the model's drafting block follow, for loci_session_draft */
@@ -180,6 +184,12 @@ LOCI_API loci_status loci_session_open(loci_session **out, loci_engine *e,
 LOCI_API void loci_session_close(loci_session *s);
 LOCI_API void loci_session_reset(loci_session *s);
 LOCI_API int64_t loci_session_length(const loci_session *s); /* tokens so far */
+typedef struct {
+    int64_t pairs;     /* (token, group) since the session was opened     */
+    int64_t consulted; /* of these, with a gate above the model's threshold */
+} loci_session_reads;
+/* Zeros for models without Read blocks and of the DeepSeek-V4 family. */
+LOCI_API loci_session_reads loci_session_consulted(const loci_session *s);
 /* Append ids (n >= 1) and give the logits of the last n_logits positions, (n_logits, vocab) f32,
  * into `logits` (caller's).  0 <= n_logits <= n.
  * Errors: LOCI_EINVAL (an id outside the vocabulary, sizes; nothing was done), LOCI_ENOMEM

@@ -48,7 +48,7 @@ LOCI_API loci_status loci_task_by_name(const char *name, loci_task_family *f, lo
 
 typedef enum { LOCI_SPLIT_TRAIN, LOCI_SPLIT_TEST } loci_split;
 
-enum { LOCI_TASK_MAX_FACTS = 4096, LOCI_TASK_MAX_QUESTIONS = 4096 };
+enum { LOCI_TASK_MAX_FACTS = 16384, LOCI_TASK_MAX_QUESTIONS = 4096 };
 
 typedef struct {
     uint64_t seed;
@@ -113,6 +113,18 @@ LOCI_API void loci_task_free(loci_task_item *item); /* leaves it empty; NULL is 
 /* How many sentence patterns there are, of facts and of questions together; 0 for a family or
  * split that does not exist. */
 LOCI_API int loci_task_wordings(loci_task_family f, loci_split s);
+
+/* ---- items of others -------------------------------------------------------------------------- */
+typedef struct {
+    loci_task_item *item; /* (n) owned */
+    int n, cap;
+} loci_task_list;
+/* Stories in the format of the bAbI files: an item for each question, its facts being the sentences
+ * told before it, in one group.  `label` names the text in errors.  Owned: loci_task_list_free.
+ * Errors: LOCI_EFORMAT (line and what is wrong), LOCI_ENOMEM; the list is empty then. */
+LOCI_API loci_status loci_task_read_babi(loci_task_list *list, const char *text, size_t bytes,
+                                         const char *label, loci_error *err);
+LOCI_API void loci_task_list_free(loci_task_list *list); /* leaves it empty */
 
 /* A page of plausible plain text for when there is too little real text: sentences from a
  * grammar, no fact that a task could ask for.  Writes about `bytes` bytes to out: stops after

@@ -6,6 +6,7 @@
  *   progress.c  bars, signals
  *   input.c     files, standard input         machine.c   clocks, memory, processor
  *   open.c      which model; engine, banks    haystack.c  text to hide facts in
+ *   task_args.c options of made-up tasks
  *   cmd_*.c     one file a subject
  *
  * eval/ and bench/ stand on the same header.

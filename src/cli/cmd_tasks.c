@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "haystack.h"
+#include "task_args.h"
 
 enum {
     HAYSTACK_MAX = 1 << 28,
@@ -15,12 +16,10 @@ enum {
 };
 
 typedef struct {
-    const char *family, *split, *wordings, *out;
-    arg_list text;
-    int64_t seed, facts, questions, items, bytes, hops;
-    double near_duplicate, absent;
+    task_args task;
+    const char *out;
+    int64_t facts, items, bytes;
     bool json, quiet;
-    loci_split names_of, wordings_of;
 } tasks_args;
 
 typedef struct { /* one run */
@@ -118,21 +117,12 @@ static size_t fill(maker *m)
 static loci_status make_item(maker *m, loci_task_family family, int64_t index, loci_error *err)
 {
     const tasks_args *a = m->a;
-    loci_task_options opt = loci_task_options_default();
-    opt.seed = seed_of((uint64_t)a->seed, (uint64_t)index * LOCI_TASK_COUNT + (uint64_t)family);
-    opt.family = family;
-    opt.names = a->names_of;
-    opt.wordings = a->wordings_of;
-    opt.n_facts = (int)a->facts;
-    opt.n_questions = (int)(a->questions < a->facts ? a->questions : a->facts);
-    opt.hops = (int)a->hops;
-    opt.near_duplicate = (float)a->near_duplicate;
-    opt.absent = (float)a->absent;
     const size_t len = fill(m);
-    if (family == LOCI_TASK_EXTRACT) { /* asks about the haystack itself */
-        opt.text = m->buffer;
-        opt.text_bytes = len;
-    }
+    const loci_task_options opt =
+        task_args_options(&a->task, family,
+                          seed_of((uint64_t)a->task.seed,
+                                  (uint64_t)index * LOCI_TASK_COUNT + (uint64_t)family),
+                          a->facts, m->buffer, len);
     loci_task_item item;
     loci_status st = loci_task_make(&item, &opt, err);
     if (st != LOCI_OK) return st;
@@ -181,8 +171,8 @@ static loci_status make_tasks(const tasks_args *a, int first, int last, maker *m
     const int64_t all = a->bytes * a->items * (last - first + 1);
     loci_status st = make_folder(a->out, err);
     if (st == LOCI_OK)
-        st = haystack_open(&m->hay, &a->text, all < HAYSTACK_MAX ? (size_t)all : HAYSTACK_MAX,
-                           (uint64_t)a->seed, err);
+        st = haystack_open(&m->hay, &a->task.text, all < HAYSTACK_MAX ? (size_t)all : HAYSTACK_MAX,
+                           (uint64_t)a->task.seed, err);
     if (st == LOCI_OK && !(m->buffer = malloc((size_t)a->bytes)))
         st = set_error(err, LOCI_ENOMEM, "no memory for %lld bytes of text", (long long)a->bytes);
     if (st == LOCI_OK) {
@@ -197,45 +187,31 @@ static loci_status make_tasks(const tasks_args *a, int first, int last, maker *m
     return st;
 }
 
-#define X(id, name, help) name ", "
-static const char family_names[] = LOCI_TASK_FAMILIES(X) "or all (default)";
-#undef X
+static void report(const maker *m, const tasks_args *a)
+{
+    if (a->json) {
+        json_t *o = json_object();
+        put_text(o, "out", a->out);
+        put_int(o, "items", m->n_items);
+        put_int(o, "questions", m->n_questions);
+        put_int(o, "bytes", m->bytes);
+        print_json(o);
+    } else if (!a->quiet) {
+        printf("%lld items, %lld questions, %lld bytes of text\n", (long long)m->n_items,
+               (long long)m->n_questions, (long long)m->bytes);
+    }
+}
 
 static int tasks_make(int argc, char **argv)
 {
-    const loci_task_options d = loci_task_options_default();
-    tasks_args a = { .family = "all",
-                     .split = "test",
-                     .wordings = "test",
-                     .seed = 1,
-                     .facts = 8,
-                     .questions = 8,
-                     .items = 1,
-                     .bytes = 65536,
-                     .hops = d.hops,
-                     .near_duplicate = (double)d.near_duplicate };
+    tasks_args a = { .task = task_args_default("all", 8), .facts = 8, .items = 1, .bytes = 65536 };
     arg args[] = {
-        { "family", ARG_STR, &a.family, 0, 0, "F", family_names },
-        { "seed", ARG_INT, &a.seed, 0, 9007199254740992.0, "N",
-          "the same seed gives the same files (default 1)" },
-        { "split", ARG_STR, &a.split, 0, 0, "train|test",
-          "names: test names never occur in training (default test)" },
-        { "wordings", ARG_STR, &a.wordings, 0, 0, "train|test",
-          "sentences of facts and questions (default test)" },
+        TASK_ARGS(a.task, "split"),
         { "facts", ARG_INT, &a.facts, 1, LOCI_TASK_MAX_FACTS, "N", "facts an item (default 8)" },
-        { "questions", ARG_INT, &a.questions, 1, LOCI_TASK_MAX_QUESTIONS, "N",
-          "most questions an item (default 8)" },
         { "items", ARG_INT, &a.items, 1, ITEMS_MAX, "N",
           "items a family, a file each (default 1)" },
         { "bytes", ARG_INT, &a.bytes, 1024, HAYSTACK_MAX, "N",
           "text around the facts (default 64K)" },
-        { "text", ARG_LIST, &a.text, 0, 0, "PATH",
-          "files or folders to hide facts in (default: made-up sentences)" },
-        { "hops", ARG_INT, &a.hops, 1, 5, "N", "of the variable family (default 2)" },
-        { "near-duplicate", ARG_FLOAT, &a.near_duplicate, 0, 1, "X",
-          "share of keys one word away from another" },
-        { "absent", ARG_FLOAT, &a.absent, 0, 1, "X",
-          "share of questions about what is not there (default 0)" },
         { "out", ARG_STR, &a.out, 0, 0, "DIR", "folder to write, made if missing" },
         { "json", ARG_FLAG, &a.json, 0, 0, NULL, "counts as one JSON object" },
         { "quiet", ARG_FLAG, &a.quiet, 0, 0, NULL, "no progress, no notes" },
@@ -248,31 +224,16 @@ static int tasks_make(int argc, char **argv)
         .args = args,
         .n_args = COUNT(args),
     };
-    const int code = args_parse(&spec, argc, argv);
+    int code = args_parse(&spec, argc, argv);
     if (code >= 0) return code;
     if (!a.out) return usage_error("--out is missing; usage: loci %s", spec.usage);
-    if (!parse_split("split", a.split, &a.names_of) ||
-        !parse_split("wordings", a.wordings, &a.wordings_of))
-        return EXIT_USAGE;
+    if ((code = task_args_check(&a.task, "split")) >= 0) return code;
     loci_error err = { 0 };
-    loci_task_family family = LOCI_TASK_NEEDLE;
-    const bool all = strcmp(a.family, "all") == 0;
     maker m;
-    if (!all && loci_task_by_name(a.family, &family, &err) != LOCI_OK) return fail(&err);
-    if (make_tasks(&a, all ? 0 : (int)family, all ? LOCI_TASK_COUNT - 1 : (int)family, &m, &err) !=
-        LOCI_OK)
+    const int first = a.task.all ? 0 : (int)a.task.family_of;
+    if (make_tasks(&a, first, a.task.all ? LOCI_TASK_COUNT - 1 : first, &m, &err) != LOCI_OK)
         return fail(&err);
-    if (a.json) {
-        json_t *o = json_object();
-        put_text(o, "out", a.out);
-        put_int(o, "items", m.n_items);
-        put_int(o, "questions", m.n_questions);
-        put_int(o, "bytes", m.bytes);
-        print_json(o);
-    } else if (!a.quiet) {
-        printf("%lld items, %lld questions, %lld bytes of text\n", (long long)m.n_items,
-               (long long)m.n_questions, (long long)m.bytes);
-    }
+    report(&m, &a);
     return EXIT_OK;
 }
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "loci/train.h"
 
 uint64_t seed_of(uint64_t seed, uint64_t i)
 {
@@ -46,6 +47,31 @@ static loci_status add_file(haystack *h, const char *path, size_t max_bytes, loc
     return LOCI_OK;
 }
 
+static bool is_corpus(const char *path)
+{
+    static const char tail[] = ".txt.zst";
+    const size_t n = strlen(path);
+    return n >= sizeof tail && strcmp(path + n - (sizeof tail - 1), tail) == 0;
+}
+
+/* Append the documents of a corpus, each ended by a line's end, up to max_bytes in all. */
+static loci_status add_corpus(haystack *h, const char *path, size_t max_bytes, loci_error *err)
+{
+    loci_corpus c = { 0 };
+    const loci_status st = loci_corpus_add(&c, path, err);
+    for (size_t d = 0; d < c.n_docs && st == LOCI_OK && h->bytes + 1 < max_bytes; d++) {
+        const char *text = c.text + c.start[d];
+        size_t n = c.start[d + 1] - c.start[d];
+        if (n > max_bytes - h->bytes - 1) n = max_bytes - h->bytes - 1;
+        n -= utf8_open_tail(text, n);
+        memcpy(h->text + h->bytes, text, n);
+        h->bytes += n;
+        h->text[h->bytes++] = '\n';
+    }
+    loci_corpus_free(&c);
+    return st;
+}
+
 static int by_name(const FTSENT **a, const FTSENT **b)
 {
     return strcmp((*a)->fts_name, (*b)->fts_name);
@@ -64,7 +90,8 @@ static loci_status walk(haystack *h, FTS *tree, size_t max_bytes, loci_error *er
             fts_set(tree, f, FTS_SKIP);
         } else if (f->fts_info == FTS_F) {
             const size_t before = h->bytes;
-            st = add_file(h, f->fts_accpath, max_bytes, err);
+            st = is_corpus(f->fts_accpath) ? add_corpus(h, f->fts_accpath, max_bytes, err)
+                                           : add_file(h, f->fts_accpath, max_bytes, err);
             if (st == LOCI_OK && given && h->bytes == before)
                 st = set_error(err, LOCI_EFORMAT, "%s: empty or not UTF-8 text", f->fts_path);
         }

@@ -14,7 +14,8 @@ typedef struct {
     size_t filler_bytes;  /* given so far */
 } haystack;
 
-/* Read files and folders (in order of name; hidden and binary files are passed over) until
+/* Read files and folders (in order of name; hidden and binary files are passed over,
+ * NAME.txt.zst corpora decoded) until
  * max_bytes are there.  paths may hold none.  h is freed with haystack_close, also on failure.
  * Errors: LOCI_ENOTFOUND (a path given), LOCI_EIO, LOCI_ENOMEM. */
 loci_status haystack_open(haystack *h, const arg_list *paths, size_t max_bytes, uint64_t seed,

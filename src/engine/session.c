@@ -11,12 +11,41 @@ struct loci_session {
     int64_t max_tokens;
     loci_deepseek_session *deepseek; /* NULL: the loci model, and what follows */
     loci_decoder *decoder;
+    loci_model model; /* the engine's, with the gates that were asked for */
+    loci_reads reads; /* of one batch: only the gates are looked at */
+    loci_session_reads count;
     bool stale; /* a call failed in the middle: only reset is allowed */
 };
 
 loci_session_options loci_session_options_default(void)
 {
     return (loci_session_options){ .max_tokens = 131072 };
+}
+
+/* A stream whose gates are counted, and where asked for all open or all closed. */
+static loci_status open_stream(loci_session *s, loci_reading reading, loci_error *err)
+{
+    s->model = *s->e->model;
+    loci_hparams *hp = &s->model.hp;
+    if (reading != LOCI_READ_AS_TRAINED) { /* a gate lies between 0 and 1 */
+        hp->hard_gate = 1;
+        hp->gate_open = reading == LOCI_READ_ALWAYS ? -1.0f : 2.0f;
+    }
+    const size_t rows = (size_t)LOCI_ASK_BATCH * (size_t)(hp->n_groups + 1);
+    const size_t picks = rows * (size_t)hp->top_k;
+    s->reads.gate = calloc(rows, sizeof *s->reads.gate);
+    s->reads.n_picks = calloc(rows, sizeof *s->reads.n_picks);
+    s->reads.weight = calloc(picks, sizeof *s->reads.weight);
+    s->reads.pick = calloc(picks, sizeof *s->reads.pick);
+    if (!s->reads.gate || !s->reads.n_picks || !s->reads.weight || !s->reads.pick)
+        return loci_fail(err, LOCI_ENOMEM, "no memory for a session");
+    return loci_decoder_open(&s->decoder, s->e, &s->model, NULL,
+                             (int)(s->max_tokens / hp->chunk) + 1, err);
+}
+
+loci_session_reads loci_session_consulted(const loci_session *s)
+{
+    return s->count;
 }
 
 loci_status loci_session_open(loci_session **out, loci_engine *e, const loci_session_options *opt,
@@ -27,6 +56,11 @@ loci_status loci_session_open(loci_session **out, loci_engine *e, const loci_ses
     if (o.max_tokens < 1 || o.max_tokens > (int64_t)1 << 30)
         return loci_fail(err, LOCI_EINVAL, "max_tokens: expected 1..2^30, found %lld",
                          (long long)o.max_tokens);
+    if ((unsigned)o.reading > LOCI_READ_NEVER ||
+        (o.reading != LOCI_READ_AS_TRAINED && (e->deepseek || e->gpu)))
+        return loci_fail(err, LOCI_EINVAL,
+                         "reading: expected 0 to 2, and 0 on a GPU and for DeepSeek-V4, found %d",
+                         (int)o.reading);
     if (!e->deepseek && (o.state_dir || o.draft))
         return loci_fail(err, LOCI_EINVAL, "state_dir and draft are for DeepSeek-V4 models");
     loci_session *s = calloc(1, sizeof *s);
@@ -35,8 +69,7 @@ loci_status loci_session_open(loci_session **out, loci_engine *e, const loci_ses
     s->max_tokens = o.max_tokens;
     const loci_status st =
         e->deepseek ? loci_deepseek_session_open(&s->deepseek, e->deepseek, e->pool, &o, err)
-                    : loci_decoder_open(&s->decoder, e, e->model, NULL,
-                                        (int)(o.max_tokens / e->model->hp.chunk) + 1, err);
+                    : open_stream(s, o.reading, err);
     if (st != LOCI_OK) {
         loci_session_close(s);
         return st;
@@ -50,6 +83,10 @@ void loci_session_close(loci_session *s)
     if (!s) return;
     loci_deepseek_session_close(s->deepseek);
     loci_decoder_close(s->decoder);
+    free(s->reads.gate);
+    free(s->reads.n_picks);
+    free(s->reads.weight);
+    free(s->reads.pick);
     free(s);
 }
 
@@ -67,6 +104,14 @@ int64_t loci_session_length(const loci_session *s)
     return s->deepseek ? loci_deepseek_session_length(s->deepseek) : loci_decoder_pos(s->decoder);
 }
 
+static void count_gates(loci_session *s, int n)
+{
+    const loci_hparams *hp = &s->model.hp;
+    for (int i = 0; i < n * hp->n_groups; i++)
+        s->count.consulted += s->reads.gate[i] > hp->gate_open;
+    s->count.pairs += (int64_t)n * hp->n_groups;
+}
+
 /* Rows in batches; logits of the last n_logits. */
 static loci_status extend_stream(loci_session *s, const int32_t *ids, int64_t n, float *logits,
                                  int64_t n_logits, loci_error *err)
@@ -77,8 +122,9 @@ static loci_status extend_stream(loci_session *s, const int32_t *ids, int64_t n,
         const int64_t skip = n - n_logits - at;
         const int want = skip <= 0 ? part : skip >= part ? 0 : (int)(part - skip);
         const loci_status st =
-            loci_decoder_extend(s->decoder, ids + at, part, logits, want, NULL, err);
+            loci_decoder_extend(s->decoder, ids + at, part, logits, want, &s->reads, err);
         if (st != LOCI_OK) return st;
+        count_gates(s, part);
         if (want > 0) logits += (int64_t)want * s->e->info.vocab;
     }
     return LOCI_OK;

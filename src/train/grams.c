@@ -183,8 +183,8 @@ loci_status loci_grams_open(loci_grams **out, const char *path, loci_error *err)
     char *data;
     size_t bytes;
     *out = NULL;
-    loci_status st = loci_file_load(NULL, path, HEADER + HASHES_MAX * sizeof(uint64_t), &data,
-                                    &bytes, err);
+    loci_status st =
+        loci_file_load(NULL, path, HEADER + HASHES_MAX * sizeof(uint64_t), &data, &bytes, err);
     if (st != LOCI_OK) return st;
     st = loci_grams_parse(out, data, bytes, path, err);
     free(data);
@@ -209,8 +209,7 @@ static bool compare(void *ctx, uint64_t hash)
     c->sum->runs++;
     if (hash % c->grams->rate != 0) return true;
     c->sum->sampled++;
-    c->sum->found +=
-        bsearch(&hash, c->grams->hash, c->grams->n, sizeof hash, ascending) != NULL;
+    c->sum->found += bsearch(&hash, c->grams->hash, c->grams->n, sizeof hash, ascending) != NULL;
     return true;
 }
 

@@ -3,6 +3,7 @@
  * Method: one step of training gives a tiny model with random answers; what is tested does not
  * depend on what it says. */
 #include "run.h"
+#include "loci/task.h"
 #include "loci/train.h"
 
 static const char config[] =
@@ -520,7 +521,7 @@ static void needles(void **state)
         "questions:i "
         "exact:f exact_low:f exact_high:f evidence:f evidence_low:f evidence_high:f ms_per_token:f "
         "prefill_ms:f ingest_tokens_per_second:f resident_bytes:i filler_share:f names:s "
-        "wordings:s only:s bank_bytes_per_token:f "
+        "wordings:s near_duplicate:f hops:i only:s bank_bytes_per_token:f "
         "seed:i spread:i model:s cpu:s threads:i version:s commit:s");
     assert_int_equal(int_of(o, "questions"), 6);
     assert_true(int_of(o, "bank_tokens") >= 2000 && int_of(o, "bank_tokens") <= 2100);
@@ -547,6 +548,146 @@ static void needles(void **state)
     assert_int_equal(r.code, 0);
     assert_int_equal(count_lines(r.out), 5);
     assert_int_equal(strncmp(r.out, "suite,family,length,", 20), 0);
+    free_result(&r);
+}
+
+static int rows_of(const char *out, json_t *row[64])
+{
+    int n = 0;
+    for (const char *at = out; *at; n++) {
+        const char *nl = strchr(at, '\n');
+        assert_non_null(nl);
+        assert_in_range(n, 0, 63);
+        row[n] = json_loadb(at, (size_t)(nl - at), 0, NULL);
+        assert_non_null(row[n]);
+        at = nl + 1;
+    }
+    return n;
+}
+
+static double share_of(const json_t *row, const char *key)
+{
+    const json_t *v = json_object_get(row, key);
+    assert_true(json_is_number(v) || json_is_null(v));
+    return json_is_null(v) ? -1.0 : json_number_value(v);
+}
+
+/* Every family through the real path; what is counted agrees with the answers that are listed. */
+static void families(void **state)
+{
+    (void)state;
+    json_t *row[64];
+    result r = RUN("eval", "needles", ENGINE, "--family", "all", "--tokens", "2K", "--needles", "4",
+                   "--items", "2", "--absent", "0.4", "--max-tokens", "3", "--recall",
+                   "--exact-search", "--doc-bytes", "4K", "--answers", "answers.jsonl", "--json");
+    if (r.code != 0) print_message("%s", r.err);
+    assert_int_equal(r.code, 0);
+    const int n = rows_of(r.out, row);
+    assert_int_equal(n, LOCI_TASK_COUNT);
+    int64_t asked = 0, listed = 0;
+    double right = 0.0;
+    for (int i = 0; i < n; i++) {
+        assert_string_equal(text_of(row[i], "family"), loci_task_name((loci_task_family)i));
+        asked += int_of(row[i], "questions");
+        right += share_of(row[i], "exact") * (double)int_of(row[i], "questions");
+        /* A bank this small is scored whole: codes lose nothing. */
+        assert_true(share_of(row[i], "recall") == share_of(row[i], "recall_exact"));
+        assert_true(share_of(row[i], "codes_kept") == 1.0 || share_of(row[i], "recall") <= 0.0);
+        if (i == LOCI_TASK_ABSENT)
+            assert_true(share_of(row[i], "absent") == share_of(row[i], "exact"));
+        json_decref(row[i]);
+    }
+    free_result(&r);
+    size_t bytes;
+    char *list = slurp("answers.jsonl", &bytes), *save = NULL;
+    for (char *line = strtok_r(list, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+        json_t *o = json_loads(line, 0, NULL);
+        check_keys(o, "question:s expected:s answer:s right:b absent:b shown:b");
+        assert_int_equal(json_is_true(json_object_get(o, "absent")),
+                         strcmp(text_of(o, "expected"), "not stated") == 0);
+        right -= json_is_true(json_object_get(o, "right"));
+        listed++;
+        json_decref(o);
+    }
+    free(list);
+    assert_int_equal(listed, asked);
+    assert_true(right > -1e-6 && right < 1e-6);
+}
+
+static void given_items(void **state)
+{
+    (void)state;
+    static const char kv[] = "{\"ordered_kv_records\": [[\"k1\", \"v1\"], [\"k2\", \"v2\"]], "
+                             "\"key\": \"k2\", \"value\": \"v2\"}\n"
+                             "{\"ordered_kv_records\": [[\"a\", \"b\"]], \"key\": \"a\", "
+                             "\"value\": \"b\"}\n";
+    static const char story[] = "1 Ann went to the barn.\n2 Bob went to the mill.\n"
+                                "3 Where is Ann? \tbarn\t1\n4 Where is Bob? \tmill\t2\n";
+    spill("kv.jsonl", kv, sizeof kv - 1);
+    spill("story.txt", story, sizeof story - 1);
+    json_t *row[64];
+    static const char *const suite[][2] = { { "kv", "kv.jsonl" }, { "babilong", "story.txt" } };
+    for (int i = 0; i < 2; i++) {
+        result r =
+            RUN("eval", suite[i][0], ENGINE, "--file", suite[i][1], "--tokens", "0,2K",
+                "--max-tokens", "3", "--doc-bytes", "2K", "--spread", i ? "2" : "1", "--json");
+        if (r.code != 0) print_message("%s", r.err);
+        assert_int_equal(r.code, 0);
+        assert_int_equal(rows_of(r.out, row), 2);
+        for (int k = 0; k < 2; k++) {
+            assert_string_equal(text_of(row[k], "suite"), suite[i][0]);
+            assert_int_equal(int_of(row[k], "questions"), 2);
+            assert_int_equal(int_of(row[k], "length"), k ? 2048 : 0);
+            json_decref(row[k]);
+        }
+        free_result(&r);
+    }
+    spill("kv.jsonl", "{\"ordered_kv_records\": [], \"key\": \"x\", \"value\": \"y\"}\n", 54);
+    result r = RUN("eval", "kv", ENGINE, "--file", "kv.jsonl");
+    assert_int_equal(r.code, 1);
+    assert_non_null(strstr(r.err, "kv.jsonl: line 1: no record has the key x"));
+    free_result(&r);
+    spill("kv.jsonl", "{}\n", 3);
+    r = RUN("eval", "kv", ENGINE, "--file", "kv.jsonl");
+    assert_int_equal(r.code, 1);
+    assert_non_null(strstr(r.err, "line 1"));
+    free_result(&r);
+    spill("story.txt", "1 Ann.\n2 Where?\tx\t7\n", 23);
+    r = RUN("eval", "babilong", ENGINE, "--file", "story.txt");
+    assert_int_equal(r.code, 1);
+    assert_non_null(strstr(r.err, "story.txt: line 2"));
+    free_result(&r);
+}
+
+/* Rows by position cover all tokens, and their mean is the last row's. */
+static void ppl(void **state)
+{
+    (void)state;
+    json_t *row[64];
+    result r = RUN("eval", "ppl", ENGINE, "--text", "docs/long.txt", "--max-tokens", "700",
+                   "--compare", "--json");
+    if (r.code != 0) print_message("%s", r.err);
+    assert_int_equal(r.code, 0);
+    const int n = rows_of(r.out, row);
+    assert_in_range(n, 3, 5);
+    int64_t tokens = 0;
+    double sum = 0.0;
+    for (int i = 0; i + 1 < n; i++) {
+        tokens += int_of(row[i], "tokens");
+        sum += share_of(row[i], "loss") * (double)int_of(row[i], "tokens");
+        assert_true(share_of(row[i], "loss_low") <= share_of(row[i], "loss"));
+        assert_int_equal(int_of(row[i], "from"), i ? 128 << i : 0);
+    }
+    const json_t *all = row[n - 1];
+    assert_int_equal(int_of(all, "to"), -1);
+    assert_int_equal(int_of(all, "tokens"), tokens);
+    assert_in_range(tokens, 300, 700);
+    const double mean = sum / (double)tokens, loss = share_of(all, "loss");
+    assert_true(mean - loss < 1e-6 && loss - mean < 1e-6);
+    assert_true(loss > 0.5 && loss < 10.0 && share_of(all, "bits_per_byte") > 0.0);
+    const double rate = share_of(all, "consult_rate");
+    assert_true(rate >= 0.0 && rate <= 1.0);
+    for (int i = 0; i < n; i++) json_decref(row[i]);
     free_result(&r);
 }
 
@@ -590,7 +731,8 @@ int main(void)
         cmocka_unit_test(generate),       cmocka_unit_test(logits),
         cmocka_unit_test(model_info),     cmocka_unit_test(train_and_resume),
         cmocka_unit_test(tokenizer),      cmocka_unit_test(needles),
-        cmocka_unit_test(overlap),
+        cmocka_unit_test(overlap),        cmocka_unit_test(families),
+        cmocka_unit_test(given_items),    cmocka_unit_test(ppl),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

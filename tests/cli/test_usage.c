@@ -135,6 +135,9 @@ static void missing_files(void **state)
     FAILS(1, "empty", "model", "info", "empty");
 }
 
+#define CELL                                                                                       \
+    "recall exact-search spread doc-bytes k max-tokens answers work json csv model threads cpu "   \
+    "device compute quiet"
 #define PHASE "depth model config type banks units repeat seed work threads cpu json csv quiet"
 
 /* ---- help ---------------------------------------------------------------------------------- */
@@ -171,8 +174,12 @@ static void help_names_every_option(void **state)
         { "tasks make", "family seed split wordings facts questions items bytes text hops "
                         "near-duplicate absent out json quiet" },
         { "eval needles",
-          "tokens needles items questions family names wordings near-duplicate only recall spread "
-          "seed text k max-tokens work json csv model threads cpu device compute quiet" },
+          "tokens needles items only family questions names wordings near-duplicate absent hops "
+          "seed text " CELL },
+        { "eval kv", "file tokens items seed text " CELL },
+        { "eval babilong", "file tokens items seed text " CELL },
+        { "eval ppl", "text max-tokens docs compare json csv model threads cpu device compute "
+          "quiet" },
         { "eval overlap", "grams text json csv" },
         { "bench kernels", "family cpu seconds json csv" },
         { "bench gpu", "op device json csv" },
