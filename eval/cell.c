@@ -64,8 +64,7 @@ static loci_status picked(const cell_args *c, loci_engine *e, field *f, const ch
     opt.min_score = 0.0;
     opt.exact = exact;
     loci_answer out;
-    const loci_status st =
-        loci_recall(e, &f->bank, 1, question, strlen(question), &opt, &out, err);
+    const loci_status st = loci_recall(e, &f->bank, 1, question, strlen(question), &opt, &out, err);
     if (st != LOCI_OK) return st;
     *yes = shows(&out, gold);
     loci_answer_free(&out);
@@ -237,8 +236,7 @@ static loci_status run_length(cell_args *c, loci_engine *e, haystack *hay, const
     char dir[PATH_MAX];
     field f;
     snprintf(dir, sizeof dir, "%s/needles-%lld", work, (long long)length);
-    loci_status st =
-        field_open(&f, e, dir, length, (size_t)c->doc_bytes, hay, c->ea.quiet, err);
+    loci_status st = field_open(&f, e, dir, length, (size_t)c->doc_bytes, hay, c->ea.quiet, err);
     if (st == LOCI_OK) st = run(ctx, c, e, &f, length, err);
     /* Also after a failure or Ctrl-C: the bank under --work is left as it was made.  A second
      * failure here must not hide the first. */
@@ -267,8 +265,8 @@ loci_status cell_run(cell_args *c, const arg_list *text, uint64_t seed, const in
     loci_status st = open_engine(&e, &c->ea, err);
     /* 8 bytes a token: more than any text needs, so that files are read far enough. */
     if (st == LOCI_OK)
-        st = haystack_open(&hay, text, (size_t)(8 * most < 1 << 29 ? 8 * most : 1 << 29), seed,
-                           err);
+        st =
+            haystack_open(&hay, text, (size_t)(8 * most < 1 << 29 ? 8 * most : 1 << 29), seed, err);
     if (st == LOCI_OK && c->answers && !(c->list = fopen(c->answers, "wb")))
         st = set_error(err, errno == ENOENT ? LOCI_ENOTFOUND : LOCI_EIO, "%s", c->answers);
     if (st == LOCI_OK && !work && !(work = mkdtemp(temporary)))

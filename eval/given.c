@@ -16,8 +16,8 @@ typedef struct {
     const char *suite;
     cell_args cell;
     arg_list text;
-    const char *file, *tokens;
-    int64_t items, seed;
+    const char *file, *tokens, *only, *without;
+    int64_t items, seed, support;
     int64_t length[LENGTHS_MAX];
     int n_lengths;
     loci_task_list list;
@@ -30,9 +30,8 @@ static char *object_text(const json_t *records, const char *key, size_t *start, 
 {
     size_t room = 3, n = 0, i;
     json_t *pair;
-    json_array_foreach(records, i, pair)
-        room += json_string_length(json_array_get(pair, 0)) +
-                json_string_length(json_array_get(pair, 1)) + 16;
+    json_array_foreach(records, i, pair) room += json_string_length(json_array_get(pair, 0)) +
+                                                 json_string_length(json_array_get(pair, 1)) + 16;
     char *text = malloc(room);
     if (!text) return NULL;
     json_array_foreach(records, i, pair)
@@ -40,8 +39,8 @@ static char *object_text(const json_t *records, const char *key, size_t *start, 
         const char *k = json_string_value(json_array_get(pair, 0));
         const char *v = json_string_value(json_array_get(pair, 1));
         if (k && strcmp(k, key) == 0) *start = n + 1;
-        n += (size_t)sprintf(text + n, "%s\"%s\": \"%s\"", i ? ",\n " : "{", k ? k : "",
-                             v ? v : "");
+        n +=
+            (size_t)sprintf(text + n, "%s\"%s\": \"%s\"", i ? ",\n " : "{", k ? k : "", v ? v : "");
         if (k && strcmp(k, key) == 0) *end = n;
     }
     n += (size_t)sprintf(text + n, "}");
@@ -56,8 +55,9 @@ static loci_status kv_item(loci_task_item *item, const char *line, size_t n, con
     json_t *row = json_loadb(line, n, 0, &je), *records = NULL;
     const char *key, *value;
     *item = (loci_task_item){ 0 };
-    if (!row || json_unpack_ex(row, &je, 0, "{s:o, s:s, s:s}", "ordered_kv_records", &records,
-                               "key", &key, "value", &value) != 0 ||
+    if (!row ||
+        json_unpack_ex(row, &je, 0, "{s:o, s:s, s:s}", "ordered_kv_records", &records, "key", &key,
+                       "value", &value) != 0 ||
         !json_is_array(records)) {
         json_decref(row);
         return set_error(err, LOCI_EFORMAT, "%s: line %d: %s", path, number,
@@ -116,14 +116,39 @@ static loci_status kv_read(loci_task_list *list, const char *text, size_t bytes,
         const char *nl = memchr(text + at, '\n', bytes - at);
         const size_t n = nl ? (size_t)(nl - text) - at : bytes - at;
         if (n > 0) {
-            const loci_status st =
-                kv_item(&list->item[list->n], text + at, n, path, number, err);
+            const loci_status st = kv_item(&list->item[list->n], text + at, n, path, number, err);
             if (st != LOCI_OK) return st;
             list->n++;
         }
         at += n + 1;
     }
     return list->n > 0 ? LOCI_OK : set_error(err, LOCI_EFORMAT, "%s: holds no item", path);
+}
+
+/* ---- stories ------------------------------------------------------------------------------------ */
+
+/* A file of all bAbI tasks holds many kinds of question: keep those asked for. */
+static bool wanted(const given_args *a, const loci_task_item *item)
+{
+    const loci_question *q = &item->question[0];
+    if (a->support > 0 && q->n_gold != a->support) return false;
+    if (a->only && !strstr(q->question, a->only)) return false;
+    for (int i = 0; a->without && i < item->n_facts; i++)
+        if (strstr(item->fact[i].text, a->without)) return false;
+    return true;
+}
+
+static loci_status choose(given_args *a, loci_error *err)
+{
+    int n = 0;
+    for (int i = 0; i < a->list.n; i++)
+        if (wanted(a, &a->list.item[i]))
+            a->list.item[n++] = a->list.item[i];
+        else
+            loci_task_free(&a->list.item[i]);
+    a->list.n = n;
+    return n > 0 ? LOCI_OK
+                 : set_error(err, LOCI_EFORMAT, "%s: no question of the kind asked for", a->file);
 }
 
 /* ---- asking --------------------------------------------------------------------------------------- */
@@ -183,6 +208,7 @@ static loci_status run(given_args *a, bool kv, loci_error *err)
     if (st == LOCI_OK)
         st = kv ? kv_read(&a->list, text, bytes, a->file, a->items, err)
                 : loci_task_read_babi(&a->list, text, bytes, a->file, err);
+    if (st == LOCI_OK && !kv) st = choose(a, err);
     if (st == LOCI_OK)
         st = cell_run(&a->cell, &a->text, (uint64_t)a->seed, a->length, a->n_lengths, run_length, a,
                       err);
@@ -194,25 +220,25 @@ static loci_status run(given_args *a, bool kv, loci_error *err)
     return st;
 }
 
-static int given(given_args *a, const char *usage, const char *about, bool kv, int argc,
-                 char **argv)
+/* What both commands take. */
+/* clang-format off */
+#define GIVEN_ARGS(a, what)                                                                     \
+    { "file", ARG_STR, &(a).file, 0, 0, "FILE", what "; - is standard input" },                 \
+    { "tokens", ARG_STR, &(a).tokens, 0, 0, "N,N",                                              \
+      "bank lengths around an item (default 0: the item alone)" },                              \
+    { "items", ARG_INT, &(a).items, 1, 100000, "N", "most items (default 200)" },               \
+    { "seed", ARG_INT, &(a).seed, 0, 9007199254740992.0, "N", "of the places (default 1)" },    \
+    { "text", ARG_LIST, &(a).text, 0, 0, "PATH",                                                \
+      "files, folders, .txt.zst corpora of the haystack (default: made-up sentences)" },        \
+    CELL_ARGS((a).cell)
+/* clang-format on */
+
+static int given(given_args *a, arg_spec *spec, bool kv, int argc, char **argv)
 {
-    a->cell = cell_args_default();
-    arg args[] = {
-        { "file", ARG_STR, &a->file, 0, 0, "FILE", "the benchmark's items; - is standard input" },
-        { "tokens", ARG_STR, &a->tokens, 0, 0, "N,N",
-          "bank lengths around an item (default 0: the item alone)" },
-        { "items", ARG_INT, &a->items, 1, 100000, "N", "most items (default 200)" },
-        { "seed", ARG_INT, &a->seed, 0, 9007199254740992.0, "N", "of the places (default 1)" },
-        { "text", ARG_LIST, &a->text, 0, 0, "PATH",
-          "files, folders, .txt.zst corpora of the haystack (default: made-up sentences)" },
-        CELL_ARGS(a->cell),
-    };
-    arg_spec spec = { .usage = usage, .about = about, .args = args, .n_args = COUNT(args) };
-    int code = args_parse(&spec, argc, argv);
+    int code = args_parse(spec, argc, argv);
     if (code < 0) code = cell_args_check(&a->cell);
     if (code >= 0) return code;
-    if (!a->file) return usage_error("--file is missing; usage: loci %s", usage);
+    if (!a->file) return usage_error("--file is missing; usage: loci %s", spec->usage);
     a->n_lengths = parse_counts(a->tokens, a->length, LENGTHS_MAX, 0, TOKENS_MOST);
     if (a->n_lengths == 0)
         return usage_error("--tokens %s: expected up to %d numbers from 0 to %d, apart by commas",
@@ -223,18 +249,40 @@ static int given(given_args *a, const char *usage, const char *about, bool kv, i
 
 int eval_kv(int argc, char **argv)
 {
-    given_args a = { .suite = "kv", .tokens = "0", .items = 200, .seed = 1 };
-    return given(&a, "eval kv --file FILE [options]",
-                 "JSON objects of random keys and values, one value asked for, from a file of the "
-                 "lost-in-the-middle kind (lines with ordered_kv_records, key, value).",
-                 true, argc, argv);
+    given_args a = {
+        .suite = "kv", .cell = cell_args_default(), .tokens = "0", .items = 200, .seed = 1
+    };
+    arg args[] = { GIVEN_ARGS(a, "lines with ordered_kv_records, key, value") };
+    arg_spec spec = {
+        .usage = "eval kv --file FILE [options]",
+        .about =
+            "JSON objects of random keys and values, each in one piece as the file has it, one "
+            "value asked for: files of the lost-in-the-middle kind.",
+        .args = args,
+        .n_args = COUNT(args),
+    };
+    return given(&a, &spec, true, argc, argv);
 }
 
 int eval_babilong(int argc, char **argv)
 {
-    given_args a = { .suite = "babilong", .tokens = "0", .items = 200, .seed = 1 };
-    return given(&a, "eval babilong --file FILE [options]",
-                 "Stories of a file in the format of bAbI, told between the lines of a haystack, "
+    given_args a = {
+        .suite = "babilong", .cell = cell_args_default(), .tokens = "0", .items = 200, .seed = 1
+    };
+    arg args[] = {
+        { "support", ARG_INT, &a.support, 0, 8, "N",
+          "ask only what needs so many sentences: 1, 2, 3 for qa1, qa2, qa3; 0 = all" },
+        { "only", ARG_STR, &a.only, 0, 0, "TEXT", "ask only the questions that hold this text" },
+        { "without", ARG_STR, &a.without, 0, 0, "TEXT",
+          "leave out stories of which a sentence holds this text" },
+        GIVEN_ARGS(a, "stories in the format of bAbI"),
+    };
+    arg_spec spec = {
+        .usage = "eval babilong --file FILE [options]",
+        .about = "Stories of a file in the format of bAbI, told between the lines of a haystack, "
                  "their sentences in order over --spread documents.",
-                 false, argc, argv);
+        .args = args,
+        .n_args = COUNT(args),
+    };
+    return given(&a, &spec, false, argc, argv);
 }

@@ -76,7 +76,8 @@ static loci_status read_doc(losses *x, loci_engine *e, const int32_t *ids, int64
     const int vocab = loci_engine_info(e)->vocab;
     loci_status st = loci_session_open(&s, e, &opt, err);
     for (int64_t at = 0; at + 1 < n && st == LOCI_OK; at += PIECE) {
-        const int64_t m = n - 1 - at < PIECE ? n - 1 - at : PIECE; /* the last id predicts nothing */
+        const int64_t m =
+            n - 1 - at < PIECE ? n - 1 - at : PIECE; /* the last id predicts nothing */
         st = loci_session_extend(s, ids + at, m, logits, m, err);
         for (int64_t i = 0; i < m && st == LOCI_OK; i++)
             add_loss(x, at + i, mode, loss_of(logits + i * vocab, vocab, ids[at + i + 1]));
@@ -152,8 +153,7 @@ static json_t *row_of(const ppl_args *a, const loci_engine *e, const losses *x, 
     put_real(o, "loss_low", mean - half);
     put_real(o, "loss_high", mean + half);
     put_real(o, "consult_rate", x->pairs > 0.0 ? x->consulted / x->pairs : NAN);
-    if (b == &x->all)
-        put_real(o, "bits_per_byte", b->sum[0] / log(2.0) / (double)x->bytes);
+    if (b == &x->all) put_real(o, "bits_per_byte", b->sum[0] / log(2.0) / (double)x->bytes);
     if (a->compare) {
         put_real(o, "regret", (b->sum[0] - b->sum[1]) / n);
         put_real(o, "reading_gain", (b->sum[2] - b->sum[1]) / n);

@@ -642,6 +642,27 @@ static void given_items(void **state)
         }
         free_result(&r);
     }
+    static const struct {
+        const char *option, *value;
+        int code, questions;
+    } kind[] = { { "--only", "Ann", 0, 1 },
+                 { "--support", "1", 0, 2 },
+                 { "--support", "2", 1, 0 },
+                 { "--without", "Bob went", 1, 0 },
+                 { "--without", "Cid went", 0, 2 } };
+    for (size_t i = 0; i < sizeof kind / sizeof *kind; i++) {
+        result r = RUN("eval", "babilong", ENGINE, "--file", "story.txt", "--max-tokens", "2",
+                       "--json", kind[i].option, kind[i].value);
+        assert_int_equal(r.code, kind[i].code);
+        if (r.code == 0) {
+            assert_int_equal(rows_of(r.out, row), 1);
+            assert_int_equal(int_of(row[0], "questions"), kind[i].questions);
+            json_decref(row[0]);
+        } else {
+            assert_non_null(strstr(r.err, "story.txt: no question"));
+        }
+        free_result(&r);
+    }
     spill("kv.jsonl", "{\"ordered_kv_records\": [], \"key\": \"x\", \"value\": \"y\"}\n", 54);
     result r = RUN("eval", "kv", ENGINE, "--file", "kv.jsonl");
     assert_int_equal(r.code, 1);

@@ -177,9 +177,9 @@ static void help_names_every_option(void **state)
           "tokens needles items only family questions names wordings near-duplicate absent hops "
           "seed text " CELL },
         { "eval kv", "file tokens items seed text " CELL },
-        { "eval babilong", "file tokens items seed text " CELL },
+        { "eval babilong", "support only without file tokens items seed text " CELL },
         { "eval ppl", "text max-tokens docs compare json csv model threads cpu device compute "
-          "quiet" },
+                      "quiet" },
         { "eval overlap", "grams text json csv" },
         { "bench kernels", "family cpu seconds json csv" },
         { "bench gpu", "op device json csv" },

@@ -7,8 +7,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
     loci_task_list list;
     loci_error err = { 0 };
-    const loci_status st =
-        loci_task_read_babi(&list, (const char *)bytes, size, "fuzz", &err);
+    const loci_status st = loci_task_read_babi(&list, (const char *)bytes, size, "fuzz", &err);
     if ((st == LOCI_OK) != (list.n > 0)) abort();
     for (int i = 0; i < list.n; i++) {
         const loci_task_item *item = &list.item[i];
