@@ -94,11 +94,13 @@ static const char *new_json_key(loci_maker *m)
 static const char *new_value(loci_maker *m, loci_value_kind kind)
 {
     for (int tries = 0;; tries++) {
-        /* Single words and times run out in a large item: then longer ones. */
+        /* Single words, times and in the end pairs of words run out in a large item: then longer
+         * ones, of which there are enough. */
         if (tries == 16)
             kind = kind == LOCI_VALUE_WORD   ? LOCI_VALUE_WORDS
                    : kind == LOCI_VALUE_TIME ? LOCI_VALUE_DIGITS
                                              : kind;
+        if (tries == 64) kind = LOCI_VALUE_HEX;
         loci_line_clear(&m->line);
         loci_value_write(&m->line, kind, &m->rng, m->opt->names, &m->lex);
         if (loci_set_add(&m->values, m->line.s)) return loci_pool_keep(&m->pool, &m->line);

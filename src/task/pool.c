@@ -107,7 +107,8 @@ uint64_t loci_string_hash(const char *s)
 bool loci_set_open(loci_string_set *set, size_t n_max)
 {
     size_t slots = 16;
-    while (slots < 2 * n_max) slots *= 2; /* n_max <= 6 * 4096: cannot overflow */
+    while (slots < 2 * n_max)
+        slots *= 2; /* n_max is some times LOCI_TASK_MAX_FACTS: cannot overflow */
     set->mask = slots - 1;
     set->slot = calloc(slots, sizeof *set->slot);
     return set->slot != NULL;
