@@ -59,6 +59,8 @@ static const names attributes[LOCI_VALUE_KINDS][2] = {
                              LIST("excerpt", "section", "quote") },
 };
 
+enum { PLAIN = 4 }; /* of each kind */
+
 /* Not "old", "new" or "last", which say something about time. */
 static const names before[2] = {
     LIST("backup", "internal", "main", "spare", "public", "private", "local", "temporary", "night",
@@ -79,11 +81,15 @@ const char *loci_attribute(loci_value_kind kind, loci_split s, int i)
 
 void loci_attribute_write(loci_line *line, loci_value_kind kind, loci_rng *rng, loci_split s)
 {
+    const bool plain = s == LOCI_SPLIT_PLAIN;
+    const names *of = &attributes[kind][s == LOCI_SPLIT_TEST];
+    /* The plain ones are the first of training's. */
+    const uint32_t n = plain ? PLAIN : (uint32_t)of->n;
     /* Test figures stay comparable: there only one in eight has a word before it. */
-    if (kind != LOCI_VALUE_PASSAGE && loci_rng_below(rng, 8) < (s == LOCI_SPLIT_TRAIN ? 3u : 1u)) {
+    if (!plain && kind != LOCI_VALUE_PASSAGE &&
+        loci_rng_below(rng, 8) < (s == LOCI_SPLIT_TRAIN ? 3u : 1u)) {
         loci_line_add(line, before[s].name[loci_rng_below(rng, (uint32_t)before[s].n)]);
         loci_line_char(line, ' ');
     }
-    loci_line_add(line,
-                  attributes[kind][s].name[loci_rng_below(rng, (uint32_t)attributes[kind][s].n)]);
+    loci_line_add(line, of->name[loci_rng_below(rng, n)]);
 }

@@ -109,6 +109,15 @@ static const char *new_value(loci_maker *m, loci_value_kind kind)
 
 /* ---- plan ------------------------------------------------------------------------ */
 
+/* Any kind but a passage; a plain one is of those that came first. */
+static loci_value_kind draw_kind(loci_maker *m)
+{
+    loci_value_kind kind;
+    do kind = loci_value_draw_kind(&m->rng);
+    while (m->opt->wordings == LOCI_SPLIT_PLAIN && kind >= LOCI_VALUE_PERSON);
+    return kind;
+}
+
 /* Kind of value and what it is called. */
 static void draw_subject(loci_maker *m, loci_unit *u, loci_value_kind kind)
 {
@@ -161,7 +170,7 @@ static void plan_follower(loci_maker *m, loci_unit *u, const loci_unit *head)
     u->kind = head->kind;
     u->attribute = head->attribute;
     if (m->opt->family != LOCI_TASK_MULTIKEY && loci_rng_below(&m->rng, 4) == 0) {
-        while (u->kind == head->kind) u->kind = loci_value_draw_kind(&m->rng);
+        while (u->kind == head->kind) u->kind = draw_kind(m);
         draw_subject(m, u, u->kind);
         u->key = head->key;
         u->name[0] = head->name[0];
@@ -180,7 +189,7 @@ static void plan_prose(loci_maker *m)
         loci_unit *head = &m->unit[i];
         loci_key theme;
         const bool themed = group > 1 && theme_key(m, loci_rng_below(&m->rng, 4), &theme);
-        draw_subject(m, head, loci_value_draw_kind(&m->rng));
+        draw_subject(m, head, draw_kind(m));
         head->name[0] = new_key(m, &head->key, themed ? &theme : NULL);
         for (int j = 0; j < group; j++, i++) {
             loci_unit *u = &m->unit[i];
@@ -322,7 +331,7 @@ static loci_question absent_question(loci_maker *m, const loci_unit *unit, loci_
     case LOCI_TASK_COPY: u.name[0] = loci_maker_new_mark(m); break;
     default: {
         const uint32_t how = loci_rng_below(&m->rng, 5);
-        if (how == 0) u.kind = loci_value_draw_kind(&m->rng);
+        if (how == 0) u.kind = draw_kind(m);
         if (how == 0 && !has_kind(m, unit->name[0], u.kind))
             draw_subject(m, &u, u.kind);
         else

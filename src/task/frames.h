@@ -32,5 +32,7 @@ typedef struct { /* what stands before, the sentence, what stands behind */
  * does not have it. */
 loci_speech loci_speech_say(loci_say say, loci_split s);
 loci_speech loci_speech_ask(loci_say say, loci_split s);
+/* frames_plain.c: facts and questions without choices, leads and tails. */
+loci_speech loci_speech_plain(loci_say say);
 
 #endif

@@ -72,7 +72,7 @@ static loci_status check_options(const loci_task_options *o, loci_error *err)
 {
     if (!is_family(o->family))
         return loci_fail(err, LOCI_EINVAL, "task family %d: unknown", (int)o->family);
-    if (!is_split(o->names) || !is_split(o->wordings))
+    if (!is_split(o->names) || (!is_split(o->wordings) && o->wordings != LOCI_SPLIT_PLAIN))
         return loci_fail(err, LOCI_EINVAL, "task split %d/%d: want train or test", (int)o->names,
                          (int)o->wordings);
     if (o->family == LOCI_TASK_EXTRACT && (!o->text || o->text_bytes == 0))
@@ -184,7 +184,7 @@ loci_status loci_task_make(loci_task_item *item, const loci_task_options *opt, l
                      .n_units = opt->n_facts,
                      .lex = { opt->text, opt->text ? opt->text_bytes : 0 } };
     const uint64_t which =
-        (uint64_t)opt->family << 2 | (uint64_t)opt->names << 1 | (uint64_t)opt->wordings;
+        (uint64_t)opt->family << 3 | (uint64_t)opt->names << 2 | (uint64_t)opt->wordings;
     loci_rng_seed(&m.rng, loci_rng_mix(opt->seed, which));
     const loci_status st = make(item, &m, err);
     item->pool = m.pool.head;

@@ -10,6 +10,9 @@
 
 static loci_speech speech_of(loci_say say, loci_split s)
 {
+    if (s == LOCI_SPLIT_PLAIN && (say == LOCI_SAY_FACT || say == LOCI_ASK))
+        return loci_speech_plain(say);
+    if (s == LOCI_SPLIT_PLAIN) s = LOCI_SPLIT_TRAIN;
     return say < LOCI_ASK ? loci_speech_say(say, s) : loci_speech_ask(say, s);
 }
 

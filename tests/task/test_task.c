@@ -103,7 +103,7 @@ static void test_golden(void **state)
 static void test_every_option_matters(void **state)
 {
     (void)state;
-    enum { N = 9 };
+    enum { N = 10 };
     loci_task_options base = options(LOCI_TASK_NEEDLE, LOCI_SPLIT_TRAIN, 16, 8, 5), o[N];
     for (int i = 0; i < N; i++) o[i] = base;
     o[1].seed++;
@@ -115,6 +115,7 @@ static void test_every_option_matters(void **state)
     o[7].theme = 9;
     o[8].text = page();
     o[8].text_bytes = PAGE;
+    o[9].wordings = LOCI_SPLIT_PLAIN;
     uint64_t h[N];
     for (int i = 0; i < N; i++) {
         loci_task_item item = make(&o[i]);
@@ -234,7 +235,8 @@ static void test_wrong_options(void **state)
 #define REFUSE(field, value, what) (o = good, o.field = (value), refuse(o, what))
     REFUSE(family, (loci_task_family)LOCI_TASK_COUNT, "family");
     REFUSE(family, (loci_task_family)-1, "family");
-    REFUSE(names, (loci_split)2, "split");
+    REFUSE(names, LOCI_SPLIT_PLAIN, "split");
+    REFUSE(wordings, (loci_split)3, "split");
     REFUSE(wordings, (loci_split)-1, "split");
     REFUSE(n_facts, 0, "n_facts");
     REFUSE(n_facts, -5, "n_facts");

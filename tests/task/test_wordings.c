@@ -388,6 +388,36 @@ static void test_wordings_fill_their_places(void **state)
         }
 }
 
+/* Plain sentences: few, without leads and tails, none of the test half's, all values of old kinds. */
+static void test_plain(void **state)
+{
+    (void)state;
+    loci_error err = { 0 };
+    assert_int_equal(loci_wording_count(LOCI_SAY_FACT, LOCI_SPLIT_PLAIN), 11);
+    assert_int_equal(loci_wording_count(LOCI_ASK, LOCI_SPLIT_PLAIN), 10);
+    assert_int_equal(loci_wording_count(LOCI_SAY_MARKED, LOCI_SPLIT_PLAIN),
+                     loci_wording_count(LOCI_SAY_MARKED, LOCI_SPLIT_TRAIN));
+    loci_task_options o = loci_task_options_default();
+    o.wordings = LOCI_SPLIT_PLAIN;
+    o.names = LOCI_SPLIT_TEST;
+    o.n_facts = o.n_questions = 400;
+    loci_task_item item;
+    assert_int_equal(loci_task_make(&item, &o, &err), LOCI_OK);
+    for (int i = 0; i < item.n_questions; i++) {
+        const char *q = item.question[i].question;
+        assert_true(strncmp(q, "What ", 5) == 0 || strncmp(q, "Which ", 6) == 0 ||
+                    strncmp(q, "Give the ", 9) == 0 || strncmp(q, "Can you name the ", 17) == 0 ||
+                    strncmp(q, "Tell me the ", 12) == 0);
+        assert_null(strpbrk(q, "\":"));
+        bool old = false;
+        for (int kind = 0; kind < LOCI_VALUE_PERSON; kind++)
+            for (int a = 0; a < 4; a++)
+                old = old || strstr(q, loci_attribute((loci_value_kind)kind, LOCI_SPLIT_TRAIN, a));
+        assert_true(old);
+    }
+    loci_task_free(&item);
+}
+
 int main(void)
 {
     print_message("seeds 11..16\n");
@@ -402,6 +432,7 @@ int main(void)
         cmocka_unit_test(test_halves_share_no_frame),
         cmocka_unit_test(test_wordings_are_many),
         cmocka_unit_test(test_wordings_fill_their_places),
+        cmocka_unit_test(test_plain),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
