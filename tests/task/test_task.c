@@ -67,14 +67,14 @@ static void test_golden(void **state)
 {
     (void)state;
     static const uint64_t want[LOCI_TASK_COUNT][2] = {
-        { 0x9faff7dae29d6d16u, 0xe8f72d642a08d3a1u }, { 0xd88b61d89b05832du, 0x38acf08c58c0f5fcu },
-        { 0xdc4337e34ebd29c3u, 0x82a096919ba8358au }, { 0x0a005a3828312c45u, 0x6d9527a71ad084a8u },
-        { 0xe73d6429a94c9f51u, 0x0935fc2e3f5f0e9bu }, { 0xa016b3f6f9292dc4u, 0xe1d4b11fd28b446fu },
-        { 0x62ffbf3530098a3fu, 0x3a320728178c001au }, { 0x2d254e8c93e9cf13u, 0xc958add60eaa25c5u },
-        { 0x3f06dec99375f4bau, 0x9547c25bb924bbddu }, { 0x2ef527593221c4afu, 0x4c17c54233469064u },
-        { 0x2147eaa20f3963fbu, 0x11c1edb1330ec623u }, { 0x796626365ede41b5u, 0x9d9044a9e15f5425u },
-        { 0xd88921189c7ba0e3u, 0xa8f854c8873abd6fu }, { 0x1f2be5bbde40c6a8u, 0x95d00ddb552d80b5u },
-        { 0x6683a75a0a696d39u, 0xb59a9aa18b17771au },
+        { 0x9faff7dae29d6d16u, 0xb07729b4835087c2u }, { 0x002e0eaaab3d61a7u, 0xf5cbea75ab92124bu },
+        { 0xdfeb4338a9d3f0dau, 0x41a93984b601ac41u }, { 0x562e55eba030f62fu, 0x34da2e686698f3cfu },
+        { 0xd44106d96018f80du, 0xe7007ad3ad4e7a4du }, { 0x38284f1734c89e43u, 0x40b796baee2d6d6bu },
+        { 0xb26bc6c4d5e00425u, 0xc9e8a8d2f6fdb44bu }, { 0xfafd115170df497au, 0x6f33f90149ac1ca7u },
+        { 0x8feb86e6b086165du, 0xcc59507363d20c2au }, { 0xcfa98b043ccc04f1u, 0x9b38bb2bca3084ceu },
+        { 0xe2b63f2139d64904u, 0x254667f25bc288f5u }, { 0x5341822d91008bffu, 0x4dbca16c0995578fu },
+        { 0x6bc56c82d71162eeu, 0x92af0461df3c8012u }, { 0x6dfd71d101f4d80fu, 0x24e11439408598e9u },
+        { 0x6709c3d6833591ddu, 0xa29b66967a759341u },
     };
     bool same = true;
     for (int f = 0; f < LOCI_TASK_COUNT; f++)
