@@ -189,9 +189,9 @@ typedef struct {
 } loci_map;
 loci_status loci_map_open(loci_map *m, const char *path, loci_error *err);
 void loci_map_close(loci_map *m);
-/* Give back the memory that reading it has taken so far; what is read next is taken anew, from the
- * system's copy of the file if that is still there.  Pointers stay good. */
-void loci_map_release(loci_map *m);
+/* Give back the memory that reading whole pages of [from, to) has taken; what is read next is taken
+ * anew, from the system's copy of the file if that is still there.  Pointers stay good. */
+void loci_map_release(loci_map *m, size_t from, size_t to);
 
 /* dir + "/" + name into out (n bytes).  LOCI_EINVAL if it does not fit. */
 loci_status loci_path_join(char *out, size_t n, const char *dir, const char *name, loci_error *err);

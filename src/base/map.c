@@ -45,8 +45,11 @@ void loci_map_close(loci_map *m)
     m->size = 0;
 }
 
-void loci_map_release(loci_map *m)
+void loci_map_release(loci_map *m, size_t from, size_t to)
 {
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    from = (from + page - 1) / page * page;
+    to = (to < m->size ? to : m->size) / page * page;
     /* A system that refuses only leaves more memory in use. */
-    if (m->size > 0) (void)madvise((void *)(uintptr_t)m->data, m->size, MADV_DONTNEED);
+    if (from < to) (void)madvise((void *)(uintptr_t)(m->data + from), to - from, MADV_DONTNEED);
 }

@@ -31,23 +31,20 @@ static void snapshot_free(loci_bank *b, const loci_bank *other)
     loci_bank_free_codes(b);
 }
 
-/* The segments of a large bank together keep so much of their files in memory.  Whoever asks it reads
- * a few chunks here and there, and the first look at a group reads all of it: after some hundred
- * tokens nearly everything would have been touched.  Reading a chunk then costs some 8 us of page
- * faults; a small bank stays. */
+/* The segments of a large bank together keep the content of so many groups in memory, some 800 KB
+ * each.  Whoever asks it reads a few chunks here and there, and the first look at a group reads all
+ * of it: after some hundred tokens nearly everything would have been touched.  Reading a chunk then
+ * costs some 10 us of page faults; a small bank stays. */
 #define LARGE_BYTES ((int64_t)256 << 20)
-#define KEPT_BYTES  ((int64_t)96 << 20)
+enum { KEPT_GROUPS = 96 };
 
 static void bound_segments(loci_bank *b)
 {
     int64_t bytes = 0;
     for (int64_t i = 0; i < b->n_segments; i++) bytes += b->segment_row[i].bytes;
-    const int64_t each = KEPT_BYTES / (b->n_segments ? b->n_segments : 1);
-    const int64_t least = 1 << 20;
-    for (int64_t i = 0; i < b->n_segments; i++)
-        loci_segment_bound(b->segment[i], bytes <= LARGE_BYTES ? 0
-                                          : each > least       ? (size_t)each
-                                                               : (size_t)least);
+    const int64_t each = KEPT_GROUPS / (b->n_segments ? b->n_segments : 1) + 1;
+    const int bound = bytes <= LARGE_BYTES ? 0 : each < LOCI_SEG_KEPT ? (int)each : LOCI_SEG_KEPT;
+    for (int64_t i = 0; i < b->n_segments; i++) loci_segment_bound(b->segment[i], bound);
 }
 
 static loci_status open_segments(loci_bank *b, const loci_bank *old, loci_error *err)

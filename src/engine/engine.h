@@ -91,9 +91,11 @@ typedef struct loci_segment loci_segment; /* open for reading, mapped */
 loci_status loci_segment_open(loci_segment **out, const char *path, const loci_segment_shape *shape,
                               loci_error *err);
 void loci_segment_close(loci_segment *s);
-/* Keep no more than about `bytes` of the file in this process's memory: what was read is given back
- * from time to time, and read again from the system's copy when it is wanted.  0: no bound. */
-void loci_segment_bound(loci_segment *s, size_t bytes);
+/* Keep the content of no more than about `groups` (0..LOCI_SEG_KEPT) groups in this process's memory:
+ * that of others is given back when more are read, and read again from the system's copy of the file
+ * when it is wanted.  0: no bound. */
+enum { LOCI_SEG_KEPT = 32 };
+void loci_segment_bound(loci_segment *s, int groups);
 int64_t loci_segment_count(const loci_segment *s);
 /* Copy columns of chunks [first, first+n) after checking the checksum of each group touched for
  * the first time (a bad one: LOCI_EFORMAT naming file, group, column, offset). */

@@ -16,27 +16,16 @@ struct loci_segment {
     char *path;
     loci_segment_shape shape;
     int64_t chunks, groups;
-    const uint8_t *table;    /* (groups, 272), checked */
-    _Atomic uint16_t *sound; /* (groups) bit c: column c was checked and is good */
-    size_t bound;            /* 0: all of the file may be in memory */
-    _Atomic size_t taken;    /* since it was last given back, estimated */
+    const uint8_t *table;                /* (groups, 272), checked */
+    _Atomic uint16_t *sound;             /* (groups) bit c: column c was checked and is good */
+    int bound;                           /* groups whose content may be in memory; 0: all */
+    _Atomic uint32_t reads;              /* of content */
+    _Atomic int64_t read[LOCI_SEG_KEPT]; /* (bound) groups, of the last reads */
 };
 
-/* A page that is read brings its neighbours with it: 64 KiB on old kernels, a megabyte seen on 6.18. */
-enum { AROUND = 1 << 20 };
-
-static void take(loci_segment *s, size_t bytes)
+void loci_segment_bound(loci_segment *s, int groups)
 {
-    if (s->bound == 0) return;
-    if (atomic_fetch_add_explicit(&s->taken, bytes, memory_order_relaxed) + bytes <= s->bound)
-        return;
-    atomic_store_explicit(&s->taken, 0, memory_order_relaxed);
-    loci_map_release(&s->map);
-}
-
-void loci_segment_bound(loci_segment *s, size_t bytes)
-{
-    s->bound = bytes;
+    s->bound = groups < LOCI_SEG_KEPT ? groups : LOCI_SEG_KEPT;
 }
 
 static const char *column_name(int c)
@@ -332,7 +321,6 @@ loci_status loci_seg_check_column(loci_segment *s, int64_t g, int column, loci_e
     const uint64_t got =
         XXH3_64bits_withSeed(p, bytes, (uint64_t)g * SEG_COLUMNS + (uint64_t)column);
     const char *fault = NULL;
-    take(s, bytes);
     if (bytes > 0 && got != want) /* an empty one has no sum: check_table */
         fault = "wrong checksum";
     else if (!all_zero(p + bytes, seg_align(bytes) - bytes))
@@ -391,7 +379,6 @@ loci_status loci_segment_group(loci_segment *s, int64_t g, loci_group_view *out,
     loci_status st =
         need(s, g, 1u << COL_LANDMARKS | 1u << COL_LANDMARK_SCALES | 1u << COL_BIAS, err);
     if (st != LOCI_OK) return st;
-    take(s, AROUND);
     const uint8_t *base = s->map.data;
     out->landmark = (const int8_t *)(base + loci_seg_column_offset(s, g, COL_LANDMARKS));
     out->landmark_scale =
@@ -414,6 +401,25 @@ loci_status loci_segment_summaries(loci_segment *s, int64_t g, const int8_t **su
     return LOCI_OK;
 }
 
+/* Content of group g was read: that of the group before so many reads, and of its neighbours, is given
+ * back.  Neighbours, because the system maps up to a megabyte or two around a page that is read.  What
+ * stands before the content, landmarks above all, stays: searches come back to it. */
+static void note_read(loci_segment *s, int64_t g)
+{
+    enum { NEIGHBOURS = 2 };
+    const uint32_t i =
+        atomic_fetch_add_explicit(&s->reads, 1, memory_order_relaxed) % (uint32_t)s->bound;
+    const int64_t old = atomic_exchange_explicit(&s->read[i], g + 1, memory_order_relaxed) - 1;
+    if (old < 0 || old == g) return; /* empty, or read again */
+    for (int64_t n = old - NEIGHBOURS; n <= old + NEIGHBOURS; n++) {
+        if (n < 0 || n >= s->groups) continue;
+        const size_t from = loci_seg_column_offset(s, n, COL_CONTENT);
+        const size_t to = n + 1 < s->groups ? loci_seg_column_offset(s, n + 1, 0)
+                                            : (size_t)(s->table - s->map.data);
+        loci_map_release(&s->map, from, to);
+    }
+}
+
 loci_status loci_segment_chunk(loci_segment *s, int64_t chunk, bool with_content,
                                loci_chunk_view *out, loci_error *err)
 {
@@ -426,7 +432,7 @@ loci_status loci_segment_chunk(loci_segment *s, int64_t chunk, bool with_content
     const int64_t g = chunk / LOCI_SEG_GROUP;
     if ((st = need(s, g, with_content ? all : all & ~content, err)) != LOCI_OK) return st;
 
-    take(s, AROUND);
+    if (with_content && s->bound) note_read(s, g);
     const uint8_t *cell[COL_POSTINGS];
     for (int c = 0; c < COL_POSTINGS; c++)
         cell[c] = s->map.data + loci_seg_column_offset(s, g, c) +
