@@ -137,8 +137,11 @@ static void put_template(writer *w, const char *text, const filling *list, size_
 
 static void need_text(writer *w, const char *what)
 {
-    fail(w, LOCI_ENOTFOUND, what,
-         ": its text is the release's (encoding/encoding_dsv4.py) and was not found");
+    if (w->status == LOCI_OK)
+        w->status = loci_fail(w->err, LOCI_ENOTFOUND,
+                              "%s: %s: its text is the release's, and neither chat_texts.json nor "
+                              "encoding/encoding_dsv4.py of the model has it",
+                              w->label, what);
 }
 
 /* A text of the release behind an empty line, which may be the text's own. */

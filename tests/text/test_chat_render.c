@@ -399,7 +399,9 @@ static void test_refusals(void **state)
     for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++)
         expect_refusal(t, refusals[i].json, &opt, refusals[i].status, refusals[i].named);
     opt.mode = MAX;
-    expect_refusal(t, "[" U("x") "]", &opt, LOCI_ENOTFOUND, "mode max: its text is the release's");
+    expect_refusal(t, "[" U("x") "]", &opt, LOCI_ENOTFOUND,
+                   "mode max: its text is the release's, and neither chat_texts.json nor "
+                   "encoding/encoding_dsv4.py of the model has it");
     opt.mode = (loci_chat_mode)9;
     expect_refusal(t, "[" U("x") "]", &opt, LOCI_EINVAL, "mode 9");
     opt.mode = CHAT;
