@@ -34,7 +34,6 @@ loci_status loci_gpu_spans_open(loci_gpu_spans **out, loci_gpu_engine *x, int ma
 void loci_gpu_spans_close(loci_gpu_spans *s);
 loci_status loci_gpu_spans_start(loci_gpu_spans *s, const loci_gpu_span *span, int n,
                                  loci_error *err);
-loci_status loci_gpu_spans_finish(loci_gpu_spans *s, const loci_bf16 **content,
-                                  const loci_bf16 **landmark, const float **bias, loci_error *err);
+loci_status loci_gpu_spans_finish(loci_gpu_spans *s, loci_gpu_records *out, loci_error *err);
 
 #endif

@@ -82,9 +82,8 @@ loci_status loci_gpu_spans_start(loci_gpu_spans *s, const loci_gpu_span *span, i
     return none(err);
 }
 
-loci_status loci_gpu_spans_finish(loci_gpu_spans *s, const loci_bf16 **content,
-                                  const loci_bf16 **landmark, const float **bias, loci_error *err)
+loci_status loci_gpu_spans_finish(loci_gpu_spans *s, loci_gpu_records *out, loci_error *err)
 {
-    (void)s, (void)content, (void)landmark, (void)bias;
+    (void)s, (void)out;
     return none(err);
 }

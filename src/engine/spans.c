@@ -50,8 +50,7 @@ typedef struct {
     uint16_t *packed_scale; /* (.. * S, LOCI_PACK / 32) */
     uint64_t *code;         /* (.., M, 2) */
     loci_error err;         /* of a GPU, noticed when it is written */
-    /* of a GPU, while it is computed: */
-    const loci_bf16 *half_content, *half_landmark;
+    loci_gpu_records got;   /* of a GPU, while it is computed */
 } batch;
 
 typedef struct { /* memory of one thread */
@@ -84,7 +83,7 @@ struct loci_spans {
 
 enum {
     GPU_BATCH = 131072, /* tokens: products large enough, a few hundred MiB of buffers */
-    GPU_TILE = 64       /* chunks a tile of the pool widens */
+    GPU_TILE = LOCI_INGEST_SPAN / 64 /* chunks a tile of the pool widens: as a scratch holds */
 };
 
 /* ---- open and close ----------------------------------------------------------------------- */
@@ -126,13 +125,13 @@ static void batch_close(batch *b)
     loci_free_aligned(b->content);
 }
 
-static bool scratch_open(scratch *w, const loci_hparams *hp)
+static bool scratch_open(scratch *w, const loci_hparams *hp, bool gpu)
 {
     const size_t content = (size_t)LOCI_INGEST_SPAN * (size_t)loci_content_cols(hp);
-    w->memory = loci_alloc_aligned(loci_ingest_bytes(hp, LOCI_INGEST_SPAN));
+    w->memory = gpu ? NULL : loci_alloc_aligned(loci_ingest_bytes(hp, LOCI_INGEST_SPAN));
     if (w->memory) w->ingest = loci_ingest_init(hp, LOCI_INGEST_SPAN, w->memory);
     if (hp->content_bits4) w->content = loci_alloc_aligned(content * sizeof *w->content);
-    return w->memory && (!hp->content_bits4 || w->content);
+    return (w->memory || gpu) && (!hp->content_bits4 || w->content);
 }
 
 static loci_status open_gpu(loci_spans *s, loci_error *err)
@@ -163,7 +162,7 @@ loci_status loci_spans_open(loci_spans **out, loci_engine *e, loci_error *err)
     s->fill = &s->batch[0];
     s->worker = calloc((size_t)s->n_workers, sizeof *s->worker);
     bool ok = batch_open(s, &s->batch[0]) && batch_open(s, &s->batch[1]) && s->worker;
-    for (int w = 0; ok && !e->gpu && w < s->n_workers; w++) ok = scratch_open(&s->worker[w], hp);
+    for (int w = 0; ok && w < s->n_workers; w++) ok = scratch_open(&s->worker[w], hp, e->gpu);
     loci_status st = ok ? LOCI_OK
                         : loci_fail(err, LOCI_ENOMEM, "no memory for ingest with %d threads",
                                     loci_pool_threads(e->pool));
@@ -271,17 +270,13 @@ int64_t loci_spans_pending(const loci_spans *s)
 
 /* ---- computing ------------------------------------------------------------------------------ */
 
-/* Content of a span's chunks to its stored form, rows of pads apart. */
-static void pack_span(const batch *b, const span *x, const float *content)
+/* Content of chunk c to its stored form. */
+static void pack_chunk(const batch *b, size_t c, const float *content)
 {
     const loci_model *m = b->owner->e->model;
-    const size_t S = (size_t)m->hp.chunk, w = (size_t)loci_content_cols(&m->hp);
-    for (size_t at = 0; at < (size_t)x->n; at += S) {
-        const size_t row = x->chunk * S + at, left = (size_t)x->n - at;
-        loci_pack_content(m, b->packed + row * LOCI_PACK / 2,
-                          b->packed_scale + row * LOCI_PACK / 32, content + at * w,
-                          (int)(left < S ? left : S));
-    }
+    const size_t row = c * (size_t)m->hp.chunk;
+    loci_pack_content(m, b->packed + row * LOCI_PACK / 2, b->packed_scale + row * LOCI_PACK / 32,
+                      content, b->chunk[c].n);
 }
 
 static void run_span(void *ctx, int tile, int worker)
@@ -300,10 +295,11 @@ static void run_span(void *ctx, int tile, int worker)
                      b->summary ? b->summary + x->chunk * (size_t)hp->d_summary : NULL);
     loci_codes(m, b->code + x->chunk * (size_t)hp->n_landmarks * 2, b->landmark + x->chunk * row,
                chunks * hp->n_landmarks);
-    if (b->packed) pack_span(b, x, content);
+    for (int c = 0; b->packed && c < chunks; c++)
+        pack_chunk(b, x->chunk + (size_t)c, content + (size_t)c * chunk);
 }
 
-/* Some chunks of a batch that a GPU computed: bf16 to f32, and their codes. */
+/* Some chunks that a GPU computed, as the CPU would leave them: bf16 to f32, codes, packed content. */
 static void widen_tile(void *ctx, int tile, int worker)
 {
     batch *b = ctx;
@@ -312,11 +308,14 @@ static void widen_tile(void *ctx, int tile, int worker)
                  content = (size_t)hp->chunk * (size_t)loci_content_cols(hp);
     const size_t first = (size_t)tile * GPU_TILE,
                  end = first + GPU_TILE < b->done ? first + GPU_TILE : b->done;
-    (void)worker;
-    for (size_t i = first * content; i < end * content; i++)
-        b->content[i] = loci_bf16_to_f32(b->half_content[i]);
+    for (size_t c = first; c < end; c++) {
+        float *to = b->packed ? b->owner->worker[worker].content : b->content + c * content;
+        const loci_bf16 *from = b->got.content + c * content;
+        for (size_t i = 0; i < content; i++) to[i] = loci_bf16_to_f32(from[i]);
+        if (b->packed) pack_chunk(b, c, to);
+    }
     for (size_t i = first * row; i < end * row; i++)
-        b->landmark[i] = loci_bf16_to_f32(b->half_landmark[i]);
+        b->landmark[i] = loci_bf16_to_f32(b->got.landmark[i]);
     loci_codes(b->owner->e->model, b->code + first * m * 2, b->landmark + first * row,
                (int)((end - first) * m));
 }
@@ -324,7 +323,7 @@ static void widen_tile(void *ctx, int tile, int worker)
 static loci_status compute_gpu(batch *b, loci_error *err)
 {
     const loci_spans *s = b->owner;
-    const float *bias;
+    const size_t ds = (size_t)s->e->model->hp.d_summary;
     int n = 0;
     for (size_t i = 0; i < b->n_spans; i++) {
         const span *x = &b->span[i];
@@ -335,10 +334,10 @@ static loci_status compute_gpu(batch *b, loci_error *err)
             s->run[n++] = (loci_gpu_span){ b->ids + x->first, x->pos, x->left, x->n };
     }
     loci_status st = loci_gpu_spans_start(s->gpu, s->run, n, err);
-    if (st == LOCI_OK)
-        st = loci_gpu_spans_finish(s->gpu, &b->half_content, &b->half_landmark, &bias, err);
+    if (st == LOCI_OK) st = loci_gpu_spans_finish(s->gpu, &b->got, err);
     if (st != LOCI_OK) return st;
-    memcpy(b->bias, bias, b->done * sizeof *bias);
+    memcpy(b->bias, b->got.bias, b->done * sizeof *b->bias);
+    if (ds) memcpy(b->summary, b->got.summary, b->done * ds * sizeof *b->summary);
     loci_pool_run(s->e->pool, (int)((b->done + GPU_TILE - 1) / GPU_TILE), widen_tile, b);
     return LOCI_OK;
 }

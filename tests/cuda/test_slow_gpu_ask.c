@@ -41,6 +41,7 @@ static void make_texts(void)
     loci_task_options o = loci_task_options_default();
     o.seed = 20265;
     o.names = LOCI_SPLIT_TEST;
+    o.wordings = LOCI_SPLIT_PLAIN; /* what the shipped model learned */
     o.n_facts = o.n_questions = FACTS;
     OK(loci_task_make(&item, &o, &err));
     for (int d = 0, fact = 0; d < DOCS; d++) {

@@ -34,6 +34,7 @@ struct loci_gpu_engine {
 
 struct loci_gpu_decoder {
     loci_gpu_engine *x;
+    const loci_model *m;
     loci_searcher *searcher; /* NULL: own chunks alone, and stream and bank are the decoder's */
     loci_memory memory;      /* of the searcher: where content comes from */
     loci_gpu_stream *stream;
@@ -107,7 +108,7 @@ static loci_status open_bank(loci_gpu_engine *x, loci_gpu_bank **out, int64_t n,
                              loci_error *err)
 {
     loci_status st;
-    do st = loci_gpu_bank_open(out, x->g, n, max_own, err);
+    do st = loci_gpu_bank_open(out, x->g, n, max_own, x->w.hp.d_summary, err);
     while (st == LOCI_ENOMEM && make_room(x));
     return st;
 }
@@ -247,6 +248,7 @@ loci_status loci_gpu_decoder_open(loci_gpu_decoder **out, loci_gpu_engine *x, co
     if (!r) return loci_fail(err, LOCI_ENOMEM, "no memory for a stream on a GPU");
     r->x = x;
     r->searcher = s;
+    r->m = m;
     r->top_k = m->hp.top_k;
     if (s) pthread_mutex_lock(&x->asking);
     enter(x);
@@ -306,9 +308,12 @@ static void name_picks(const loci_gpu_decoder *r, int n, loci_reads *reads)
 loci_status loci_gpu_decoder_extend(loci_gpu_decoder *r, const int32_t *ids, int n, float *logits,
                                     int n_logits, loci_reads *reads, loci_error *err)
 {
-    const loci_gpu_reader reader = {
-        .bank = r->bank, .content = content, .ctx = r, .top_k = r->top_k
-    };
+    const loci_gpu_reader reader = { .bank = r->bank,
+                                     .content = content,
+                                     .ctx = r,
+                                     .top_k = r->top_k,
+                                     .m = r->m,
+                                     .memory = r->searcher ? &r->memory : NULL };
     enter(r->x);
     const loci_status st =
         loci_gpu_stream_extend(r->stream, &reader, ids, n, logits, n_logits, reads, err);
@@ -369,11 +374,10 @@ loci_status loci_gpu_spans_start(loci_gpu_spans *s, const loci_gpu_span *span, i
     return st;
 }
 
-loci_status loci_gpu_spans_finish(loci_gpu_spans *s, const loci_bf16 **content,
-                                  const loci_bf16 **landmark, const float **bias, loci_error *err)
+loci_status loci_gpu_spans_finish(loci_gpu_spans *s, loci_gpu_records *out, loci_error *err)
 {
     enter(s->x);
-    const loci_status st = loci_gpu_ingest_finish(s->in, content, landmark, bias, err);
+    const loci_status st = loci_gpu_ingest_finish(s->in, out, err);
     leave(s->x);
     return st;
 }

@@ -61,7 +61,7 @@ static loci_status reserve(loci_gpu_bank *b, loci_error *err)
 }
 
 loci_status loci_gpu_bank_open(loci_gpu_bank **out, loci_gpu *g, int64_t n, int max_own,
-                               loci_error *err)
+                               int d_summary, loci_error *err)
 {
     *out = NULL;
     if (n < 0 || n > INT32_MAX / LANDMARKS * 2 - max_own)
@@ -72,11 +72,14 @@ loci_status loci_gpu_bank_open(loci_gpu_bank **out, loci_gpu *g, int64_t n, int 
     b->g = g;
     b->n = n;
     b->max_own = max_own;
+    b->d_summary = d_summary;
+    if (d_summary) /* pages are taken as chunks close */
+        b->node = malloc((size_t)loci_gist_rows(max_own) * (size_t)d_summary * sizeof *b->node);
     b->slots = n < LOCI_GPU_SLOTS_KEPT ? (int)n : LOCI_GPU_SLOTS_KEPT;
     b->slot_of = malloc(((size_t)n + 1) * sizeof *b->slot_of);
     b->chunk_in = malloc(((size_t)b->slots + 1) * sizeof *b->chunk_in);
     b->used = calloc((size_t)b->slots + 1, sizeof *b->used);
-    loci_status st = b->slot_of && b->chunk_in && b->used
+    loci_status st = b->slot_of && b->chunk_in && b->used && (b->node || !d_summary)
                          ? reserve(b, err)
                          : loci_fail(err, LOCI_ENOMEM, "no memory for %lld chunks", (long long)n);
     if (st != LOCI_OK) {
@@ -97,6 +100,7 @@ void loci_gpu_bank_close(loci_gpu_bank *b)
     free(b->slot_of);
     free(b->chunk_in);
     free(b->used);
+    free(b->node);
     free(b);
 }
 

@@ -63,6 +63,7 @@ void loci_gpu_consult_plan(loci_gpu_consult *c, loci_arena *a, const loci_hparam
     c->pair = loci_arena_take(a, N * (PICKS + 1) * WIDE, 2);
     c->found = loci_arena_take(a, found_bytes(max_batch), 1);
     c->wanted = loci_arena_take(a, wanted_bytes(max_batch), 1);
+    loci_gpu_frontier_plan(&c->gist, a, hp, max_batch);
 }
 
 static void host_plan(loci_gpu_consult *c, loci_arena *a)
@@ -87,11 +88,13 @@ loci_status loci_gpu_consult_begin(loci_gpu_consult *c, loci_gpu_pass *p, int ma
     loci_gpu_upload(g, c->gold, c->host_hi, (size_t)max_batch * sizeof *c->host_hi);
     for (int i = 0; i < p->w->hp.n_groups; i++)
         loci_gpu_download(g, &c->null_score[i], p->w->at.read[i].null_score.data, sizeof(float));
-    return loci_gpu_status(g, err);
+    const loci_status st = loci_gpu_status(g, err);
+    return st == LOCI_OK ? loci_gpu_frontier_begin(&c->gist, g, &p->w->hp, err) : st;
 }
 
 void loci_gpu_consult_end(loci_gpu_consult *c, loci_gpu *g)
 {
+    loci_gpu_frontier_end(&c->gist, g);
     loci_gpu_host_free(g, c->pinned);
     c->pinned = NULL;
 }
@@ -298,6 +301,11 @@ loci_status loci_gpu_consult_forward(loci_gpu_pass *p, int group, loci_gpu_consu
         if (st != LOCI_OK) return st;
     }
     if (any) read_picks(p, w, c, r, f.gate, n);
+    if (hp->d_summary) {
+        const loci_status st =
+            loci_gpu_frontier_forward(p, group, &c->gist, &c->t, first, n, r, err);
+        if (st != LOCI_OK) return st;
+    }
     loci_gpu_mlp_forward(p, &mlp);
     return LOCI_OK;
 }

@@ -5,18 +5,10 @@ enum { PLACE = 66, CHUNK = 64 };
 
 loci_status loci_gpu_serves(const loci_hparams *hp, loci_error *err)
 {
-    const struct {
-        const char *name;
-        int found;
-    } cpu_only[] = { { "d_summary", hp->d_summary },
-                     { "content_bits4", hp->content_bits4 },
-                     { "shared_kv", hp->shared_kv } };
-    for (size_t i = 0; i < sizeof cpu_only / sizeof *cpu_only; i++)
-        if (cpu_only[i].found)
-            return loci_fail(err, LOCI_EMODEL,
-                             "%s is %d: a GPU serves models where it is 0, the CPU serves this one",
-                             cpu_only[i].name, cpu_only[i].found);
-    return LOCI_OK;
+    if (!hp->shared_kv) return LOCI_OK;
+    return loci_fail(err, LOCI_EMODEL,
+                     "shared_kv is %d: a GPU serves models where it is 0, the CPU serves this one",
+                     hp->shared_kv);
 }
 
 static size_t largest(size_t a, size_t b)

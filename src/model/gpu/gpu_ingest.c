@@ -24,8 +24,9 @@ struct loci_gpu_ingest {
     index_arrays on_device, on_host;
     size_t index_bytes;
     int32_t *n_tokens;             /* host (chunks) */
+    float *summary;                /* device (chunks, d_summary) */
     loci_bf16 *content, *landmark; /* host */
-    float *bias;
+    float *bias, *host_summary;
     int chunks; /* of the batch under way */
 };
 
@@ -54,6 +55,7 @@ static void device_plan(loci_gpu_ingest *x, loci_arena *a)
     x->p.whole = loci_arena_take(a, C * RECORD, 2);
     x->p.landmark = loci_arena_take(a, C * 256, 2);
     x->p.bias = loci_arena_take(a, C, 4);
+    x->summary = loci_arena_take(a, C * (size_t)x->p.w->hp.d_summary, 4);
 }
 
 static void host_plan(loci_gpu_ingest *x, loci_arena *a)
@@ -64,6 +66,7 @@ static void host_plan(loci_gpu_ingest *x, loci_arena *a)
     x->content = loci_arena_take(a, C * RECORD, 2);
     x->landmark = loci_arena_take(a, C * 256, 2);
     x->bias = loci_arena_take(a, C, 4);
+    x->host_summary = loci_arena_take(a, C * (size_t)x->p.w->hp.d_summary, 4);
 }
 
 static loci_status reserve(loci_gpu_ingest *x, loci_error *err)
@@ -169,6 +172,9 @@ static void forward(loci_gpu_ingest *x)
     for (int l = 0; l < hp->n_lower; l++)
         loci_gpu_layer_forward(p, &p->w->at.lower[l], &p->layer[0]);
     loci_gpu_encoder_forward(p);
+    if (hp->d_summary)
+        loci_gpu_linear(p, x->summary, hp->d_summary, p->enc.cls, 2 * hp->enc_dim,
+                        &p->w->at.enc.summary, p->b.n_chunks, 0.0f, true);
 }
 
 loci_status loci_gpu_ingest_start(loci_gpu_ingest *x, const loci_gpu_span *span, int n,
@@ -199,15 +205,13 @@ loci_status loci_gpu_ingest_start(loci_gpu_ingest *x, const loci_gpu_span *span,
     return LOCI_OK;
 }
 
-loci_status loci_gpu_ingest_finish(loci_gpu_ingest *x, const loci_bf16 **content,
-                                   const loci_bf16 **landmark, const float **bias, loci_error *err)
+loci_status loci_gpu_ingest_finish(loci_gpu_ingest *x, loci_gpu_records *out, loci_error *err)
 {
-    const size_t C = (size_t)x->chunks;
+    const size_t C = (size_t)x->chunks, ds = (size_t)x->p.w->hp.d_summary;
     loci_gpu_download(x->p.g, x->content, x->p.whole, C * RECORD * sizeof *x->content);
     loci_gpu_download(x->p.g, x->landmark, x->p.landmark, C * 256 * sizeof *x->landmark);
     loci_gpu_download(x->p.g, x->bias, x->p.bias, C * sizeof *x->bias);
-    *content = x->content;
-    *landmark = x->landmark;
-    *bias = x->bias;
+    if (ds) loci_gpu_download(x->p.g, x->host_summary, x->summary, C * ds * sizeof(float));
+    *out = (loci_gpu_records){ x->content, x->landmark, x->bias, ds ? x->host_summary : NULL };
     return loci_gpu_status(x->p.g, err);
 }

@@ -46,7 +46,9 @@ loci_status loci_gpu_weights_init(loci_gpu_weights *w, loci_gpu *g, const loci_h
                                   bool train, loci_error *err)
 {
     memset(w, 0, sizeof *w);
-    const loci_status st = check_shape(hp, err);
+    loci_hparams shape = *hp;
+    if (!train) shape.trained_codes = 0; /* codes are made on the host */
+    const loci_status st = check_shape(&shape, err);
     if (st != LOCI_OK) return st;
     w->hp = *hp;
     w->n = loci_param_floats(hp);

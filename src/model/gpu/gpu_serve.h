@@ -8,8 +8,11 @@
  *   gpu_stream.c   window rings, prefill, decode    gpu_consult.c  the Read block of a stream
  *   gpu_bank.c     the chunks it may read: landmarks of all, content of those that were picked
  *
- * Shapes: gpu_model.h; loci_gpu_weights_init refuses the others, loci_gpu_serves what is trained on a
- * GPU and not served there. */
+ *   gpu_frontier.c the gist heads, of models with summaries
+ *
+ * Content is whole on the device: what a model with content_bits4 keeps packed in a bank comes unpacked,
+ * and a stream's own chunks, of which the CPU packs all but the newest, stay as they are.
+ * Shapes: gpu_model.h; loci_gpu_weights_init refuses the others, loci_gpu_serves the rest. */
 #ifndef LOCI_GPU_SERVE_H
 #define LOCI_GPU_SERVE_H
 
@@ -37,10 +40,14 @@ void loci_gpu_ingest_close(loci_gpu_ingest *x); /* NULL is fine; waits */
 loci_status loci_gpu_ingest_start(loci_gpu_ingest *x, const loci_gpu_span *span, int n,
                                   loci_error *err);
 /* Wait for it.  Records of its chunks, spans in order: content (chunks, 64, 128), landmark
- * (chunks, 2, 128), bias (chunks), host memory borrowed until the next start.
+ * (chunks, 2, 128), bias (chunks), summary (chunks, d_summary; NULL without), host memory borrowed
+ * until the next start.
  * Errors: LOCI_EIO. */
-loci_status loci_gpu_ingest_finish(loci_gpu_ingest *x, const loci_bf16 **content,
-                                   const loci_bf16 **landmark, const float **bias, loci_error *err);
+typedef struct {
+    const loci_bf16 *content, *landmark;
+    const float *bias, *summary;
+} loci_gpu_records;
+loci_status loci_gpu_ingest_finish(loci_gpu_ingest *x, loci_gpu_records *out, loci_error *err);
 
 /* ---- bank ----------------------------------------------------------------------------------------- */
 /* Chunks 0 .. n - 1 of a memory outside, then those that the stream itself closes.  Landmarks and
@@ -51,9 +58,9 @@ enum { LOCI_GPU_SLOTS_KEPT = 16384 }; /* a million tokens: 256 MiB */
 typedef struct loci_gpu_bank loci_gpu_bank;
 /* Content (n_tokens, 128) f32 of a chunk outside, as loci_memory gives it; n_tokens or a status. */
 typedef int loci_gpu_content(void *ctx, int64_t chunk, const float **rows);
-/* Errors: LOCI_ENOMEM (sizes named; the device stays usable). */
+/* d_summary: of the model.  Errors: LOCI_ENOMEM (sizes named; the device stays usable). */
 loci_status loci_gpu_bank_open(loci_gpu_bank **out, loci_gpu *g, int64_t n, int max_own,
-                               loci_error *err);
+                               int d_summary, loci_error *err);
 void loci_gpu_bank_close(loci_gpu_bank *b); /* NULL is fine */
 /* Landmarks (count, 2, 128) and biases of chunks [first, first + count) outside. */
 void loci_gpu_bank_put(loci_gpu_bank *b, int64_t first, int count, const loci_bf16 *landmark,
@@ -74,6 +81,9 @@ typedef struct {
     loci_gpu_content *content; /* of chunks outside; not called when there are none */
     void *ctx;
     int top_k; /* 1 .. the model's */
+    /* With d_summary: the model on the host, and what gives nodes of documents outside (or NULL). */
+    const loci_model *m;
+    const loci_memory *memory;
 } loci_gpu_reader;
 /* n tokens through lower stack, own chunks and upper stack; logits (n_logits, vocab) of the last
  * n_logits.  reads (may be NULL): picks of chunks outside have id and time = the chunk.

@@ -31,9 +31,11 @@ struct loci_gpu_bank {
     int32_t *slot_of;    /* host (n): place of a chunk, -1 */
     int64_t *chunk_in;   /* host (slots): chunk, -1 */
     uint64_t *used;      /* host (slots): the last call that read it */
-    int hand;            /* the place that is looked at next */
-    uint64_t call;       /* counts reads of a Read block */
-    void *stage;         /* pinned: */
+    int d_summary;
+    float *node;            /* host: pyramid over own chunks (gist.c), NULL without summaries */
+    int hand;               /* the place that is looked at next */
+    uint64_t call;          /* counts reads of a Read block */
+    void *stage;            /* pinned: */
     loci_bf16 *stage_rows;  /* (LOCI_GPU_STAGED, 64, 128) */
     int32_t *stage_tokens;  /* (LOCI_GPU_STAGED) */
     int staged, stage_slot; /* so many for places from stage_slot on */
@@ -44,6 +46,30 @@ void loci_gpu_bank_begin(loci_gpu_bank *b);
 loci_status loci_gpu_bank_place(loci_gpu_bank *b, const loci_gpu_reader *r, int64_t chunk,
                                 int32_t *place, loci_error *err);
 void loci_gpu_bank_flush(loci_gpu_bank *b); /* send what is staged */
+
+/* The next n own chunks' summaries (n, d_summary), on the device, join the pyramid; they are counted
+ * in n_own afterwards. Waits. */
+void loci_gpu_bank_close_summaries(loci_gpu_bank *b, const loci_model *m, const float *summary,
+                                   int n);
+
+/* ---- gpu_frontier.c: nothing without d_summary ------------------------------------------------------- */
+typedef struct {
+    int max_batch;
+    loci_bf16 *o; /* device (max_batch, 256) */
+    void *pinned, *memory;
+    loci_bf16 *host_xn, *host_u, *host_o; /* (max_batch, D) (.., 128) (.., 256) */
+    float *xn;                            /* (max_batch, D) */
+    loci_gist_reader reader;
+} loci_gpu_frontier;
+void loci_gpu_frontier_plan(loci_gpu_frontier *f, loci_arena *a, const loci_hparams *hp,
+                            int max_batch);
+loci_status loci_gpu_frontier_begin(loci_gpu_frontier *f, loci_gpu *g, const loci_hparams *hp,
+                                    loci_error *err);
+void loci_gpu_frontier_end(loci_gpu_frontier *f, loci_gpu *g);
+/* p->h += gist of n rows, whose norms and queries are in t.  Errors: what the memory returned. */
+loci_status loci_gpu_frontier_forward(loci_gpu_pass *p, int group, loci_gpu_frontier *f,
+                                      const loci_gpu_read_tape *t, int64_t first, int n,
+                                      const loci_gpu_reader *r, loci_error *err);
 
 /* ---- gpu_consult.c ---------------------------------------------------------------------------------- */
 typedef struct {
@@ -59,6 +85,7 @@ typedef struct {
     void *pinned;                      /* host: */
     unsigned char *host_found, *host_wanted;
     int32_t *host_hi;
+    loci_gpu_frontier gist;
 } loci_gpu_consult;
 void loci_gpu_consult_plan(loci_gpu_consult *c, loci_arena *a, const loci_hparams *hp,
                            int max_batch);

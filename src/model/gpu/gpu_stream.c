@@ -29,6 +29,7 @@ struct loci_gpu_stream {
     size_t rows_bytes;
     loci_bf16 *ring[2 * LOCI_MAX_LAYERS]; /* (cap, (H + 2G)*64): lower layers, then upper */
     float *open;                          /* (64 + max_batch, D) */
+    float *summary;                       /* (chunks of a call, d_summary) */
     loci_gpu_layout chunks;               /* of the encoder: token_row, enc_lo, enc_hi */
     float *logits, *head_inv;             /* (max_batch, vocab) (max_batch) */
     loci_bf16 *head_xn;                   /* (max_batch, D) */
@@ -63,6 +64,7 @@ static void device_plan(loci_gpu_stream *s, loci_arena *a)
     s->head_xn = loci_arena_take(a, N * D, 2);
     if (hp->n_groups == 0) return;
     s->open = loci_arena_take(a, (N + CHUNK) * D, 4);
+    s->summary = loci_arena_take(a, C * (size_t)hp->d_summary, 4);
     s->chunks.token_row = loci_arena_take(a, C * CHUNK, 4);
     s->chunks.enc_lo = loci_arena_take(a, C * PLACE, 4);
     s->chunks.enc_hi = loci_arena_take(a, C * PLACE, 4);
@@ -196,8 +198,10 @@ static void layer(loci_gpu_stream *s, const loci_layer_params *w, int l)
 }
 
 /* Rows of h_lo behind those that wait; whole chunks become records of the bank. */
-static void close_chunks(loci_gpu_stream *s, loci_gpu_bank *b, int n)
+static void close_chunks(loci_gpu_stream *s, const loci_gpu_reader *r, int n)
 {
+    loci_gpu_bank *b = r->bank;
+    const int ds = s->p.w->hp.d_summary;
     const size_t D = (size_t)s->p.w->hp.d_model;
     const int rows = s->n_open + n, closed = rows / CHUNK, rest = rows % CHUNK;
     loci_gpu_copy(s->p.g, s->open + (size_t)s->n_open * D, s->p.h, (size_t)n * D * sizeof(float));
@@ -213,6 +217,12 @@ static void close_chunks(loci_gpu_stream *s, loci_gpu_bank *b, int n)
     e.bias = b->bias + at;
     e.whole = b->content + ((size_t)b->slots + (size_t)b->n_own) * RECORD;
     loci_gpu_encoder_forward(&e);
+    if (ds) {
+        const int cls = 2 * s->p.w->hp.enc_dim;
+        loci_gpu_linear(&e, s->summary, ds, e.enc.cls, cls, &s->p.w->at.enc.summary, closed, 0.0f,
+                        true);
+        loci_gpu_bank_close_summaries(b, r->m, s->summary, closed);
+    }
     loci_gpu_copy(s->p.g, s->open, s->open + (size_t)(closed * CHUNK) * D,
                   (size_t)rest * D * sizeof(float));
     b->n_own += closed;
@@ -266,7 +276,7 @@ loci_status loci_gpu_stream_extend(loci_gpu_stream *s, const loci_gpu_reader *r,
     loci_gpu_embed(s->p.g, s->p.h, s->p.inv0, s->p.w->at.embed.data, s->p.b.ids, m, hp->d_model,
                    hp->norm_eps);
     for (int l = 0; l < hp->n_lower; l++) layer(s, &s->p.w->at.lower[l], l);
-    if (bank) close_chunks(s, r->bank, n);
+    if (bank) close_chunks(s, r, n);
     const loci_status st = upper(s, r, n, reads, err);
     if (st != LOCI_OK) return st;
     s->fill += n;

@@ -1,4 +1,4 @@
-/* test_gpu_serve.c - ingest and streams on the GPU against ingest.c, stream.c and consult.c.
+/* test_slow_gpu_serve.c - ingest and streams on the GPU against ingest.c, stream.c and consult.c.
  *
  * Goal: records of documents and, of a stream over a bank, logits, gates and what was read with what
  * weight, are the CPU's up to bf16 rounding: for prefill and token by token, in calls of awkward sizes,
@@ -182,20 +182,22 @@ static int all_chunks(void)
     return n;
 }
 
-static result new_records(float **content, float **landmark, float **bias)
+static result new_records(const loci_hparams *hp, float **content, float **landmark, float **bias,
+                          float **summary)
 {
     result r = { .n = 0 };
     const size_t C = (size_t)all_chunks();
     *content = add_series(&r, "content", C, 64 * 128);
     *landmark = add_series(&r, "landmark", C, 256);
     *bias = add_series(&r, "bias", C, 1);
+    *summary = hp->d_summary ? add_series(&r, "summary", C, (size_t)hp->d_summary) : NULL;
     return r;
 }
 
 static result ingest_cpu(const loci_hparams *hp, float *base, int32_t *const *ids)
 {
-    float *content, *landmark, *bias;
-    result r = new_records(&content, &landmark, &bias);
+    float *content, *landmark, *bias, *summary;
+    result r = new_records(hp, &content, &landmark, &bias, &summary);
     loci_model *m;
     loci_error err = { 0 };
     assert_int_equal(loci_model_wrap(&m, hp, base, 0, &err), LOCI_OK);
@@ -203,7 +205,8 @@ static result ingest_cpu(const loci_hparams *hp, float *base, int32_t *const *id
     loci_ingest *in = loci_ingest_init(hp, 1024, memory);
     for (int d = 0, c = 0; d < N_DOCS; d++) { /* each document in one span */
         loci_ingest_span(in, m, ids[d], 0, 0, doc_length[d], content + (size_t)c * 64 * 128,
-                         landmark + (size_t)c * 256, bias + c, NULL);
+                         landmark + (size_t)c * 256, bias + c,
+                         summary ? summary + (size_t)c * (size_t)hp->d_summary : NULL);
         c += chunks_of(doc_length[d]);
     }
     loci_free_aligned(memory);
@@ -213,8 +216,8 @@ static result ingest_cpu(const loci_hparams *hp, float *base, int32_t *const *id
 
 static result ingest_gpu(const loci_hparams *hp, const float *base, int32_t *const *ids)
 {
-    float *content, *landmark, *bias;
-    result r = new_records(&content, &landmark, &bias);
+    float *content, *landmark, *bias, *summary;
+    result r = new_records(hp, &content, &landmark, &bias, &summary);
     loci_gpu_weights w;
     loci_gpu_ingest *in;
     loci_gpu_span span[N_DOCS + 2];
@@ -233,18 +236,21 @@ static result ingest_gpu(const loci_hparams *hp, const float *base, int32_t *con
     loci_gpu_weights_upload(&w, gpu, base);
     if (loci_gpu_ingest_open(&in, gpu, &w, 2048, 64, &err) != LOCI_OK) fail_msg("%s", err.text);
     for (int first = 0; first < n; first += 4) { /* two batches: buffers are used again */
-        const loci_bf16 *c, *l;
-        const float *b;
+        loci_gpu_records got;
         int chunks = 0;
         const int part = n - first < 4 ? n - first : 4;
         for (int i = first; i < first + part; i++) chunks += chunks_of(span[i].n);
         if (loci_gpu_ingest_start(in, span + first, part, &err) != LOCI_OK ||
-            loci_gpu_ingest_finish(in, &c, &l, &b, &err) != LOCI_OK)
+            loci_gpu_ingest_finish(in, &got, &err) != LOCI_OK)
             fail_msg("%s", err.text);
         for (int i = 0; i < chunks * 64 * 128; i++)
-            content[done * 64 * 128 + i] = loci_bf16_to_f32(c[i]);
-        for (int i = 0; i < chunks * 256; i++) landmark[done * 256 + i] = loci_bf16_to_f32(l[i]);
-        memcpy(bias + done, b, (size_t)chunks * sizeof *b);
+            content[done * 64 * 128 + i] = loci_bf16_to_f32(got.content[i]);
+        for (int i = 0; i < chunks * 256; i++)
+            landmark[done * 256 + i] = loci_bf16_to_f32(got.landmark[i]);
+        memcpy(bias + done, got.bias, (size_t)chunks * sizeof *bias);
+        if (summary)
+            memcpy(summary + done * hp->d_summary, got.summary,
+                   (size_t)(chunks * hp->d_summary) * sizeof *summary);
         done += chunks;
     }
     assert_int_equal(done, all_chunks());
@@ -259,11 +265,10 @@ static result ingest_gpu(const loci_hparams *hp, const float *base, int32_t *con
     return r;
 }
 
-static void test_records(void **state)
+static void check_records(const loci_hparams *shape)
 {
-    (void)state;
     if (!gpu) skip();
-    const loci_hparams hp = small_shape();
+    const loci_hparams hp = *shape;
     float *base = make_params(&hp);
     int32_t *ids[N_DOCS];
     result moved[SAMPLES];
@@ -280,6 +285,28 @@ static void test_records(void **state)
     free_result(&got);
     for (int d = 0; d < N_DOCS; d++) free(ids[d]);
     loci_free_aligned(base);
+}
+
+static void test_records(void **state)
+{
+    (void)state;
+    const loci_hparams hp = small_shape();
+    check_records(&hp);
+}
+
+static loci_hparams shape_with_summaries(void)
+{
+    loci_hparams hp = small_shape();
+    hp.d_summary = 64;
+    hp.content_bits4 = 1;
+    return hp;
+}
+
+static void test_records_with_summaries(void **state)
+{
+    (void)state;
+    const loci_hparams hp = shape_with_summaries();
+    check_records(&hp);
 }
 
 /* ---- a memory of chunks ------------------------------------------------------------------------------ */
@@ -348,6 +375,16 @@ static int content_chunk(void *ctx, const loci_pick *pick, const float **rows)
     return content_of(ctx, pick->id, rows);
 }
 
+/* Nodes of documents outside: as many as there are chunks, of two levels. */
+static int gist_of(void *ctx, const float *u, float tau, int64_t own_end, loci_gist_take *take,
+                   void *to)
+{
+    const chunks *c = ctx;
+    (void)u, (void)tau, (void)own_end;
+    for (int i = 0; i < c->n; i++) take(to, c->content + (size_t)i * 64 * 128, i % 2, 1);
+    return LOCI_OK;
+}
+
 /* ---- streams ------------------------------------------------------------------------------------------- */
 
 /* Calls: prefill in awkward pieces, then token by token. */
@@ -393,7 +430,8 @@ static void note(const loci_hparams *hp, const chunks *c, noted *to, const loci_
     for (int i = 0; i < n * G; i++)
         for (int j = 0; j < r->n_picks[i]; j++) {
             const loci_pick *p = &r->pick[i * K + j];
-            const int64_t own = p->id - LOCI_OWN_ID, column = p->id >= 0 ? p->id : c->n + own;
+            const int64_t own = p->id < 0 ? p->id - LOCI_OWN_ID : 0,
+                          column = p->id >= 0 ? p->id : c->n + own;
             assert_true(column >= 0 && column < (int64_t)to->columns);
             assert_true(p->time == (p->id >= 0 ? p->id : LOCI_OWN_TIME + own));
             assert_true(j == 0 || p->time > p[-1].time);
@@ -420,7 +458,9 @@ static result stream_cpu(const loci_hparams *hp, float *base, const int32_t *ids
          *own_memory = loci_alloc_aligned(loci_local_bank_bytes(hp, MOST_OWN));
     loci_stream *s = loci_stream_init(hp, 256, stream_memory);
     loci_local_bank *own = loci_local_bank_init(hp, MOST_OWN, own_memory);
-    loci_memory outside = { .ctx = c, .search = search_chunks, .content = content_chunk };
+    const loci_memory outside = {
+        .ctx = c, .search = search_chunks, .content = content_chunk, .gist = gist_of
+    };
     loci_memory memory = loci_local_bank_memory(own, &m->k, &outside);
     loci_reads reads = new_reads(hp);
     for (int i = 0, at = 0, n; at < TOKENS; at += n, i++) {
@@ -440,21 +480,22 @@ static result stream_cpu(const loci_hparams *hp, float *base, const int32_t *ids
     return r;
 }
 
-static loci_gpu_bank *upload_chunks(const chunks *c)
+static loci_gpu_bank *upload_chunks(const loci_hparams *hp, const chunks *c)
 {
     loci_error err = { 0 };
     loci_gpu_bank *b;
     const size_t n = (size_t)c->n * 256;
     loci_bf16 *half = malloc((n + 1) * sizeof *half);
     for (size_t i = 0; i < n; i++) half[i] = loci_f32_to_bf16(c->landmark[i]);
-    if (loci_gpu_bank_open(&b, gpu, c->n, MOST_OWN, &err) != LOCI_OK) fail_msg("%s", err.text);
+    if (loci_gpu_bank_open(&b, gpu, c->n, MOST_OWN, hp->d_summary, &err) != LOCI_OK)
+        fail_msg("%s", err.text);
     loci_gpu_bank_put(b, 0, c->n, half, c->bias);
     assert_int_equal(loci_gpu_status(gpu, &err), LOCI_OK);
     free(half);
     return b;
 }
 
-static result stream_gpu(const loci_hparams *hp, const float *base, const int32_t *ids, chunks *c)
+static result stream_gpu(const loci_hparams *hp, float *base, const int32_t *ids, chunks *c)
 {
     noted to;
     result r = new_notes(hp, c, &to);
@@ -464,7 +505,10 @@ static result stream_gpu(const loci_hparams *hp, const float *base, const int32_
     if (loci_gpu_weights_init(&w, gpu, hp, false, &err) != LOCI_OK) fail_msg("%s", err.text);
     loci_gpu_weights_upload(&w, gpu, base);
     if (loci_gpu_stream_open(&s, gpu, &w, 256, &err) != LOCI_OK) fail_msg("%s", err.text);
-    const loci_gpu_reader reader = { upload_chunks(c), content_of, c, hp->top_k };
+    loci_model *m;
+    assert_int_equal(loci_model_wrap(&m, hp, base, 0, &err), LOCI_OK);
+    const loci_memory outside = { .ctx = c, .gist = gist_of };
+    const loci_gpu_reader reader = { upload_chunks(hp, c), content_of, c, hp->top_k, m, &outside };
     loci_reads reads = new_reads(hp);
     for (int turn = 0; turn < 2; turn++) { /* the second must not see the first */
         loci_gpu_stream_reset(s);
@@ -490,6 +534,7 @@ static result stream_gpu(const loci_hparams *hp, const float *base, const int32_
     loci_gpu_stream_close(s);
     loci_gpu_bank_close(reader.bank);
     loci_gpu_weights_free(&w, gpu);
+    loci_model_close(m);
     return r;
 }
 
@@ -538,6 +583,14 @@ static void test_stream_with_large_bank(void **state)
     check_stream(&hp, 3000);
 }
 
+/* Gist heads over the documents outside and the stream's own pyramid. */
+static void test_stream_with_summaries(void **state)
+{
+    (void)state;
+    const loci_hparams hp = shape_with_summaries();
+    check_stream(&hp, 37);
+}
+
 static void test_no_groups(void **state)
 {
     (void)state;
@@ -583,8 +636,8 @@ static void test_places_change_hands(void **state)
     float rows[128];
     loci_rng rng;
     loci_rng_seed(&rng, SEED);
-    if (loci_gpu_bank_open(&b, gpu, N, 4, &err) != LOCI_OK) fail_msg("%s", err.text);
-    const loci_gpu_reader r = { b, numbered, rows, 16 };
+    if (loci_gpu_bank_open(&b, gpu, N, 4, 0, &err) != LOCI_OK) fail_msg("%s", err.text);
+    const loci_gpu_reader r = { .bank = b, .content = numbered, .ctx = rows, .top_k = 16 };
     int32_t *place = malloc(PICKED * sizeof *place);
     int64_t *chunk = malloc(PICKED * sizeof *chunk);
     for (int round = 0; round < ROUNDS; round++) {
@@ -612,39 +665,39 @@ static void test_places_change_hands(void **state)
     free(chunk);
 }
 
-static void test_switches_are_refused(void **state)
+static void test_shapes_are_refused(void **state)
 {
     (void)state;
-    loci_hparams hp = small_shape();
-    loci_error err = { 0 };
-    assert_int_equal(loci_gpu_serves(&hp, &err), LOCI_OK);
-    hp.d_summary = 64;
-    assert_int_equal(loci_gpu_serves(&hp, &err), LOCI_EMODEL);
-    assert_non_null(strstr(err.text, "d_summary is 64"));
-    hp.d_summary = 0;
-    hp.content_bits4 = 1;
-    err = (loci_error){ 0 };
-    assert_int_equal(loci_gpu_serves(&hp, &err), LOCI_EMODEL);
-    assert_non_null(strstr(err.text, "content_bits4 is 1"));
     if (!gpu) skip();
+    loci_hparams hp = small_shape();
     loci_gpu_weights w;
-    hp = small_shape();
-    hp.trained_codes = 1;
+    loci_error err = { 0 };
+    hp.trained_codes = 1; /* the host's affair */
+    if (loci_gpu_weights_init(&w, gpu, &hp, false, &err) != LOCI_OK) fail_msg("%s", err.text);
+    loci_gpu_weights_free(&w, gpu);
+    assert_int_equal(loci_gpu_serves(&hp, &err), LOCI_OK);
+    hp.shared_kv = 1;
+    assert_int_equal(loci_gpu_serves(&hp, &err), LOCI_EMODEL);
+    assert_non_null(strstr(err.text, "shared_kv is 1"));
+    hp.shared_kv = 0;
     err = (loci_error){ 0 };
+    hp.n_landmarks = 1;
     assert_int_equal(loci_gpu_weights_init(&w, gpu, &hp, false, &err), LOCI_EINVAL);
-    assert_non_null(strstr(err.text, "trained_codes"));
+    assert_non_null(strstr(err.text, "n_landmarks from 2 to 2"));
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_records),
+        cmocka_unit_test(test_records_with_summaries),
         cmocka_unit_test(test_stream_alone),
         cmocka_unit_test(test_stream_with_bank),
         cmocka_unit_test(test_stream_with_large_bank),
+        cmocka_unit_test(test_stream_with_summaries),
         cmocka_unit_test(test_no_groups),
         cmocka_unit_test(test_places_change_hands),
-        cmocka_unit_test(test_switches_are_refused),
+        cmocka_unit_test(test_shapes_are_refused),
     };
     return cmocka_run_group_tests(tests, open_gpu, close_gpu);
 }
