@@ -46,6 +46,7 @@ typedef struct {
     const char *cpu; /* NULL or "native"; "avx512", "avx2", "ref" lower it; borrowed */
     /* Numbers of the products, NULL: "int8" for weights stored as int8, else "f32".
      *   "int8"  activations to int8, a scale a row; weights of other types to int8 when they are loaded
+     *   "int4"  the same with 4 bits a weight and a scale for 32, the head in int8
      *   "f32"   activations in f32, weights as they are stored: the reference; borrowed */
     const char *compute;
     /* DeepSeek-V4 models (deepseek.h), whose model_dir may be a GGUF file: */

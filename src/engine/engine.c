@@ -104,9 +104,11 @@ static loci_status parse_compute(const char *name, loci_compute *out, loci_error
 {
     *out = LOCI_COMPUTE_AUTO;
     if (!name) return LOCI_OK;
-    *out = strcmp(name, "int8") == 0 ? LOCI_COMPUTE_INT8 : LOCI_COMPUTE_F32;
-    if (*out == LOCI_COMPUTE_INT8 || strcmp(name, "f32") == 0) return LOCI_OK;
-    return loci_fail(err, LOCI_EINVAL, "compute: expected int8 or f32, found %.40s", name);
+    *out = strcmp(name, "int8") == 0   ? LOCI_COMPUTE_INT8
+           : strcmp(name, "int4") == 0 ? LOCI_COMPUTE_INT4
+                                       : LOCI_COMPUTE_F32;
+    if (*out != LOCI_COMPUTE_F32 || strcmp(name, "f32") == 0) return LOCI_OK;
+    return loci_fail(err, LOCI_EINVAL, "compute: expected int8, int4 or f32, found %.40s", name);
 }
 
 static loci_status load_loci(loci_engine *e, const loci_engine_options *opt, unsigned flags,

@@ -27,7 +27,10 @@ loci_mat loci_mat_rows(const loci_mat *w, int first, int rows)
     part.scale = w->scale ? w->scale + first : NULL;
     part.rows = rows;
     part.packed_row += first;
-    if (part.packed_row % LOCI_PANEL != 0) part.packed = NULL;
+    if (part.packed_row % LOCI_PANEL != 0) {
+        part.packed = NULL;
+        part.packed4 = NULL;
+    }
     return part;
 }
 
@@ -57,6 +60,11 @@ static void linear_rows(const loci_kernels *k, float *y, int ldy, const float *x
     }
 }
 
+static bool is_packed(const loci_mat *w)
+{
+    return w->packed || w->packed4;
+}
+
 /* ---- several, shared out ------------------------------------------------------------------------ */
 
 typedef struct {
@@ -73,8 +81,11 @@ static void run_part(const job *j, const loci_product *p, int first, int n)
 {
     float *y = p->y + first;
     const loci_mat w = loci_mat_rows(p->w, first, n);
-    if (p->w->packed)
+    if (w.packed)
         j->k->gemm_w8a8(y, p->ldy, j->q, j->ldq, j->sx, w.packed, w.packed_row, j->rows, n, j->add);
+    else if (w.packed4)
+        j->k->gemm_w4a8(y, p->ldy, j->q, j->ldq, j->sx, w.packed4, w.packed_row, j->rows, n,
+                        j->add);
     else if (j->rows == 1 && !j->add)
         linear_row(j->k, y, j->x, &w);
     else
@@ -144,8 +155,8 @@ void loci_linear_all(const loci_model *m, const loci_product *list, int n, const
 {
     assert(n >= 1 && n <= LOCI_PRODUCTS);
     for (int i = 1; i < n; i++)
-        assert(!list[i].w->packed == !list[0].w->packed && list[i].w->cols == list[0].w->cols);
-    if (list[0].w->packed) {
+        assert(is_packed(list[i].w) == is_packed(list[0].w) && list[i].w->cols == list[0].w->cols);
+    if (is_packed(list[0].w)) {
         run_packed(m, list, n, x, ldx, rows, 0);
         return;
     }
@@ -164,7 +175,7 @@ void loci_linear_add(const loci_model *m, float *y, float *tmp, const float *x, 
                      int rows)
 {
     const loci_product p = { w, y, w->rows };
-    if (w->packed) {
+    if (is_packed(w)) {
         run_packed(m, &p, 1, x, w->cols, rows, 1);
         return;
     }

@@ -79,9 +79,10 @@ typedef struct {
     void *data;   /* (rows, cols) f32, bf16 or int8 row-major; f32 in training  */
     float *scale; /* (rows) for int8, else NULL                                  */
     int rows, cols;
-    loci_dtype type;       /* LOCI_F32, LOCI_BF16, LOCI_I8 */
-    const loci_w8 *packed; /* the same for integer products (packed.c), or NULL */
-    int packed_row;        /* of row 0 in it; a multiple of 16 */
+    loci_dtype type;        /* LOCI_F32, LOCI_BF16, LOCI_I8 */
+    const loci_w8 *packed;  /* the same for integer products (packed.c), or NULL */
+    const loci_w4 *packed4; /* the same in 4 bits, or NULL                       */
+    int packed_row;         /* of row 0 in either; a multiple of 16              */
 } loci_mat;
 
 typedef struct {
@@ -195,9 +196,16 @@ loci_status loci_model_save(const loci_model *src, const char *dir, loci_dtype t
  *   INT8  x to int8, one scale a row of x; weights int8 as stored, or made so from f32 or bf16 as
  *         loci_quant_q8 does.  A row of a product has the same bits whatever the number of rows and
  *         threads, and in every variant of the kernels.
+ *   INT4  the same with 4 bits a weight, a scale for 32 of a row (loci_quant_q4); the head, and rows
+ *         that are not whole groups of 32, as INT8
  *   AUTO  INT8 where the weights are stored as int8, else F32 */
-typedef enum { LOCI_COMPUTE_AUTO, LOCI_COMPUTE_F32, LOCI_COMPUTE_INT8 } loci_compute;
-/* Pack what INT8 asks for, once; the stored form stays in the file.  Codes' maps, vectors and scalars
+typedef enum {
+    LOCI_COMPUTE_AUTO,
+    LOCI_COMPUTE_F32,
+    LOCI_COMPUTE_INT8,
+    LOCI_COMPUTE_INT4
+} loci_compute;
+/* Pack what INT8 or INT4 asks for, once; the stored form stays in the file.  Codes' maps, vectors and scalars
  * are always used in f32.  Errors: LOCI_ENOMEM (the model then computes in f32). */
 loci_status loci_model_prepare(loci_model *m, loci_compute compute, loci_error *err);
 

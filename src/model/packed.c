@@ -1,8 +1,8 @@
 /* packed.c - a model's matrices for integer products, made once when it is opened.
  *
  * All of them lie in one block of memory.  A matrix stored as int8 is packed as it is; f32 and bf16 rows
- * are quantised on the way, as `loci quantize` would.  The file keeps the stored form, which embedding
- * rows are still read from. */
+ * are quantised on the way, as `loci quantize` would; to 4 bits all of them are.  The file keeps the
+ * stored form, which embedding rows are still read from. */
 #include "model/model_impl.h"
 
 #include <stdlib.h>
@@ -21,7 +21,14 @@ static bool is_packable(loci_model *m, const loci_param_info *info, loci_compute
     const loci_mat *w = mat_of(m, info);
     if (!info->quantise || w->cols > COLS_MAX || w == &m->p.code.key || w == &m->p.code.query)
         return false;
-    return compute == LOCI_COMPUTE_INT8 || w->type == LOCI_I8;
+    return compute != LOCI_COMPUTE_AUTO || w->type == LOCI_I8;
+}
+
+/* The head decides between neighbours by small differences: it keeps 8 bits. */
+static bool is_four(const loci_model *m, const loci_mat *w, loci_compute compute)
+{
+    return compute == LOCI_COMPUTE_INT4 && w->cols % LOCI_W4_GROUP == 0 && w != &m->p.embed &&
+           w != &m->p.head;
 }
 
 typedef struct {
@@ -29,12 +36,26 @@ typedef struct {
     int8_t *data;
     float *scale;
     int32_t *sum;
+    loci_w4 *w4; /* or these three */
+    uint8_t *nibbles;
+    uint16_t *half;
 } place;
 
-static place carve(loci_arena *a, const loci_mat *w)
+static size_t groups(const loci_mat *w)
+{
+    return (size_t)(w->cols / LOCI_W4_GROUP);
+}
+
+static place carve(loci_arena *a, const loci_mat *w, bool four)
 {
     const size_t padded = (size_t)loci_panels(w->rows) * LOCI_PANEL;
-    place p;
+    place p = { 0 };
+    if (four) {
+        p.w4 = loci_arena_take(a, 1, sizeof *p.w4);
+        p.nibbles = loci_arena_take(a, loci_w4_bytes(w->rows, w->cols), 1);
+        p.half = loci_arena_take(a, padded * groups(w), sizeof *p.half);
+        return p;
+    }
     p.w = loci_arena_take(a, 1, sizeof *p.w);
     p.data = loci_arena_take(a, loci_w8_bytes(w->rows, w->cols), 1);
     p.scale = loci_arena_take(a, padded, sizeof *p.scale);
@@ -42,41 +63,72 @@ static place carve(loci_arena *a, const loci_mat *w)
     return p;
 }
 
-/* q (rows, cols) and scale (rows) of a matrix that is not stored as int8. */
-static void quantise(const loci_kernels *k, int8_t *q, float *scale, float *row, const loci_mat *w)
+/* A matrix with its numbers in the integers to be: q, and a scale a row or a half a group. */
+typedef struct {
+    float *row; /* (cols): one row as f32 */
+    int8_t *q;
+    float *scale;
+    uint8_t *nibbles;
+    uint16_t *half;
+} made;
+
+static made carve_made(loci_arena *a, const loci_mat *w, bool four)
 {
-    for (int r = 0; r < w->rows; r++) {
-        loci_mat_row(row, w, r);
-        k->quant_q8(q + (size_t)r * (size_t)w->cols, w->cols, scale + r, row, w->cols, 1, w->cols);
+    const size_t rows = (size_t)w->rows, cols = (size_t)w->cols;
+    made x = { 0 };
+    if (!four && w->type == LOCI_I8) return x;
+    x.row = loci_arena_take(a, cols, sizeof *x.row);
+    if (four) {
+        x.nibbles = loci_arena_take(a, rows * cols / 2, 1);
+        x.half = loci_arena_take(a, rows * groups(w), sizeof *x.half);
+    } else {
+        x.q = loci_arena_take(a, rows * cols, 1);
+        x.scale = loci_arena_take(a, rows, sizeof *x.scale);
     }
+    return x;
 }
 
-/* scratch: as carve_scratch of the largest matrix. */
-static void pack(const loci_kernels *k, place *p, loci_mat *w, loci_arena scratch)
-{
-    const int8_t *q = w->data;
-    const float *scale = w->scale;
-    if (w->type != LOCI_I8) {
-        int8_t *made = loci_arena_take(&scratch, (size_t)w->rows * (size_t)w->cols, 1);
-        float *of = loci_arena_take(&scratch, (size_t)w->rows, sizeof *of);
-        quantise(k, made, of, loci_arena_take(&scratch, (size_t)w->cols, sizeof(float)), w);
-        q = made;
-        scale = of;
-    }
-    loci_w8_pack(p->data, p->scale, p->sum, q, scale, w->rows, w->cols);
-    *p->w = (loci_w8){ p->data, p->scale, p->sum, w->rows, w->cols };
-    w->packed = p->w;
-    w->packed_row = 0;
-}
-
-static size_t scratch_bytes(const loci_mat *w)
+static size_t scratch_bytes(const loci_mat *w, bool four)
 {
     loci_arena a = { 0 };
-    if (w->type == LOCI_I8) return 0;
-    loci_arena_take(&a, (size_t)w->rows * (size_t)w->cols, 1);
-    loci_arena_take(&a, (size_t)w->rows, sizeof(float));
-    loci_arena_take(&a, (size_t)w->cols, sizeof(float));
+    carve_made(&a, w, four);
     return a.used;
+}
+
+static void pack_four(const loci_kernels *k, const place *p, loci_mat *w, const made *x)
+{
+    for (int r = 0; r < w->rows; r++) {
+        loci_mat_row(x->row, w, r);
+        k->quant_q4(x->nibbles + (size_t)r * (size_t)w->cols / 2, w->cols / 2,
+                    x->half + (size_t)r * groups(w), (int)groups(w), x->row, w->cols, 1, w->cols);
+    }
+    loci_w4_pack(p->nibbles, p->half, x->nibbles, x->half, w->rows, w->cols);
+    *p->w4 = (loci_w4){ p->nibbles, p->half, w->rows, w->cols };
+    w->packed4 = p->w4;
+}
+
+static void pack_eight(const loci_kernels *k, const place *p, loci_mat *w, const made *x)
+{
+    for (int r = 0; x->q && r < w->rows; r++) {
+        loci_mat_row(x->row, w, r);
+        k->quant_q8(x->q + (size_t)r * (size_t)w->cols, w->cols, x->scale + r, x->row, w->cols, 1,
+                    w->cols);
+    }
+    loci_w8_pack(p->data, p->scale, p->sum, x->q ? x->q : w->data, x->q ? x->scale : w->scale,
+                 w->rows, w->cols);
+    *p->w = (loci_w8){ p->data, p->scale, p->sum, w->rows, w->cols };
+    w->packed = p->w;
+}
+
+static void pack(loci_model *m, loci_arena *a, loci_mat *w, bool four, loci_arena scratch)
+{
+    const place p = carve(a, w, four);
+    const made x = carve_made(&scratch, w, four);
+    w->packed_row = 0;
+    if (four)
+        pack_four(&m->k, &p, w, &x);
+    else
+        pack_eight(&m->k, &p, w, &x);
 }
 
 loci_status loci_model_prepare(loci_model *m, loci_compute compute, loci_error *err)
@@ -93,9 +145,11 @@ loci_status loci_model_prepare(loci_model *m, loci_compute compute, loci_error *
     loci_param_list(&m->hp, list, n);
     for (int i = 0; i < n; i++) {
         if (!is_packable(m, &list[i], compute)) continue;
-        const size_t needs = scratch_bytes(mat_of(m, &list[i]));
+        const loci_mat *w = mat_of(m, &list[i]);
+        const bool four = is_four(m, w, compute);
+        const size_t needs = scratch_bytes(w, four);
         scratch = needs > scratch ? needs : scratch;
-        carve(&a, mat_of(m, &list[i]));
+        carve(&a, w, four);
     }
     if (a.used == 0) goto out;
     m->packed = loci_alloc_aligned(a.used);
@@ -109,8 +163,8 @@ loci_status loci_model_prepare(loci_model *m, loci_compute compute, loci_error *
     a = (loci_arena){ m->packed, a.used, 0 };
     for (int i = 0; i < n; i++) {
         if (!is_packable(m, &list[i], compute)) continue;
-        place p = carve(&a, mat_of(m, &list[i]));
-        pack(&m->k, &p, mat_of(m, &list[i]), (loci_arena){ memory, scratch, 0 });
+        loci_mat *w = mat_of(m, &list[i]);
+        pack(m, &a, w, is_four(m, w, compute), (loci_arena){ memory, scratch, 0 });
     }
 
 out:
