@@ -5,6 +5,7 @@
  *   - logits and records have the same bits however the tokens are cut into batches and spans and
  *     however many threads share the products; the reference kernels in f32 as well
  *   - an f32 model packed on the fly has the numbers of its int8 copy
+ *   - a token allocates nothing once the stream is there, with a pool or without
  * Method: the small model of stream_model.h with a question over a bank. */
 #include "stream_model.h"
 #include "kernel/number.h"
@@ -288,11 +289,90 @@ static void automatic(void **state)
     random_model_close(&r);
 }
 
+/* ---- allocations ---------------------------------------------------------------------------- */
+
+/* Sanitizers have an allocator of their own. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define COUNTED 0
+static int allocations;
+#else
+#define COUNTED 1
+static _Atomic int allocations;
+void *__libc_malloc(size_t n);
+void *__libc_calloc(size_t n, size_t size);
+void *__libc_realloc(void *p, size_t n);
+void *__libc_memalign(size_t align, size_t n);
+
+void *malloc(size_t n)
+{
+    allocations++;
+    return __libc_malloc(n);
+}
+
+void *calloc(size_t n, size_t size)
+{
+    allocations++;
+    return __libc_calloc(n, size);
+}
+
+void *realloc(void *p, size_t n)
+{
+    allocations++;
+    return __libc_realloc(p, n);
+}
+
+void *aligned_alloc(size_t align, size_t n)
+{
+    allocations++;
+    return __libc_memalign(align, n);
+}
+
+int posix_memalign(void **p, size_t align, size_t n)
+{
+    allocations++;
+    *p = __libc_memalign(align, n);
+    return *p ? 0 : 12; /* ENOMEM */
+}
+#endif
+
+static void allocates_nothing(void **state)
+{
+    const loci_hparams hp = packed_hparams();
+    int32_t *ids = random_ids(BANKED + TOKENS, hp.vocab, 5);
+    float *logits = room((size_t)hp.vocab * sizeof *logits);
+    (void)state;
+    const int before_all = allocations;
+    free(malloc(allocations + 1)); /* a size that is not known when it is compiled */
+    assert_int_equal(allocations - before_all, COUNTED);
+    for (int path = 0; path < PATHS; path++)
+        for (int threads = 0; threads <= 2; threads++) {
+            loci_error err = { 0 };
+            random_model r = packed_model(&hp, path);
+            plain_bank b = plain_bank_open(&hp);
+            plain_bank_add(&b, r.m, ids, BANKED, 6 * 64);
+            if (threads) assert_int_equal(loci_pool_open(&r.m->pool, threads, &err), LOCI_OK);
+            const loci_memory memory = plain_memory(&b);
+            chat c = chat_open(r.m, 16, &memory);
+            const int before = allocations;
+            for (int t = 0; t < 150; t++) chat_extend(&c, r.m, ids + BANKED + t, 1, logits);
+            if (allocations != before)
+                fail_msg("%s, %d threads: %d allocations in 150 tokens", paths[path].name, threads,
+                         allocations - before);
+            chat_close(&c);
+            loci_pool_close(r.m->pool);
+            plain_bank_close(&b);
+            random_model_close(&r);
+        }
+    loci_free_aligned(ids);
+    loci_free_aligned(logits);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(products),         cmocka_unit_test(same_bits), cmocka_unit_test(near_f32),
-        cmocka_unit_test(as_the_int8_copy), cmocka_unit_test(automatic),
+        cmocka_unit_test(products),  cmocka_unit_test(same_bits),
+        cmocka_unit_test(near_f32),  cmocka_unit_test(as_the_int8_copy),
+        cmocka_unit_test(automatic), cmocka_unit_test(allocates_nothing),
     };
     print_message("seed %d\n", SEED);
     return cmocka_run_group_tests(tests, NULL, NULL);
