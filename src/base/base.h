@@ -82,11 +82,12 @@ double loci_seconds(void); /* monotonic clock */
 
 /* ---- CPU features (cpu.c) --------------------------------------------------- */
 enum {
-    LOCI_CPU_AVX2 = 1u << 0,   /* AVX2 + FMA + F16C, and an OS that saves the registers */
-    LOCI_CPU_AVX512 = 1u << 1, /* F + BW + DQ + VL */
-    LOCI_CPU_VNNI = 1u << 2,   /* AVX512_VNNI */
-    LOCI_CPU_BF16 = 1u << 3,   /* AVX512_BF16 */
-    LOCI_CPU_VPOPCNT = 1u << 4 /* AVX512_VPOPCNTDQ */
+    LOCI_CPU_AVX2 = 1u << 0,    /* AVX2 + FMA + F16C, and an OS that saves the registers */
+    LOCI_CPU_AVX512 = 1u << 1,  /* F + BW + DQ + VL */
+    LOCI_CPU_VNNI = 1u << 2,    /* AVX512_VNNI */
+    LOCI_CPU_BF16 = 1u << 3,    /* AVX512_BF16 */
+    LOCI_CPU_VPOPCNT = 1u << 4, /* AVX512_VPOPCNTDQ */
+    LOCI_CPU_DOTPROD = 1u << 5  /* ARM: sdot and udot */
 };
 unsigned loci_cpu_detect(void);
 /* Lower `have` to what `name` allows: "ref" | "avx2" | "avx512" | "native".

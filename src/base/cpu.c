@@ -7,6 +7,9 @@
 #include <unistd.h>
 #if defined(__x86_64__)
 #include <cpuid.h>
+#elif defined(__aarch64__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
 #endif
 
 /* ---- instruction sets -------------------------------------------------------------- */
@@ -34,6 +37,11 @@ unsigned loci_cpu_detect(void)
     if (__builtin_cpu_supports("avx512bf16")) flags |= LOCI_CPU_BF16;
     if (__builtin_cpu_supports("avx512vpopcntdq")) flags |= LOCI_CPU_VPOPCNT;
     return flags;
+}
+#elif defined(__aarch64__)
+unsigned loci_cpu_detect(void)
+{
+    return getauxval(AT_HWCAP) & HWCAP_ASIMDDP ? LOCI_CPU_DOTPROD : 0;
 }
 #else
 unsigned loci_cpu_detect(void)

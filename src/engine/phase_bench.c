@@ -193,11 +193,9 @@ static void describe_machine(loci_bench_model *b)
     static const struct {
         unsigned flag;
         const char *name;
-    } feature[] = { { LOCI_CPU_AVX2, "avx2" },
-                    { LOCI_CPU_AVX512, "avx512" },
-                    { LOCI_CPU_VNNI, "vnni" },
-                    { LOCI_CPU_BF16, "bf16" },
-                    { LOCI_CPU_VPOPCNT, "vpopcntdq" } };
+    } feature[] = { { LOCI_CPU_AVX2, "avx2" },         { LOCI_CPU_AVX512, "avx512" },
+                    { LOCI_CPU_VNNI, "vnni" },         { LOCI_CPU_BF16, "bf16" },
+                    { LOCI_CPU_VPOPCNT, "vpopcntdq" }, { LOCI_CPU_DOTPROD, "dotprod" } };
     loci_bench_machine *w = &b->machine;
     w->cache_bytes = loci_cpu_cache_bytes();
     w->threads = loci_pool_threads(b->engine->pool);
