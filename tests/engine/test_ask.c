@@ -27,6 +27,7 @@ static field field_make(uint64_t seed)
     loci_task_options o = loci_task_options_default();
     o.seed = seed;
     o.names = LOCI_SPLIT_TEST;
+    o.wordings = LOCI_SPLIT_PLAIN; /* what the shipped model was trained on */
     o.n_facts = o.n_questions = FACTS;
     const size_t n = loci_task_filler(seed, TEXT - 1000, hay, TEXT);
     OK(loci_task_make(&f.item, &o, &err));
