@@ -174,6 +174,41 @@ static void test_stored_forms(void **state)
     free(got);
 }
 
+/* Gates as trained, all open, all closed: what is counted is what was asked for, and what the last token
+ * foretells differs. */
+static void test_reading(void **state)
+{
+    (void)state;
+    enum { N = 300 };
+    const int vocab = loci_engine_info(engine)->vocab, groups = loci_engine_info(engine)->n_groups;
+    float *rows[3];
+    int32_t *ids = some_ids(N, SEED + 9);
+    for (int how = 0; how < 3; how++) {
+        loci_error err;
+        loci_session *s;
+        const loci_session_options o = { .max_tokens = N, .reading = (loci_reading)how };
+        rows[how] = malloc(N * (size_t)vocab * sizeof *rows[how]);
+        OK(loci_session_open(&s, engine, &o, &err));
+        assert_int_equal(loci_session_consulted(s).pairs, 0);
+        OK(loci_session_extend(s, ids, N, rows[how], N, &err));
+        const loci_session_reads r = loci_session_consulted(s);
+        assert_int_equal(r.pairs, (int64_t)N * groups);
+        if (how == LOCI_READ_AS_TRAINED) assert_in_range(r.consulted, 0, r.pairs);
+        if (how == LOCI_READ_ALWAYS) assert_int_equal(r.consulted, r.pairs);
+        if (how == LOCI_READ_NEVER) assert_int_equal(r.consulted, 0);
+        loci_session_close(s);
+    }
+    const size_t last = (N - 1) * (size_t)vocab;
+    assert_true(row_difference(rows[1] + last, rows[2] + last, vocab) > 0.01);
+    assert_true(row_difference(rows[0] + last, rows[2] + last, vocab) > 0.01);
+    loci_session *s = NULL;
+    const loci_session_options wrong = { .max_tokens = N, .reading = (loci_reading)3 };
+    assert_int_equal(loci_session_open(&s, engine, &wrong, NULL), LOCI_EINVAL);
+    assert_null(s);
+    for (int how = 0; how < 3; how++) free(rows[how]);
+    free(ids);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -181,6 +216,7 @@ int main(void)
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_sampling),
         cmocka_unit_test(test_stored_forms),
+        cmocka_unit_test(test_reading),
     };
     root_make();
     engine = xs_open(1);
