@@ -7,7 +7,7 @@ loci=$1 file=$2
 
 # names HELP: the subcommands that the help of a group lists, nothing for a subcommand's own.
 names() {
-    printf '%s\n' "$1" | sed -n '/^usage: loci.* SUBCOMMAND /,/^`loci/s/^  \([a-z0-9]*\)  *[a-z].*/\1/p'
+    printf '%s\n' "$1" | sed -n '/^usage: loci.* SUBCOMMAND /,/^`loci/s/^  \([a-z0-9]*\)  *[A-Za-z].*/\1/p'
 }
 
 # page NAME: one subcommand, or each of a group.

@@ -46,7 +46,7 @@ static const names attributes[LOCI_VALUE_KINDS][2] = {
                                  "insurance sum", "ticket price"),
                             LIST("rental price", "repair bill", "grant") },
     [LOCI_VALUE_PERSON] = { LIST("owner", "manager", "contact person", "author", "inventor",
-                                 "teacher", "landlord", "successor", "driver", "best friend"),
+                                 "tutor", "landlord", "successor", "driver", "best friend"),
                             LIST("custodian", "supervisor", "founder") },
     [LOCI_VALUE_CODE] = { LIST("part number", "model name", "license plate", "product code",
                                "booking code", "shelf mark", "catalog mark", "batch number"),

@@ -178,6 +178,8 @@ static void test_real_items(void **state)
         loci_task_options o = loci_task_options_default();
         o.family = (loci_task_family)f;
         o.n_facts = 50;
+        o.text = hay; /* what `extract` asks about */
+        o.text_bytes = len;
         loci_task_item item;
         assert_int_equal(loci_task_make(&item, &o, NULL), LOCI_OK);
         size_t *place = calloc((size_t)item.n_facts, sizeof *place);
