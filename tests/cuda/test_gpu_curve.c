@@ -18,7 +18,7 @@
 #include <math.h>
 
 enum { STEPS = 50, SAMPLES = 2 };
-/* As in test_gpu_pass.c: one rounding a weight stands for those of activations on their way too. */
+/* As in test_slow_gpu_pass.c: one rounding a weight stands for those of activations on their way too. */
 static const double FACTOR = 2.0;
 
 static const char CONFIG[] =

@@ -4,7 +4,7 @@
  * weight, are the CPU's up to bf16 rounding: for prefill and token by token, in calls of awkward sizes,
  * past the window and the ring's end, with own chunks, with a bank of a few and of thousands of chunks.
  * Method: random parameters rounded to bf16.  What rounding may do is measured on the CPU as in
- * test_gpu_pass.c: weights moved at random by 2^-8 of their size, and the root mean square of what that
+ * test_slow_gpu_pass.c: weights moved at random by 2^-8 of their size, and the root mean square of what that
  * changes, times FACTOR.  Weights are compared as a vector over chunks, so a pick that a near-tie
  * replaced counts for what it weighed. */
 #include <setjmp.h>

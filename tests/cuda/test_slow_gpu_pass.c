@@ -1,4 +1,4 @@
-/* test_gpu_pass.c - the pass of a batch on the GPU against the pass on the CPU.
+/* test_slow_gpu_pass.c - the pass of a batch on the GPU against the pass on the CPU.
  *
  * Goal: losses, counts and the gradient of every tensor agree, in the dense and the routed mode, with
  * and without negatives, with short documents, several banks, absent facts and copied tokens.
