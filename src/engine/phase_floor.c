@@ -61,7 +61,7 @@ loci_phase_cost loci_phase_lower(const loci_model *m)
 
 static loci_phase_cost read_block(const loci_hparams *hp, const loci_read_params *p)
 {
-    const double rows = (double)hp->top_k * hp->chunk, w = hp->d_key + hp->d_value;
+    const double rows = (double)hp->top_k * hp->chunk, w = loci_content_cols(hp);
     const loci_phase_cost attend = { rows * loci_content_cols(hp) * sizeof(float),
                                      2.0 * rows * w * hp->read_heads };
     return sum_of(PRODUCTS(&p->router1, &p->router2, &p->gate_w, &p->q, &p->o, &p->gate_up,

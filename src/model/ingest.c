@@ -90,7 +90,7 @@ void loci_ingest_span(loci_ingest *s, const loci_model *m, const int32_t *ids, i
                       float *summary)
 {
     const loci_hparams *hp = &s->hp;
-    const size_t D = (size_t)hp->d_model, wide = (size_t)(hp->d_key + hp->d_value);
+    const size_t D = (size_t)hp->d_model, wide = (size_t)loci_content_cols(hp);
     const int rows = n_left + n, cut = pos0 > 0 ? hp->window - 1 : 0;
     assert(n >= 1 && n <= s->max_span && n_left <= loci_ingest_left(hp));
     assert((pos0 + n_left) % hp->chunk == 0 && BLOCK % hp->chunk == 0);
