@@ -61,7 +61,7 @@ loci_phase_cost loci_phase_lower(const loci_model *m)
 
 static loci_phase_cost read_block(const loci_hparams *hp, const loci_read_params *p)
 {
-    const double rows = (double)hp->top_k * hp->chunk, w = loci_content_cols(hp);
+    const double rows = (double)hp->top_k * hp->chunk, w = hp->d_key + hp->d_value;
     const loci_phase_cost attend = { rows * loci_content_cols(hp) * sizeof(float),
                                      2.0 * rows * w * hp->read_heads };
     return sum_of(PRODUCTS(&p->router1, &p->router2, &p->gate_w, &p->q, &p->o, &p->gate_up,
@@ -128,7 +128,7 @@ loci_phase_cost loci_phase_search(const loci_model *m, int64_t chunks, int queri
 loci_phase_cost loci_phase_content(const loci_model *m, double misses)
 {
     const loci_hparams *hp = &m->hp;
-    const double S = hp->chunk, w = loci_content_cols(hp);
+    const double S = hp->chunk, w = hp->d_key + hp->d_value;
     loci_phase_cost chunk = { S * (w + 8.0), 0.0 };
     if (hp->content_bits4) {
         const loci_phase_cost row = product(&m->p.enc.unpack), z = product(&m->p.enc.context);

@@ -19,7 +19,7 @@ typedef struct {
 /* Floats of one record: content, summary, landmarks, bias. */
 static size_t record(const loci_hparams *hp)
 {
-    return 64 * (size_t)(hp->d_key + hp->d_value) + (size_t)hp->d_summary +
+    return 64 * (size_t)loci_content_cols(hp) + (size_t)hp->d_summary +
            (size_t)hp->n_landmarks * 128 + 1;
 }
 
@@ -33,7 +33,7 @@ static loci_hparams summing_hparams(void)
 static void scatter(const loci_hparams *hp, const float *content, const float *landmark,
                     const float *bias, const float *summary, int n_chunks, float *out)
 {
-    const size_t w = 64 * (size_t)(hp->d_key + hp->d_value), l = (size_t)hp->n_landmarks * 128;
+    const size_t w = 64 * (size_t)loci_content_cols(hp), l = (size_t)hp->n_landmarks * 128;
     const size_t ds = (size_t)hp->d_summary;
     for (size_t c = 0; c < (size_t)n_chunks; c++, out += record(hp)) {
         memcpy(out, content + c * w, w * sizeof *out);
@@ -48,7 +48,7 @@ static void ingest(void *ctx, float *out)
 {
     const document *x = ctx;
     const loci_hparams *hp = &x->m->hp;
-    float *content = room(CHUNKS * 64 * (size_t)(hp->d_key + hp->d_value) * sizeof(float));
+    float *content = room(CHUNKS * 64 * (size_t)loci_content_cols(hp) * sizeof(float));
     float *landmark = room(CHUNKS * (size_t)hp->n_landmarks * 128 * sizeof(float));
     float *bias = room(CHUNKS * sizeof(float));
     float *summary = room(CHUNKS * (size_t)hp->d_summary * sizeof(float));
@@ -61,7 +61,7 @@ static void ingest(void *ctx, float *out)
         const int left = at < loci_ingest_left(hp) ? at : loci_ingest_left(hp);
         const int chunks = (end - at + 63) / 64;
         /* What was there before must not matter: pads come out as zero. */
-        memset(content, 0xff, CHUNKS * 64 * (size_t)(hp->d_key + hp->d_value) * sizeof(float));
+        memset(content, 0xff, CHUNKS * 64 * (size_t)loci_content_cols(hp) * sizeof(float));
         loci_ingest_span(s, x->m, x->ids + at - left, at - left, left, end - at, content, landmark,
                          bias, summary);
         scatter(hp, content, landmark, bias, summary, chunks, out + (size_t)(at / 64) * record(hp));
@@ -101,10 +101,9 @@ static void splits(void **state)
     random_model_close(&r);
 }
 
-static void against_training(void **state)
+static void records_as_trained(loci_hparams hp)
 {
-    const loci_hparams hp = summing_hparams();
-    const size_t ds = (size_t)hp.d_summary, w = 64 * (size_t)(hp.d_key + hp.d_value);
+    const size_t ds = (size_t)hp.d_summary, w = 64 * (size_t)loci_content_cols(&hp);
     const size_t l = (size_t)hp.n_landmarks * 128;
     random_model r = random_model_open(&hp, SEED);
     int32_t *ids = random_ids(CHUNKS * 64, hp.vocab, 4);
@@ -113,7 +112,6 @@ static void against_training(void **state)
     loci_pass *t = loci_pass_init(&hp, CHUNKS * 64, memory);
     document x = { r.m, ids, CHUNKS * 64, 0x0a };
     const double tolerance = tolerance_of(&r, ingest, &x, got, CHUNKS * record(&hp));
-    (void)state;
     for (int n = 1; n <= CHUNKS * 64; n += n < 130 ? 1 : 37) {
         const int doc[] = { 0, n }, chunks = (n + 63) / 64;
         const uint8_t banked = 1;
@@ -138,6 +136,16 @@ static void against_training(void **state)
     loci_free_aligned(got);
     loci_free_aligned(memory);
     random_model_close(&r);
+}
+
+static void against_training(void **state)
+{
+    loci_hparams hp = summing_hparams();
+    (void)state;
+    records_as_trained(hp);
+    hp.shared_kv = 1;
+    hp.d_value = hp.d_key;
+    records_as_trained(hp);
 }
 
 /* ---- codes ----------------------------------------------------------------------------------- */
