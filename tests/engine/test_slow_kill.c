@@ -15,7 +15,7 @@ enum { FILES = 60, KILLS = 50 };
 static char *file_text(int i, size_t *n)
 {
     static char text[200000];
-    *n = loci_task_filler(SEED + (uint64_t)i, 300 + (size_t)(i * i) * 12, text, sizeof text);
+    *n = loci_task_filler(SEED + (uint64_t)i, 300 + (size_t)(i * i) * 4, text, sizeof text);
     return text;
 }
 
