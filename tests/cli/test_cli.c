@@ -663,7 +663,8 @@ static void given_items(void **state)
         }
         free_result(&r);
     }
-    spill("kv.jsonl", "{\"ordered_kv_records\": [], \"key\": \"x\", \"value\": \"y\"}\n", 54);
+    static const char unheld[] = "{\"ordered_kv_records\": [], \"key\": \"x\", \"value\": \"y\"}\n";
+    spill("kv.jsonl", unheld, sizeof unheld - 1);
     result r = RUN("eval", "kv", ENGINE, "--file", "kv.jsonl");
     assert_int_equal(r.code, 1);
     assert_non_null(strstr(r.err, "kv.jsonl: line 1: no record has the key x"));
@@ -673,7 +674,8 @@ static void given_items(void **state)
     assert_int_equal(r.code, 1);
     assert_non_null(strstr(r.err, "line 1"));
     free_result(&r);
-    spill("story.txt", "1 Ann.\n2 Where?\tx\t7\n", 23);
+    static const char unsupported[] = "1 Ann.\n2 Where?\tx\t7\n";
+    spill("story.txt", unsupported, sizeof unsupported - 1);
     r = RUN("eval", "babilong", ENGINE, "--file", "story.txt");
     assert_int_equal(r.code, 1);
     assert_non_null(strstr(r.err, "story.txt: line 2"));
