@@ -36,24 +36,10 @@ static size_t wanted_bytes(int max_batch)
 void loci_gpu_consult_plan(loci_gpu_consult *c, loci_arena *a, const loci_hparams *hp,
                            int max_batch)
 {
-    const size_t N = (size_t)max_batch, D = (size_t)hp->d_model;
+    const size_t N = (size_t)max_batch;
     loci_gpu_read_tape *t = &c->t;
     c->max_batch = max_batch;
-    t->xn = loci_arena_take(a, N * D, 2);
-    t->hidden = loci_arena_take(a, N * (size_t)hp->router_hidden, 2);
-    t->u = loci_arena_take(a, N * 128, 2);
-    t->q = loci_arena_take(a, N * WIDE, 2);
-    t->o = loci_arena_take(a, N * WIDE, 2);
-    t->xn2 = loci_arena_take(a, N * D, 2);
-    t->gu = loci_arena_take(a, N * 2 * (size_t)hp->read_mlp, 2);
-    t->inv = loci_arena_take(a, N, 4);
-    t->inv_u = loci_arena_take(a, N, 4);
-    t->inv_q = loci_arena_take(a, N * HEADS, 4);
-    t->soft = loci_arena_take(a, N, 4);
-    t->inv2 = loci_arena_take(a, N, 4);
-    t->gold_score = loci_arena_take(a, N, 4);
-    t->tau = loci_arena_take(a, 1, 4);
-    t->rank = loci_arena_take(a, PICKS * 64, 4);
+    loci_gpu_read_plan_rows(t, a, hp, max_batch);
     c->gold = loci_arena_take(a, N, 4);
     c->own_lo = loci_arena_take(a, N, 4);
     c->own_hi = loci_arena_take(a, N, 4);

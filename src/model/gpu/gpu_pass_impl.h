@@ -176,6 +176,9 @@ void loci_gpu_encoder_tape_plan(loci_gpu_encoder_tape *t, loci_arena *a, const l
 void loci_gpu_encoder_forward(loci_gpu_pass *p);
 void loci_gpu_encoder_backward(loci_gpu_pass *p);
 
+/* What a Read block needs of a tape for `rows` rows whether it learns or serves; the rest is the caller's. */
+void loci_gpu_read_plan_rows(loci_gpu_read_tape *t, loci_arena *a, const loci_hparams *hp,
+                             int rows);
 void loci_gpu_read_plan(loci_gpu_read_tape *t, loci_arena *a, const loci_hparams *hp,
                         const loci_gpu_layout *b, bool routed);
 void loci_gpu_read_block(loci_gpu_pass *p, int group);

@@ -14,10 +14,9 @@ enum {
     WIDE = HEADS * 64
 };
 
-void loci_gpu_read_plan(loci_gpu_read_tape *t, loci_arena *a, const loci_hparams *hp,
-                        const loci_gpu_layout *b, bool routed)
+void loci_gpu_read_plan_rows(loci_gpu_read_tape *t, loci_arena *a, const loci_hparams *hp, int rows)
 {
-    const size_t N = (size_t)b->n, D = (size_t)hp->d_model, C = (size_t)b->n_chunks;
+    const size_t N = (size_t)rows, D = (size_t)hp->d_model;
     t->xn = loci_arena_take(a, N * D, 2);
     t->hidden = loci_arena_take(a, N * (size_t)hp->router_hidden, 2);
     t->u = loci_arena_take(a, N * 128, 2);
@@ -29,19 +28,26 @@ void loci_gpu_read_plan(loci_gpu_read_tape *t, loci_arena *a, const loci_hparams
     t->inv_u = loci_arena_take(a, N, 4);
     t->inv_q = loci_arena_take(a, N * HEADS, 4);
     t->soft = loci_arena_take(a, N, 4);
-    t->gate = loci_arena_take(a, N, 4);
     t->inv2 = loci_arena_take(a, N, 4);
+    t->gold_score = loci_arena_take(a, N, 4);
+    t->tau = loci_arena_take(a, 1, 4);
+    t->rank = loci_arena_take(a, PICKS * 64, 4);
+}
+
+void loci_gpu_read_plan(loci_gpu_read_tape *t, loci_arena *a, const loci_hparams *hp,
+                        const loci_gpu_layout *b, bool routed)
+{
+    const size_t N = (size_t)b->n, C = (size_t)b->n_chunks;
+    loci_gpu_read_plan_rows(t, a, hp, b->n);
+    t->gate = loci_arena_take(a, N, 4);
     t->lse_own = loci_arena_take(a, N, 4);
     t->lse_neg = loci_arena_take(a, N, 4);
-    t->gold_score = loci_arena_take(a, N, 4);
     t->log_den = loci_arena_take(a, N, 4);
     t->w = loci_arena_take(a, N * PICKS, 4);
     t->pick_score = loci_arena_take(a, N * PICKS, 4);
     t->pair_lse = loci_arena_take(a, routed ? N * (PICKS + 1) * HEADS : 0, 4);
     t->lse = loci_arena_take(a, routed ? 0 : N * HEADS, 4);
     t->target = loci_arena_take(a, (size_t)b->n_kl * (size_t)b->target_ld, 4);
-    t->tau = loci_arena_take(a, 1, 4);
-    t->rank = loci_arena_take(a, PICKS * 64, 4);
     t->drank = loci_arena_take(a, PICKS * 64, 4);
     t->above = loci_arena_take(a, N, 4);
     t->pick = loci_arena_take(a, N * SLOTS, 4);
