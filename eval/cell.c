@@ -30,6 +30,17 @@ int cell_args_check(cell_args *c)
     return -1;
 }
 
+/* ---- counts ------------------------------------------------------------------------------------ */
+tally tally_begin(const cell_args *c)
+{
+    return (tally){ .until = c->seconds > 0 ? now_seconds() + (double)c->seconds : INFINITY };
+}
+
+bool tally_late(const tally *t)
+{
+    return now_seconds() >= t->until;
+}
+
 /* ---- one question --------------------------------------------------------------------------- */
 
 /* Without the white space at its ends. */
@@ -64,7 +75,8 @@ static loci_status picked(const cell_args *c, loci_engine *e, field *f, const ch
     opt.min_score = 0.0;
     opt.exact = exact;
     loci_answer out;
-    const loci_status st = loci_recall(e, &f->bank, 1, question, strlen(question), &opt, &out, err);
+    const loci_status st =
+        loci_recall(e, f->bank, f->n_banks, question, strlen(question), &opt, &out, err);
     if (st != LOCI_OK) return st;
     *yes = shows(&out, gold);
     loci_answer_free(&out);
@@ -107,7 +119,7 @@ loci_status cell_ask(const cell_args *c, loci_engine *e, field *f, const loci_qu
     opt.max_tokens = (int)c->max_tokens;
     loci_answer out;
     const loci_status st =
-        loci_ask(e, &f->bank, 1, q->question, strlen(q->question), &opt, &out, err);
+        loci_ask(e, f->bank, f->n_banks, q->question, strlen(q->question), &opt, &out, err);
     if (st != LOCI_OK) return st;
     size_t n;
     const char *got = trimmed(&out, &n);
@@ -148,7 +160,7 @@ void cell_row(const cell_args *c, json_t *o, const loci_engine *e, const field *
 {
     const double asked = t->asked ? (double)t->asked : 1.0;
     put_int(o, "bank_tokens", f->tokens);
-    put_int(o, "documents", f->n_docs);
+    put_int(o, "documents", f->n_docs + f->n_slots);
     put_int(o, "questions", t->asked);
     put_share(o, "exact", t->exact, t->asked);
     put_share(o, "evidence", t->hit, t->placed);
@@ -230,56 +242,69 @@ static void remove_tree(const char *dir)
     if (tree) fts_close(tree);
 }
 
-static loci_status run_length(cell_args *c, loci_engine *e, haystack *hay, const char *work,
+/* Folders of one length: the haystack's bank, by what goes into it, and what is left to nobody. */
+static loci_status run_length(cell_args *c, loci_engine *e, haystack *hay, const char *scratch,
                               int64_t length, cell_run_fn *run, void *ctx, loci_error *err)
 {
-    char dir[PATH_MAX];
-    field f;
-    snprintf(dir, sizeof dir, "%s/needles-%lld", work, (long long)length);
-    loci_status st = field_open(&f, e, dir, length, (size_t)c->doc_bytes, hay, c->ea.quiet, err);
+    char keep[PATH_MAX], work[PATH_MAX];
+    snprintf(keep, sizeof keep, "%s/haystack-%lld-%lldx%lld", c->work ? c->work : scratch,
+             (long long)length, (long long)c->spread, (long long)c->doc_bytes);
+    snprintf(work, sizeof work, "%s/%lld", scratch, (long long)length);
+    const field_options o = { .tokens = length,
+                              .doc_bytes = (size_t)c->doc_bytes,
+                              .spread = (int)c->spread,
+                              .keep = keep,
+                              .work = work,
+                              .quiet = c->ea.quiet };
+    field f = { 0 };
+    loci_status st = make_folder(work, err);
+    if (st == LOCI_OK) st = field_open(&f, e, &o, hay, err);
     if (st == LOCI_OK) st = run(ctx, c, e, &f, length, err);
-    /* Also after a failure or Ctrl-C: the bank under --work is left as it was made.  A second
-     * failure here must not hide the first. */
-    loci_error late = { 0 };
-    if (f.bank) {
-        const loci_status restored = field_restore(&f, &late);
-        if (st == LOCI_OK && restored != LOCI_OK) {
-            st = restored;
-            *err = late;
-        }
-    }
     field_close(&f);
+    remove_tree(work);
     return st;
+}
+
+/* 8 bytes a token: more than any text needs, so that files are read far enough; and the documents
+ * for facts. */
+static size_t text_needed(const cell_args *c, int64_t tokens)
+{
+    const int64_t facts = (c->spread + 64) * c->doc_bytes, most = (int64_t)1 << 29;
+    return (size_t)(8 * tokens + facts < most ? 8 * tokens + facts : most);
+}
+
+static loci_status make_scratch(char *out, size_t size, loci_error *err)
+{
+    const char *tmp = getenv("TMPDIR");
+    const int n = snprintf(out, size, "%s/loci-eval-XXXXXX", tmp && *tmp ? tmp : "/tmp");
+    if (n < 0 || (size_t)n >= size) return set_error(err, LOCI_EINVAL, "TMPDIR is too long");
+    return mkdtemp(out) ? LOCI_OK : set_error(err, LOCI_EIO, "%s", out);
 }
 
 loci_status cell_run(cell_args *c, const arg_list *text, uint64_t seed, const int64_t *length,
                      int n, cell_run_fn *run, void *ctx, loci_error *err)
 {
-    char temporary[] = "/tmp/loci-eval-XXXXXX";
-    const char *work = c->work;
+    char scratch[PATH_MAX - 64];
     loci_engine *e = NULL;
     haystack hay = { 0 };
     int64_t most = 0;
-    for (int i = 0; i < n; i++) most += length[i];
+    for (int i = 0; i < n; i++) most = length[i] > most ? length[i] : most;
     watch_signals();
     loci_status st = open_engine(&e, &c->ea, err);
-    /* 8 bytes a token: more than any text needs, so that files are read far enough. */
-    if (st == LOCI_OK)
-        st =
-            haystack_open(&hay, text, (size_t)(8 * most < 1 << 29 ? 8 * most : 1 << 29), seed, err);
+    if (st == LOCI_OK) st = haystack_open(&hay, text, text_needed(c, most), seed, err);
     if (st == LOCI_OK && c->answers && !(c->list = fopen(c->answers, "wb")))
         st = set_error(err, errno == ENOENT ? LOCI_ENOTFOUND : LOCI_EIO, "%s", c->answers);
-    if (st == LOCI_OK && !work && !(work = mkdtemp(temporary)))
-        st = set_error(err, LOCI_EIO, "%s", temporary);
-    if (st == LOCI_OK && c->work) st = make_folder(work, err);
+    if (st == LOCI_OK && c->work) st = make_folder(c->work, err);
+    if (st == LOCI_OK) st = make_scratch(scratch, sizeof scratch, err);
+    const bool made = st == LOCI_OK;
     for (int i = 0; i < n && st == LOCI_OK; i++) {
         hay.at = hay.pages = 0; /* each length begins with the same text */
-        st = run_length(c, e, &hay, work, length[i], run, ctx, err);
+        st = run_length(c, e, &hay, scratch, length[i], run, ctx, err);
     }
     if (c->list && fclose(c->list) != 0 && st == LOCI_OK)
         st = set_error(err, LOCI_EIO, "%s", c->answers);
     c->list = NULL;
-    if (work && !c->work) remove_tree(work);
+    if (made) remove_tree(scratch);
     haystack_close(&hay);
     loci_engine_close(e);
     return st;

@@ -8,7 +8,7 @@
 
 typedef struct { /* how questions are asked, and where rows go */
     engine_args ea;
-    int64_t k, max_tokens, spread, doc_bytes;
+    int64_t k, max_tokens, spread, doc_bytes, seconds;
     const char *work, *answers;
     bool json, csv, recall, exact;
     row_format format;
@@ -31,6 +31,8 @@ cell_args cell_args_default(void);
     { "k", ARG_INT, &(c).k, 0, 4096, "N",                                                       \
       "chunks read per token and group (default: the model's)" },                               \
     { "max-tokens", ARG_INT, &(c).max_tokens, 1, 4096, "N", "of an answer (default 64)" },      \
+    { "seconds", ARG_INT, &(c).seconds, 0, 1e9, "N",                                            \
+      "of asking for one row: what was asked by then is counted (default 0: all)" },            \
     { "answers", ARG_STR, &(c).answers, 0, 0, "FILE",                                           \
       "write every question and answer as JSON lines" },                                        \
     { "work", ARG_STR, &(c).work, 0, 0, "DIR",                                                  \
@@ -51,7 +53,13 @@ typedef struct {
     int64_t denied;               /* of the placed, answered "not stated"                 */
     int64_t answer_tokens;
     double prefill_ms, decode_ms;
+    double until; /* now_seconds() after which nothing more is asked */
 } tally;
+
+/* Nothing counted; the seconds of c begin. */
+tally tally_begin(const cell_args *c);
+/* Is the time of this row over? */
+bool tally_late(const tally *t);
 
 /* Ask of the field's bank and count; gold: where the answer stands, NULL nowhere. */
 loci_status cell_ask(const cell_args *c, loci_engine *e, field *f, const loci_question *q,

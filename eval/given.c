@@ -158,7 +158,7 @@ static loci_status trial(given_args *a, loci_engine *e, field *f, const loci_tas
 {
     const loci_question *q = &item->question[0];
     fact_place *where = calloc((size_t)item->n_facts + 1, sizeof *where);
-    loci_status st = where ? field_hide(f, item, (int)a->cell.spread, seed, where, err)
+    loci_status st = where ? field_hide(f, item, seed, where, err)
                            : set_error(err, LOCI_ENOMEM, "no memory for %d facts", item->n_facts);
     if (st == LOCI_OK) {
         fact_place gold = where[q->gold[q->n_gold - 1]];
@@ -175,12 +175,13 @@ static loci_status run_length(void *ctx, cell_args *c, loci_engine *e, field *f,
                               loci_error *err)
 {
     given_args *a = ctx;
-    tally t = { 0 };
+    tally t = tally_begin(c);
     progress_bar bar;
     progress_begin(&bar, "asking", "items", 1.0, c->ea.quiet);
     loci_status st = LOCI_OK;
     const int64_t n = a->items < a->list.n ? a->items : a->list.n;
-    for (int64_t i = 0; i < n && st == LOCI_OK; i++) {
+    int64_t i = 0;
+    for (; i < n && st == LOCI_OK && !tally_late(&t); i++) {
         /* Spread over the file: stories of one plot stand together. */
         const loci_task_item *item = &a->list.item[i * a->list.n / n];
         st = trial(a, e, f, item, seed_of((uint64_t)a->seed, (uint64_t)i), &t, err);
@@ -193,7 +194,7 @@ static loci_status run_length(void *ctx, cell_args *c, loci_engine *e, field *f,
     put_text(o, "family", a->file);
     put_int(o, "length", length);
     put_int(o, "needles", 1);
-    put_int(o, "items", n);
+    put_int(o, "items", i);
     put_int(o, "seed", a->seed);
     cell_row(c, o, e, f, &t);
     cell_print(c, o);

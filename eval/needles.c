@@ -1,8 +1,8 @@
 /* needles.c - `loci eval needles`: made-up facts hidden in a bank, all of them asked for.
  *
- * A cell is one bank length with one number of facts; its items share the bank and differ in the
- * facts.  Hiding them re-reads `spread` documents, so a cell of many items at a million tokens costs
- * what these documents cost, not the million. */
+ * A cell is one bank length with one number of facts; its items share the haystack and differ in the
+ * facts.  Hiding them reads `spread` documents, so a cell of many items at a million tokens costs what
+ * these documents cost, not the million. */
 #include "cell.h"
 #include <stdlib.h>
 #include <string.h>
@@ -32,16 +32,17 @@ static loci_status trial(const needles_args *a, loci_engine *e, field *f, loci_t
                          int64_t facts, uint64_t seed, tally *t, loci_error *err)
 {
     /* A document of its own for each item that asks about the haystack itself. */
-    const int doc = (int)(seed_of(seed, 0) % (uint64_t)f->n_docs);
+    const field_doc *about;
+    const int doc = field_subject(f, seed, &about);
     const loci_task_options opt =
-        task_args_options(&a->task, family, seed, facts, f->doc[doc].text, f->doc[doc].bytes);
+        task_args_options(&a->task, family, seed, facts, about->text, about->bytes);
     loci_task_item item;
     loci_status st = loci_task_make(&item, &opt, err);
     if (st != LOCI_OK) return st;
     fact_place *where = calloc((size_t)item.n_facts + 1, sizeof *where), span;
-    st = where ? field_hide(f, &item, (int)a->cell.spread, seed, where, err)
+    st = where ? field_hide(f, &item, seed, where, err)
                : set_error(err, LOCI_ENOMEM, "no memory for %d facts", item.n_facts);
-    for (int i = 0; st == LOCI_OK && i < item.n_questions; i++) {
+    for (int i = 0; st == LOCI_OK && i < item.n_questions && !tally_late(t); i++) {
         const loci_question *q = &item.question[i];
         if (a->only && !strstr(q->question, a->only)) continue;
         st = cell_ask(&a->cell, e, f, q, gold_of(q, where, doc, &span), t, err);
@@ -55,11 +56,12 @@ static loci_status trial(const needles_args *a, loci_engine *e, field *f, loci_t
 static loci_status run_cell(needles_args *a, cell_args *c, loci_engine *e, field *f, int64_t length,
                             loci_task_family family, int64_t facts, loci_error *err)
 {
-    tally t = { 0 };
+    tally t = tally_begin(c);
     progress_bar bar;
     progress_begin(&bar, "asking", "items", 1.0, c->ea.quiet);
     loci_status st = LOCI_OK;
-    for (int64_t i = 0; i < a->items && st == LOCI_OK; i++) {
+    int64_t i = 0;
+    for (; i < a->items && st == LOCI_OK && !tally_late(&t); i++) {
         /* A seed a cell and item: cells stay the same when others are added or left out. */
         const uint64_t cell =
             seed_of(seed_of((uint64_t)a->task.seed, (uint64_t)length), (uint64_t)facts);
@@ -73,7 +75,7 @@ static loci_status run_cell(needles_args *a, cell_args *c, loci_engine *e, field
     put_text(o, "family", loci_task_name(family));
     put_int(o, "length", length);
     put_int(o, "needles", facts);
-    put_int(o, "items", a->items);
+    put_int(o, "items", i);
     put_text(o, "names", a->task.names);
     put_text(o, "wordings", a->task.wordings);
     put_real(o, "near_duplicate", a->task.near_duplicate);

@@ -534,21 +534,66 @@ static void needles(void **state)
         assert_true(json_number_value(json_object_get(o, low)) <= p &&
                     p <= json_number_value(json_object_get(o, high)));
     }
+    /* In a length of less than a document there is none but the one for facts. */
+    assert_int_equal(int_of(o, "documents"), 1);
     json_decref(o);
-    /* The bank under --work is left without facts: made again, nothing has changed. */
-    json_t *first = json_of(RUN("bank", "ls", ENGINE, "--json", "w/needles-2048"));
-    const json_t *d = json_array_get(json_object_get(first, "documents"), 0);
-    o = json_of(RUN("recall", ENGINE, "--bank", "w/needles-2048", "--json", "--min-score", "0",
-                    "what is it"));
-    assert_int_equal(int_of(json_object_get(o, "usage"), "bank_tokens"), int_of(d, "tokens"));
-    json_decref(o);
-    json_decref(first);
     result r = RUN("eval", "needles", ENGINE, "--tokens", "1K,2K", "--needles", "2,3", "--items",
                    "1", "--max-tokens", "2", "--csv", "--text", "docs/long.txt");
     assert_int_equal(r.code, 0);
     assert_int_equal(count_lines(r.out), 5);
     assert_int_equal(strncmp(r.out, "suite,family,length,", 20), 0);
     free_result(&r);
+}
+
+/* The haystack stays under --work, without facts, the same bytes for every run; a part of it is
+ * completed; one of another text is refused. */
+static void haystack_stays(void **state)
+{
+    (void)state;
+#define HIDE(...)                                                                                  \
+    "eval", "needles", ENGINE, "--tokens", "8K", "--doc-bytes", "2K", "--needles", "2", "--json",  \
+        "--max-tokens", "2", "--text", "docs/long.txt", __VA_ARGS__
+    const char *bank = "hay/haystack-8192-2x2048";
+    json_t *o = json_of(RUN(HIDE("--items", "2", "--spread", "2", "--work", "hay")));
+    const int64_t tokens = int_of(o, "bank_tokens"), documents = int_of(o, "documents");
+    assert_in_range(tokens, 8100, 8300);
+    assert_true(json_number_value(json_object_get(o, "ingest_tokens_per_second")) > 0);
+    json_decref(o);
+    json_t *ls = json_of(RUN("bank", "ls", ENGINE, "--json", bank));
+    const json_t *list = json_object_get(ls, "documents");
+    assert_int_equal(json_array_size(list), documents - 2);
+    int64_t sum = 0;
+    for (size_t i = 0; i < json_array_size(list); i++)
+        sum += int_of(json_array_get(list, i), "tokens");
+    assert_true(sum < tokens);
+    /* Found again: nothing is read, and nothing is changed. */
+    o = json_of(RUN(HIDE("--items", "1", "--spread", "2", "--work", "hay")));
+    assert_int_equal(int_of(o, "bank_tokens"), tokens);
+    assert_true(json_number_value(json_object_get(o, "ingest_tokens_per_second")) == 0);
+    json_decref(o);
+    json_t *again = json_of(RUN("bank", "ls", ENGINE, "--json", bank));
+    assert_true(json_equal(list, json_object_get(again, "documents")));
+    json_decref(again);
+    /* A shorter one in its place, as a killed run leaves it, is completed. */
+    json_decref(json_of(RUN("eval", "needles", ENGINE, "--tokens", "5K", "--doc-bytes", "2K",
+                            "--needles", "2", "--json", "--max-tokens", "2", "--text",
+                            "docs/long.txt", "--items", "1", "--spread", "2", "--work", "part")));
+    assert_int_equal(rename("part/haystack-5120-2x2048", "part/haystack-8192-2x2048"), 0);
+    o = json_of(RUN(HIDE("--items", "1", "--spread", "2", "--work", "part")));
+    assert_in_range(int_of(o, "bank_tokens"), 8100, 8300);
+    json_decref(o);
+    result r = RUN("eval", "needles", ENGINE, "--tokens", "8K", "--doc-bytes", "2K", "--spread",
+                   "2", "--items", "1", "--text", "docs/a.txt", "--work", "hay");
+    assert_int_equal(r.code, 1);
+    assert_non_null(strstr(r.err, "is not this haystack's"));
+    free_result(&r);
+    json_decref(ls);
+    /* Asking ends with its time, and the row counts what was asked. */
+    o = json_of(RUN(HIDE("--items", "100000", "--seconds", "1", "--spread", "2", "--work", "hay")));
+    assert_in_range(int_of(o, "items"), 1, 99999);
+    assert_in_range(int_of(o, "questions"), 1, 2 * int_of(o, "items"));
+    json_decref(o);
+#undef HIDE
 }
 
 static int rows_of(const char *out, json_t *row[64])
@@ -747,15 +792,25 @@ static void overlap(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(ingest_again),   cmocka_unit_test(many_skipped),
-        cmocka_unit_test(bank_tables),    cmocka_unit_test(bank_verify),
-        cmocka_unit_test(ask_json),       cmocka_unit_test(recall_json),
-        cmocka_unit_test(changed_source), cmocka_unit_test(terminal),
-        cmocka_unit_test(generate),       cmocka_unit_test(logits),
-        cmocka_unit_test(model_info),     cmocka_unit_test(train_and_resume),
-        cmocka_unit_test(tokenizer),      cmocka_unit_test(needles),
-        cmocka_unit_test(overlap),        cmocka_unit_test(families),
-        cmocka_unit_test(given_items),    cmocka_unit_test(ppl),
+        cmocka_unit_test(ingest_again),
+        cmocka_unit_test(many_skipped),
+        cmocka_unit_test(bank_tables),
+        cmocka_unit_test(bank_verify),
+        cmocka_unit_test(ask_json),
+        cmocka_unit_test(recall_json),
+        cmocka_unit_test(changed_source),
+        cmocka_unit_test(terminal),
+        cmocka_unit_test(generate),
+        cmocka_unit_test(logits),
+        cmocka_unit_test(model_info),
+        cmocka_unit_test(train_and_resume),
+        cmocka_unit_test(tokenizer),
+        cmocka_unit_test(needles),
+        cmocka_unit_test(haystack_stays),
+        cmocka_unit_test(overlap),
+        cmocka_unit_test(families),
+        cmocka_unit_test(given_items),
+        cmocka_unit_test(ppl),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -136,8 +136,9 @@ static void missing_files(void **state)
 }
 
 #define CELL                                                                                       \
-    "recall exact-search spread doc-bytes k max-tokens answers work json csv model threads cpu "   \
-    "device compute quiet"
+    "recall exact-search spread doc-bytes k max-tokens seconds answers work json csv model "       \
+    "threads "                                                                                     \
+    "cpu device compute quiet"
 #define PHASE "depth model config type banks units repeat seed work threads cpu json csv quiet"
 
 /* ---- help ---------------------------------------------------------------------------------- */
