@@ -114,7 +114,7 @@ LOCI_API loci_status loci_task_make(loci_task_item *item, const loci_task_option
 LOCI_API void loci_task_free(loci_task_item *item); /* leaves it empty; NULL is fine */
 /* How many sentence patterns there are, of facts and of questions together; 0 for a family or
  * split that does not exist. */
-LOCI_API int loci_task_wordings(loci_task_family f, loci_split s);
+LOCI_API int64_t loci_task_wordings(loci_task_family f, loci_split s);
 
 /* ---- items of others -------------------------------------------------------------------------- */
 typedef struct {

@@ -91,7 +91,14 @@ static const char *new_json_key(loci_maker *m)
     return name;
 }
 
-static const char *new_value(loci_maker *m, loci_value_kind kind)
+/* In training a value is no part of what its fact says besides: where it stands is what is learned. */
+static bool is_apart(const loci_maker *m, const loci_unit *u, const char *value)
+{
+    return m->opt->wordings != LOCI_SPLIT_TRAIN ||
+           !((u->attribute && strstr(u->attribute, value)) || strstr(u->name[0], value));
+}
+
+static const char *new_value(loci_maker *m, const loci_unit *u, loci_value_kind kind)
 {
     for (int tries = 0;; tries++) {
         /* Single words, times and in the end pairs of words run out in a large item: then longer
@@ -103,7 +110,8 @@ static const char *new_value(loci_maker *m, loci_value_kind kind)
         if (tries == 64) kind = LOCI_VALUE_HEX;
         loci_line_clear(&m->line);
         loci_value_write(&m->line, kind, &m->rng, m->opt->names, &m->lex);
-        if (loci_set_add(&m->values, m->line.s)) return loci_pool_keep(&m->pool, &m->line);
+        if (is_apart(m, u, m->line.s) && loci_set_add(&m->values, m->line.s))
+            return loci_pool_keep(&m->pool, &m->line);
     }
 }
 
@@ -123,7 +131,7 @@ static void draw_subject(loci_maker *m, loci_unit *u, loci_value_kind kind)
 {
     u->kind = kind;
     loci_line_clear(&m->line);
-    loci_attribute_write(&m->line, kind, &m->rng, m->opt->wordings);
+    loci_attribute_write(&m->line, kind, &m->rng, m->opt->wordings, &m->lex);
     u->attribute = loci_pool_keep(&m->pool, &m->line);
 }
 
@@ -163,6 +171,24 @@ static int facts_of(loci_maker *m)
     }
 }
 
+/* Can the two be told apart, and is none a part of the other? */
+static bool other_attribute(const char *a, const char *b)
+{
+    return !strstr(a, b) && !strstr(b, a);
+}
+
+/* Another attribute for the key of `head`: of another kind of value, in training of any. */
+static void draw_other(loci_maker *m, loci_unit *u, const loci_unit *head)
+{
+    if (m->opt->wordings == LOCI_SPLIT_TRAIN) {
+        do draw_subject(m, u, draw_kind(m));
+        while (!other_attribute(u->attribute, head->attribute));
+        return;
+    }
+    while (u->kind == head->kind) u->kind = draw_kind(m);
+    draw_subject(m, u, u->kind);
+}
+
 /* Unit u of a group that `head` begins: a near-duplicate key, or the same key with another
  * attribute, which is as easily mistaken. */
 static void plan_follower(loci_maker *m, loci_unit *u, const loci_unit *head)
@@ -170,8 +196,7 @@ static void plan_follower(loci_maker *m, loci_unit *u, const loci_unit *head)
     u->kind = head->kind;
     u->attribute = head->attribute;
     if (m->opt->family != LOCI_TASK_MULTIKEY && loci_rng_below(&m->rng, 4) == 0) {
-        while (u->kind == head->kind) u->kind = draw_kind(m);
-        draw_subject(m, u, u->kind);
+        draw_other(m, u, head);
         u->key = head->key;
         u->name[0] = head->name[0];
     } else {
@@ -195,7 +220,7 @@ static void plan_prose(loci_maker *m)
             loci_unit *u = &m->unit[i];
             if (j > 0) plan_follower(m, u, head);
             u->n_facts = facts_of(m);
-            for (int v = 0; v < u->n_facts; v++) u->value[v] = new_value(m, u->kind);
+            for (int v = 0; v < u->n_facts; v++) u->value[v] = new_value(m, u, u->kind);
         }
     }
 }
@@ -208,7 +233,7 @@ static void plan_json(loci_maker *m)
     m->uuid = loci_rng_below(&m->rng, 4) == 0;
     for (int i = 0; i < m->n_units; i++) {
         m->unit[i].name[0] = new_json_key(m);
-        m->unit[i].value[0] = new_value(m, kind);
+        m->unit[i].value[0] = new_value(m, &m->unit[i], kind);
         m->unit[i].n_facts = 1;
     }
 }
@@ -218,7 +243,7 @@ static void plan_passages(loci_maker *m)
     for (int i = 0; i < m->n_units; i++) {
         draw_subject(m, &m->unit[i], LOCI_VALUE_PASSAGE);
         m->unit[i].name[0] = loci_maker_new_mark(m);
-        m->unit[i].value[0] = new_value(m, LOCI_VALUE_PASSAGE);
+        m->unit[i].value[0] = new_value(m, &m->unit[i], LOCI_VALUE_PASSAGE);
         m->unit[i].n_facts = 1;
     }
 }
@@ -230,7 +255,7 @@ static void plan_chains(loci_maker *m)
         loci_unit *u = &m->unit[i];
         u->n_facts = m->opt->hops + 1;
         for (int j = 0; j < u->n_facts; j++) u->name[j] = loci_maker_new_mark(m);
-        u->value[0] = new_value(m, LOCI_VALUE_DIGITS);
+        u->value[0] = new_value(m, u, LOCI_VALUE_DIGITS);
     }
 }
 
@@ -260,7 +285,10 @@ const char *loci_maker_say(loci_maker *m, loci_say say, const loci_say_args *arg
 {
     const loci_wording w = loci_wording_draw(say, m->opt->wordings, &m->rng);
     loci_line_clear(&m->line);
-    loci_wording_write(&m->line, say, m->opt->wordings, &w, args);
+    if (m->opt->wordings == LOCI_SPLIT_TRAIN)
+        loci_noisy_write(&m->line, say, &w, args, &m->rng, &m->lex);
+    else
+        loci_wording_write(&m->line, say, m->opt->wordings, &w, args);
     return loci_pool_keep(&m->pool, &m->line);
 }
 
@@ -313,12 +341,20 @@ loci_fact loci_maker_fact(loci_maker *m, int u, int i, int n)
 
 /* ---- questions ----------------------------------------------------------------------- */
 
-/* Is there a fact about this key with values of this kind? */
-static bool has_kind(const loci_maker *m, const char *name, loci_value_kind kind)
+/* Give u, which has the key of a unit, an attribute that no fact about the key has; false: it has one
+ * of this kind already. */
+static bool draw_absent(loci_maker *m, loci_unit *u)
 {
-    for (int i = 0; i < m->n_units; i++)
-        if (m->unit[i].kind == kind && strcmp(m->unit[i].name[0], name) == 0) return true;
-    return false;
+    const bool train = m->opt->wordings == LOCI_SPLIT_TRAIN;
+    u->kind = draw_kind(m);
+    for (int i = 0; i < m->n_units && !train; i++)
+        if (m->unit[i].kind == u->kind && strcmp(m->unit[i].name[0], u->name[0]) == 0) return false;
+    draw_subject(m, u, u->kind);
+    for (int i = 0; i < m->n_units && train; i++)
+        if (strcmp(m->unit[i].name[0], u->name[0]) == 0 &&
+            !other_attribute(m->unit[i].attribute, u->attribute))
+            return false;
+    return true;
 }
 
 /* About a key that no fact names, half of the time a near-duplicate of unit's; or about another
@@ -331,10 +367,7 @@ static loci_question absent_question(loci_maker *m, const loci_unit *unit, loci_
     case LOCI_TASK_COPY: u.name[0] = loci_maker_new_mark(m); break;
     default: {
         const uint32_t how = loci_rng_below(&m->rng, 5);
-        if (how == 0) u.kind = draw_kind(m);
-        if (how == 0 && !has_kind(m, unit->name[0], u.kind))
-            draw_subject(m, &u, u.kind);
-        else
+        if (how != 0 || !draw_absent(m, &u))
             u.name[0] = new_key(m, &u.key, how <= 2 ? &unit->key : NULL);
     }
     }

@@ -1,8 +1,10 @@
-/* frames.h - the tables of sentence frames: what the two files of frames and wordings.c share.
+/* frames.h - the tables of sentence frames: what the files of frames and wordings.c share.
  *
- * A frame is text with places and choices:
+ * A frame is text with places, choices and words of a list:
  *
- *   {a} attribute   {s} its plural   {k} key   {v} value   [of|for] one of these, may be empty
+ *   {a} attribute   {s} its plural   {k} key   {v} value
+ *   [of|for] one of these, may be empty   <of> one of the list `of` (frames_words.c), never in a choice
+ *   \[ \< \{ the character itself
  *
  * Train and test tables of one kind share no frame, and no train frame can be expanded to a test
  * one (tests/task/test_wordings.c). */
@@ -28,11 +30,18 @@ typedef struct { /* what stands before, the sentence, what stands behind */
         table, (int)(sizeof(table) / sizeof *(table))                                              \
     }
 
-/* frames_say.c, frames_ask.c: the tables of a kind of sentence; n = 0 in all parts where the file
- * does not have it. */
-loci_speech loci_speech_say(loci_say say, loci_split s);
-loci_speech loci_speech_ask(loci_say say, loci_split s);
+/* Leads, tails and bodies, of train or test; n = 0 where the file does not have them. */
+loci_frames loci_frames_lead(loci_say say, loci_split s);
+loci_frames loci_frames_tail(loci_say say, loci_split s);
+loci_frames loci_frames_fact(loci_say say, loci_split s);
+loci_frames loci_frames_say(loci_say say, loci_split s);
+loci_frames loci_frames_ask(loci_say say, loci_split s);
+loci_frames loci_frames_look(loci_say say, loci_split s);
 /* frames_plain.c: facts and questions without choices, leads and tails. */
 loci_speech loci_speech_plain(loci_say say);
+/* The three parts of a kind of sentence (wordings.c). */
+loci_speech loci_speech_of(loci_say say, loci_split s);
+/* The list that "name>" begins with, alternatives apart by '|'; NULL: there is none. */
+const char *loci_frame_words(const char *name);
 
 #endif

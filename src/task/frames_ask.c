@@ -1,85 +1,8 @@
-/* frames_ask.c - how questions are asked.  frames.h has what the brackets mean.
+/* frames_ask.c - how questions about keys are asked.  frames.h has what the brackets mean.
  *
  * Questions, orders, half sentences and requests with a reason; some say how to answer.  The answer
  * is the same for all of them: the value alone, as the text has it. */
 #include "task/frames.h"
-
-/* ---- leads and tails --------------------------------------------------------- */
-
-TRAIN(question_lead){
-    "",
-    "From the text above, ",
-    "Based on the text, ",
-    "According to the text, ",
-    "Question: ",
-    "Using only the text, ",
-    "As stated in the text, ",
-    "Going by the passage, ",
-    "Looking back, ",
-    "From what you read, ",
-    "In the text above, ",
-    "Given the notes, ",
-    "From memory, ",
-    "As far as the text says, ",
-    "Considering the document, ",
-    "Here is a question: ",
-    "Quick question: ",
-    "With the text in mind, ",
-    "Judging by the notes, ",
-    "To finish, ",
-    "A short one: ",
-    "In your own reading, ",
-    "[Please|Kindly] read the [text|notes|file] and answer: ",
-    "You are [an assistant|a careful reader|a clerk with a good memory]. ",
-    "[Hello|Hi|Excuse me]! ",
-    "[Look|Search] in the [text|documents|files]: ",
-    "[Read|Use] the [documents|context] and answer. ",
-    "Task: ",
-    "I have [one|a last] question: ",
-    "[Tell|Help] me, ",
-};
-TEST(question_lead){
-    "",
-    "In light of the above, ",
-    "By the document, ",
-    "Per the text, ",
-    "Asked plainly: ",
-    "From the pages above, ",
-    "Having read everything, ",
-    "Relying on the document, ",
-    "As the passage tells it, ",
-    "Following the notes, ",
-    "Out of the whole text, ",
-    "Drawing on what was written, ",
-    "Query: ",
-    "Checking the record, ",
-    "Answer this: ",
-    "Next question: ",
-    "Thinking of the story, ",
-    "Recalling the document, ",
-    "In view of the notes, ",
-    "Going through the pages, ",
-    "As written, ",
-    "One thing to look up: ",
-};
-
-TRAIN(question_tail){
-    "",
-    " Answer [briefly|exactly|with the value only|in as few words as possible].",
-    " Reply with [just|only] the answer.",
-    " [No|Give no] explanation.",
-    " If the text does not say it, answer: not stated.",
-    " [Thanks|Thank you].",
-    " Answer:",
-};
-TEST(question_tail){
-    "",
-    " Keep the answer short.",
-    " Only what was asked for, please.",
-    " Should it be missing, say not stated.",
-};
-
-/* ---- questions ------------------------------------------------------------------ */
 
 TRAIN(ask){
     "what [is|was] the {a} [of|for|belonging to|assigned to] {k}?",
@@ -106,6 +29,85 @@ TRAIN(ask){
     "do the notes give the {a} of {k}? If so, what is it?",
     "[how|in what words] would you answer a question for the {a} of {k}?",
     "the {a} of {k}, what is it?",
+    "<what> {a} <does> {k} <have>?",
+    "<what> {a} [is|was|has been] <stated> for {k}?",
+    "<what> {a} [is|was] <stated> [with|under the name of|next to the name|in the case of] {k}?",
+    "<what> [is|was] the <right>{a} <of> {k}?",
+    "<what> <does> the {a} <of> {k} [be|read|say|look like|amount to]?",
+    "what's the {a} of {k}?",
+    "what is {k}'s {a}?",
+    "{k}'s {a}?",
+    "<tell> the <right>{a} <of> {k}.",
+    "<tell> me the {a} <of> {k}.",
+    "<can> <tell> the {a} <of> {k}.",
+    "<can> <tell> me the <right>{a} of {k}?",
+    "<can> tell me what the {a} <of> {k} is?",
+    "<need> the <right>{a} <of> {k}.",
+    "<need> the {a} that {k} <got>.",
+    "<need> to know [what|which] {a} {k} <got>.",
+    "[tell me|say|write|explain|show me|answer] [what|which] the {a} <of> {k} <is>.",
+    "[tell me|say|write|show me] which {a} {k} <got>.",
+    "[tell me|say|write|show me] with which {a} {k} <filed>.",
+    "<know> the {a} <of> {k}?",
+    "<know> which {a} {k} <got>?",
+    "<know> what the {a} <of> {k} <is>?",
+    "[does|did] <text> <say> the {a} <of> {k}? [which one|what is it|quote it]?",
+    "what does <text> <say> [about|of|on|as to] the {a} <of> {k}?",
+    "what <does> <text> <say> for the {a} <of> {k}?",
+    "<where> [there is|stands|you read] the {a} <of> {k}. [what is it|which is it|quote it]?",
+    "[there is|I saw|we have] a {a} <of> {k}. [what was it|which one|what is it]?",
+    "{k} <got> a {a}. [which one|what is it|tell me|name it]?",
+    "{k} <got> which {a}?",
+    "{k} <filed> under which {a}?",
+    "[under|by|with|through] which {a} [is|was|can] {k} [known|filed|found|reached|listed]?",
+    "[for|about|on|regarding|concerning|as to] {k}: [what is the|which|the] {a}?",
+    "[for|as for|in the case of|with|regarding|at] {k}, what is the {a}?",
+    "[for|with] {k}, <tell> the {a}.",
+    "[if|when|suppose] <someone> asks for the {a} <of> {k}, what [do you say|is the answer|fits]?",
+    "<someone> asked [me |us |]for the {a} <of> {k}. [what do I say|what is it|help me]?",
+    "<someone> <said> something about {k}. what {a} was it?",
+    "[fill in|complete|finish|continue]: the {a} <of> {k} is",
+    "[fill in|complete|finish|continue]: {k} <got> the {a}",
+    "[fill in|complete]: {k}, {a}, ___.",
+    "the {a} <of> {k} <is>",
+    "the {a} <of> {k} is ...",
+    "the {a} <of> {k}:",
+    "{k}, {a}:",
+    "{k} {a}",
+    "{a} {k}",
+    "{a} {k}?",
+    "{a} for {k}?",
+    "{a} of {k}",
+    "{a}, {k}?",
+    "{a}: {k}?",
+    "{a}({k})?",
+    "{k}.{a}?",
+    "{k} -> {a} -> ?",
+    "| {k} | {a} | ? |",
+    "\\{\"name\": \"{k}\", \"{a}\": ?}",
+    "get(\"{k}\", \"{a}\")",
+    "SELECT {a} WHERE name = \"{k}\";",
+    "[lookup|search|query|key]: {k}, {a}.",
+    "[name|subject|who]: {k}. [field|wanted|what]: {a}.",
+    "[I|we] <chose> {k}, but what is the {a}?",
+    "[how|in which words] is the {a} <of> {k} [given|written|put|expressed]?",
+    "[how|what] [should|do|must] I [call|enter|write|answer for] the {a} <of> {k}?",
+    "[which value|what value|what] [stands|was put|is entered|is kept] [for|as|under] the {a} <of> "
+    "{k}?",
+    "[which one is|where is|what about|what became of] the {a} <of> {k}?",
+    "[remember|think of] {k}. what [was|is] its {a}?",
+    "[remember|think of] {k} and <tell> its {a}.",
+    "{k} came up <where>. <what> {a} [did it have|belonged to it|was mentioned]?",
+    "[the question is|I ask you|my question:|we wonder] what the {a} <of> {k} <is>.",
+    "[who|does anyone] [knows|know] the {a} <of> {k}?",
+    "<what> {a} [does|would] one [use|enter|need|write] for {k}?",
+    "<what> is the {a} that {k} <got>?",
+    "<what> is the {a} that [belongs|was assigned|was issued|is attached] to {k}?",
+    "<what> is the {a} by which {k} <filed>?",
+    "the <right>{a} <of> {k}, [please|if you can|if known|quickly|what is it|what was it "
+    "again|go]?",
+    "you [know|read about|saw] {k}. its {a}?",
+    "my [boss|friend|sister] [forgot|needs|lost] the {a} <of> {k}. [can you help|what is it]?",
 };
 TEST(ask){
     "what {a} goes with {k}?",       "state the {a} of {k}.",
@@ -130,6 +132,35 @@ TRAIN(ask_all){
     "{k}: all {s}, in order?",
     "[collect|gather|write down] the {s} of {k}, apart by commas.",
     "every {a} of {k}, from the first to the last?",
+    "<what> {s} <does> {k} <have>, in order?",
+    "<what> {s} [are|were] <stated> for {k}, [in order|in the order of the text|first to last]?",
+    "<what> are the <right>{s} <of> {k}, [in order|all of them|in the order given]?",
+    "<tell> [all|every one of|all of] the {s} <of> {k} [in order|in the order of the text|as "
+    "given].",
+    "<tell> me [all|all the|the] {s} <of> {k}, [in order|apart by commas|in the right order].",
+    "<can> <tell> [all|all the|every one of the] {s} <of> {k}, [in order|in the order of the "
+    "text]?",
+    "<need> all [the |]{s} <of> {k}, [in order|in the order in which they come].",
+    "<need> every {a} <of> {k}, [in order|first to last|not only one].",
+    "<know> all {s} <of> {k}? [list them|in order, please|what are they]?",
+    "<know> every {a} {k} <got>? in order, please.",
+    "[how many and |]which {s} <of> {k} [appear|are there|do you find], in order?",
+    "[one by one|in order|apart by commas]: the {s} <of> {k}?",
+    "[one by one|in order], <tell> the {s} <of> {k}.",
+    "[make|write|give] a list of [all |the |]{s} <of> {k}, [in order|in the order of the text].",
+    "what does <text> <say> as {s} <of> {k}, from the beginning to the end?",
+    "{k} <got> more than one {a}. [which|list all|name each], in order?",
+    "{k}: every {a}?",
+    "{k}: {s}?",
+    "{k}, all {s}:",
+    "{s} of {k}?",
+    "{s} of {k}, in order:",
+    "all {s} of {k}",
+    "{k} <got> which {s}, in order?",
+    "[for|with|as for] {k}, what are all the {s}, in order?",
+    "the {s} <of> {k}, [all of them|complete], in order?",
+    "[join|copy|put together] all {s} <of> {k}, apart by commas.",
+    "[first to last|from top to bottom], <what> {s} <does> {k} <have>?",
 };
 TEST(ask_all){
     "what {s} go with {k}, one after the other?",
@@ -159,6 +190,31 @@ TRAIN(ask_latest){
     "{k}: {a}, latest value?",
     "[use|take] the last change: what is the {a} of {k}?",
     "what did the {a} of {k} become in the end?",
+    "what is the [current|newest|last|valid|up-to-date|updated] <right>{a} <of> {k}?",
+    "<what> {a} <does> {k} <have> [now|today|by now|after the changes|after all]?",
+    "<what> {a} [is|was] <stated> last for {k}?",
+    "<tell> the [current|newest|last|valid|up-to-date] {a} <of> {k}.",
+    "<tell> me the [current|newest|last|valid] {a} <of> {k}.",
+    "<can> <tell> the [current|newest|last] {a} <of> {k}?",
+    "<need> the [current|newest|last|valid] {a} <of> {k}.",
+    "<need> to know the {a} that {k} has now.",
+    "<know> the [current|newest|last] {a} <of> {k}?",
+    "<know> which {a} {k} has now?",
+    "[after all changes|by the end|now|today|these days|as of now], what is the {a} <of> {k}?",
+    "[after all changes|by the end|now|as of now], <what> {a} <does> {k} <have>?",
+    "the {a} <of> {k} [changed|was changed|was updated]. [to what|what is it now|what is valid]?",
+    "[forget|never mind] the old ones: what is the {a} <of> {k} now?",
+    "not the [first|old|former] one: <what> {a} <does> {k} <have> now?",
+    "[what|which one] is the {a} <of> {k} [now|today|after the last change|these days]?",
+    "what has the {a} <of> {k} [become|changed to|been changed to]?",
+    "{k}: {a} now?",
+    "{k}: [current|last|newest] {a}?",
+    "{k} <got> which {a} [now|today|in the end]?",
+    "{a} of {k}, [now|today|last change|newest]?",
+    "[current|newest|last] {a} of {k}",
+    "what does <text> <say> [last|in its last word] on the {a} <of> {k}?",
+    "with which {a} did {k} end up?",
+    "[which|what] {a} of {k} [still holds|is in force|is valid|counts] [now|today|after all that]?",
 };
 TEST(ask_latest){
     "what {a} goes with {k} at the end?",    "state the most recent {a} of {k}.",
@@ -175,6 +231,27 @@ TRAIN(ask_nth){
     "the {s} of {k} come in an order. Which one is {v}?",
     "{k}: the {v} {a}?",
     "in the order of the text, what is the {v} {a} of {k}?",
+    "<what> is the {v} {a} <of> {k}?",
+    "<what> was {v} among the {s} <of> {k}?",
+    "<tell> the {v} {a} <of> {k}.",
+    "<tell> me the {v} of the {s} <of> {k}.",
+    "<can> <tell> the {v} {a} <of> {k}?",
+    "<need> the {v} {a} <of> {k}.",
+    "<need> the {v} of all {s} <of> {k}.",
+    "<know> the {v} {a} <of> {k}?",
+    "[by|in] order, which {a} <of> {k} is the {v}?",
+    "[counting|going] through the {s} <of> {k}, which is the {v}?",
+    "<what> {a} <does> {k} <have> as its {v} one?",
+    "which {a} was the {v} to be <stated> for {k}?",
+    "{k} <got> several {s}. [which|what] is the {v}?",
+    "{k} <got> several {s}. <tell> the {v}.",
+    "{k}: {v} {a}?",
+    "{v} {a} of {k}?",
+    "{v} {a} of {k}",
+    "the {v} {a} <of> {k}, [please|what is it|quickly]?",
+    "[for|with] {k}, what is the {v} {a}?",
+    "what does <text> <say> as the {v} {a} <of> {k}?",
+    "of all {s} <of> {k}, <tell> the {v}.",
 };
 TEST(ask_nth){
     "of the {s} that {k} has, which comes {v}?",
@@ -189,6 +266,24 @@ TRAIN(ask_list){
     "I need several things: {k}.",
     "answer in one line, apart by commas: {k}?",
     "what does the text say of {k}?",
+    "what [is|are] {k}?",
+    "<tell> {k}.",
+    "<tell> {k}, in this order.",
+    "<tell> me {k}, apart by commas.",
+    "<can> <tell> {k}?",
+    "<can> <tell> me {k}, [in this order|in one line]?",
+    "<need> {k}.",
+    "<need> all of these: {k}.",
+    "<know> {k}? [list them|answer in this order].",
+    "[from|in] <text>, [take|list|read] {k}.",
+    "what does <text> <say> for {k}?",
+    "{k}?",
+    "{k}:",
+    "[several questions at once|four things|a list of questions]: {k}?",
+    "[tell me|say|write] what {k} are.",
+    "[fill in|complete] in this order: {k}.",
+    "{k}, [please|all of them|in order|apart by commas].",
+    "someone asks for {k}. [what do you answer|answer in order].",
 };
 TEST(ask_list){
     "please report {k}, one after the other.",
@@ -196,223 +291,15 @@ TEST(ask_list){
     "state {k} as they were asked for.",
 };
 
-TRAIN(ask_json){
-    "what is the value of key {k}?",
-    "which value does the key {k} have?",
-    "what value belongs to key {k}?",
-    "give the value of key {k}.",
-    "what value is stored under {k}?",
-    "can you name the value of key {k}?",
-    "tell me the value for key {k}.",
-    "what does the object hold under {k}?",
-    "which value was stored for {k}?",
-    "what is the JSON value for {k}?",
-    "[extract|get|read|fetch] the value [of|for|at] [key |]\"{k}\".",
-    "\"{k}\": what?",
-    "key: \"{k}\". [Corresponding value|Value]?",
-    "in the JSON [object|data], what [is|does one find] under \"{k}\"?",
-};
-TEST(ask_json){
-    "what value goes with key {k}?",       "state the value of {k}.",
-    "do you recall the value at key {k}?", "which value is tied to {k}?",
-    "find the value that {k} maps to.",    "please report the value under key {k}.",
-    "the key {k} maps to what?",           "what is said to be the value at {k}?",
-    "what value was noted under {k}?",     "could you look up key {k}?",
-};
-
-TRAIN(ask_copy){
-    "repeat {a} {k} word by word.",
-    "what does {a} {k} say?",
-    "what is the text of {a} {k}?",
-    "give the words of {a} {k}.",
-    "what was {a} {k}?",
-    "can you repeat {a} {k}?",
-    "copy {a} {k} exactly.",
-    "what are the words of {a} {k}?",
-    "which words does {a} {k} have?",
-    "tell me {a} {k} word by word.",
-    "[print|show|read out|transcribe] {a} {k}.",
-    "{a} {k}, [the whole of it|complete], please.",
-    "I need {a} {k} exactly as it stands.",
-};
-TEST(ask_copy){
-    "recite {a} {k}.",
-    "how does {a} {k} go?",
-    "state {a} {k} in full.",
-    "what words make up {a} {k}?",
-    "do you recall {a} {k}?",
-    "quote all of {a} {k}.",
-    "what stands in {a} {k}?",
-    "please write out {a} {k}.",
-    "which words are in {a} {k}?",
-    "could you look up {a} {k}?",
-};
-
-TRAIN(ask_variable){
-    "what is the value of {k}?",
-    "what is {k}?",
-    "which number does {k} have?",
-    "give the value of {k}.",
-    "what number is {k}?",
-    "can you name the value of {k}?",
-    "tell me the number that {k} has.",
-    "what value does {k} hold?",
-    "which value was given to {k}?",
-    "what does {k} equal?",
-    "[evaluate|print|compute] {k}.",
-    "follow the assignments: what is {k}?",
-};
-TEST(ask_variable){
-    "what number goes with {k}?",           "state the number in {k}.",
-    "do you recall the value of {k}?",      "which value ends up in {k}?",
-    "find the number that {k} stands for.", "please report {k}.",
-    "the variable {k} equals what?",        "what is said to be in {k}?",
-    "what number does {k} resolve to?",     "could you work out {k}?",
-};
-
-TRAIN(ask_conflict){
-    "which [clause|rule|article] contradicts {k}?",
-    "{k} is contradicted by another [clause|rule]. Which?",
-    "[name|give] the [clause|rule] that cannot hold together with {k}.",
-    "what contradicts {k}?",
-    "is {k} contradicted anywhere? By what?",
-};
-TEST(ask_conflict){
-    "which provision stands against {k}?",
-    "state the paragraph at odds with {k}.",
-    "what item disagrees with {k}?",
-};
-TRAIN(ask_oppose){
-    "which [clause|rule|article] contradicts this: {k}?",
-    "\"{k}\" - which [clause|rule] says otherwise?",
-    "[name|give] the clause that denies that {k}.",
-};
-TEST(ask_oppose){
-    "which provision disagrees with the statement that {k}?",
-    "state the paragraph that rules out that {k}.",
-};
-
-/* ---- questions about the text itself ---------------------------------------------------- */
-
-TRAIN(ask_next){
-    "what comes [right |]after \"{k}\"?",
-    "how does the text go on after \"{k}\"?",
-    "[continue|complete]: \"{k}\" ...",
-    "which words follow \"{k}\"?",
-    "[quote|copy|give] what stands behind \"{k}\".",
-};
-TEST(ask_next){
-    "in what words does \"{k}\" go on?",
-    "state what the text has next to \"{k}\", on its right.",
-};
-TRAIN(ask_before){
-    "what comes [right |]before \"{k}\"?",
-    "which words stand before \"{k}\"?",
-    "[quote|copy|give] what leads up to \"{k}\".",
-};
-TEST(ask_before){
-    "with what words is \"{k}\" preceded?",
-    "state what the text has to the left of \"{k}\".",
-};
-TRAIN(ask_gap){
-    "which word is missing in \"{k}\"?",
-    "[fill|close] the gap: \"{k}\".",
-    "what stands in place of ___ in \"{k}\"?",
-    "\"{k}\": what belongs into the gap?",
-};
-TEST(ask_gap){
-    "what word was left out of \"{k}\"?",
-    "find what the blank in \"{k}\" stands for.",
-};
-TRAIN(ask_defined){
-    "[what is|how is] {k} defined[| as]?",
-    "what is the value of the macro {k}?",
-    "give the definition of {k}.",
-    "[what|which value] does {k} expand to?",
-};
-TEST(ask_defined){
-    "what does #define give for {k}?",
-    "what stands behind {k} in its definition?",
-};
-TRAIN(ask_arguments){
-    "what are the [arguments|parameters] of {k}?",
-    "which [arguments|parameters] does {k} take?",
-    "give the parameter list of {k}.",
-    "how is {k} declared? Give what is in the brackets.",
-};
-TEST(ask_arguments){
-    "with what arguments is {k} called for?",
-    "state what {k} expects in its brackets.",
-};
-TRAIN(ask_field){
-    "what is given [for|as|under] \"{k}\"?",
-    "what does the line \"{k}\" say?",
-    "\"{k}\": what follows?",
-    "give the entry for \"{k}\".",
-};
-TEST(ask_field){
-    "what was noted under \"{k}\"?",
-    "state the content of the field \"{k}\".",
-};
-
-/* ---- questions about stories --------------------------------------------------------------- */
-
-TRAIN(ask_where){
-    "where is {k}?",           "where is {k} now?",      "in which [room|place] is {k}?",
-    "where can {k} be found?", "where did {k} go last?",
-};
-TEST(ask_where){ "what place is {k} in at the end?", "find {k}. In which place?" };
-TRAIN(ask_thing){
-    "where is the {k}?",
-    "where is the {k} now?",
-    "in which [room|place] is the {k}?",
-    "where can the {k} be found?",
-};
-TEST(ask_thing){ "what place is the {k} in at the end?", "find the {k}. In which place?" };
-TRAIN(ask_earlier){
-    "where was the {k} before the {v}?",
-    "before the {v}, where was the {k}?",
-    "where had the {k} been before it was in the {v}?",
-};
-TEST(ask_earlier){
-    "what place was the {k} in just before the {v}?",
-    "from where did the {k} come to the {v}?",
-};
-
-/* ---- which tables make a question ------------------------------------------------ */
-
-#define SPEECH(body)                                                                               \
-    {                                                                                              \
-        { { FRAMES(question_lead_train), FRAMES(body##_train), FRAMES(question_tail_train) } },    \
-        {                                                                                          \
-            {                                                                                      \
-                FRAMES(question_lead_test), FRAMES(body##_test), FRAMES(question_tail_test)        \
-            }                                                                                      \
-        }                                                                                          \
-    }
-static const loci_speech speech[][2] = {
-    [LOCI_ASK - LOCI_ASK] = SPEECH(ask),
-    [LOCI_ASK_ALL - LOCI_ASK] = SPEECH(ask_all),
-    [LOCI_ASK_LATEST - LOCI_ASK] = SPEECH(ask_latest),
-    [LOCI_ASK_NTH - LOCI_ASK] = SPEECH(ask_nth),
-    [LOCI_ASK_LIST - LOCI_ASK] = SPEECH(ask_list),
-    [LOCI_ASK_JSON - LOCI_ASK] = SPEECH(ask_json),
-    [LOCI_ASK_COPY - LOCI_ASK] = SPEECH(ask_copy),
-    [LOCI_ASK_VARIABLE - LOCI_ASK] = SPEECH(ask_variable),
-    [LOCI_ASK_CONFLICT - LOCI_ASK] = SPEECH(ask_conflict),
-    [LOCI_ASK_OPPOSE - LOCI_ASK] = SPEECH(ask_oppose),
-    [LOCI_ASK_NEXT - LOCI_ASK] = SPEECH(ask_next),
-    [LOCI_ASK_BEFORE - LOCI_ASK] = SPEECH(ask_before),
-    [LOCI_ASK_GAP - LOCI_ASK] = SPEECH(ask_gap),
-    [LOCI_ASK_DEFINED - LOCI_ASK] = SPEECH(ask_defined),
-    [LOCI_ASK_ARGUMENTS - LOCI_ASK] = SPEECH(ask_arguments),
-    [LOCI_ASK_FIELD - LOCI_ASK] = SPEECH(ask_field),
-    [LOCI_ASK_WHERE - LOCI_ASK] = SPEECH(ask_where),
-    [LOCI_ASK_THING - LOCI_ASK] = SPEECH(ask_thing),
-    [LOCI_ASK_EARLIER - LOCI_ASK] = SPEECH(ask_earlier),
-};
-
-loci_speech loci_speech_ask(loci_say say, loci_split s)
+loci_frames loci_frames_ask(loci_say say, loci_split s)
 {
-    return speech[say - LOCI_ASK][s];
+    static const loci_frames body[][2] = {
+        [LOCI_ASK - LOCI_ASK] = { FRAMES(ask_train), FRAMES(ask_test) },
+        [LOCI_ASK_ALL - LOCI_ASK] = { FRAMES(ask_all_train), FRAMES(ask_all_test) },
+        [LOCI_ASK_LATEST - LOCI_ASK] = { FRAMES(ask_latest_train), FRAMES(ask_latest_test) },
+        [LOCI_ASK_NTH - LOCI_ASK] = { FRAMES(ask_nth_train), FRAMES(ask_nth_test) },
+        [LOCI_ASK_LIST - LOCI_ASK] = { FRAMES(ask_list_train), FRAMES(ask_list_test) },
+    };
+    if (say < LOCI_ASK || say > LOCI_ASK_LIST) return (loci_frames){ 0 };
+    return body[say - LOCI_ASK][s];
 }

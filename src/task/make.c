@@ -57,9 +57,9 @@ static bool is_split(loci_split s)
     return s == LOCI_SPLIT_TRAIN || s == LOCI_SPLIT_TEST;
 }
 
-int loci_task_wordings(loci_task_family f, loci_split s)
+int64_t loci_task_wordings(loci_task_family f, loci_split s)
 {
-    int n = 0;
+    int64_t n = 0;
     if (is_family(f) && is_split(s))
         for (const loci_say *say = loci_family_says(f); *say; say++)
             n += loci_wording_count(*say, s);

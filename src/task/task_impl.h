@@ -108,8 +108,12 @@ typedef struct { /* text that words of the train half are taken from; bytes 0: n
 } loci_lexicon;
 void loci_value_write(loci_line *line, loci_value_kind kind, loci_rng *rng, loci_split split,
                       const loci_lexicon *lex);
+/* For training: one word of an open vocabulary, of the text, made up or bent; never a test word. */
+void loci_open_word_write(loci_line *line, loci_rng *rng, const loci_lexicon *lex);
+/* n words of the text, lower-case letters all, in a row; false, and nothing written: none met. */
+bool loci_phrase_write(loci_line *line, int n, loci_rng *rng, const loci_lexicon *lex);
 
-/* ---- wordings (wordings.c, frames_say.c, frames_ask.c) ---------------------------
+/* ---- wordings (wordings.c, frames_*.c) -------------------------------------------
  * A wording is a lead, a body and a tail, each a frame of a table with one of its expansions. */
 typedef enum {
     LOCI_SAY_NOTHING,
@@ -150,20 +154,28 @@ typedef enum {
     LOCI_WORDING_PARTS
 } loci_wording_part;
 typedef struct {
-    int frame[LOCI_WORDING_PARTS], choice[LOCI_WORDING_PARTS];
+    int frame[LOCI_WORDING_PARTS];
+    int64_t choice[LOCI_WORDING_PARTS];
 } loci_wording;
 typedef struct {
     const char *attribute, *key, *value; /* those that the wording has no place for: NULL */
 } loci_say_args;
 /* Frames of one part, 0 for LOCI_SAY_NOTHING; expansions of one of them; all wordings. */
 int loci_wording_frames(loci_say say, loci_split s, loci_wording_part part);
-int loci_wording_choices(loci_say say, loci_split s, loci_wording_part part, int frame);
-int loci_wording_count(loci_say say, loci_split s);
+int64_t loci_wording_choices(loci_say say, loci_split s, loci_wording_part part, int frame);
+int64_t loci_wording_count(loci_say say, loci_split s);
 /* Leads and tails in a third of the draws each; frames alike, however many expansions they have. */
 loci_wording loci_wording_draw(loci_say say, loci_split s, loci_rng *rng);
-/* Fill w; args NULL leaves the places as they are.  A capital first, unless a name stands there. */
+/* Add the wording w with its places, "{k}", as they are. */
+void loci_wording_pattern(loci_line *line, loci_say say, loci_split s, const loci_wording *w);
+bool loci_is_place(const char *c); /* do three bytes of a place stand here? */
+/* Add the pattern with its places filled.  A capital first, unless a name stands there. */
+void loci_wording_fill(loci_line *line, const char *pattern, const loci_say_args *args);
 void loci_wording_write(loci_line *line, loci_say say, loci_split s, const loci_wording *w,
                         const loci_say_args *args);
+/* Training's: disturbed by words of the text, misspelt, without a question mark (noise.c). */
+void loci_noisy_write(loci_line *line, loci_say say, const loci_wording *w,
+                      const loci_say_args *args, loci_rng *rng, const loci_lexicon *lex);
 /* What the family says: up to LOCI_FAMILY_SAYS kinds, the rest LOCI_SAY_NOTHING. */
 enum { LOCI_FAMILY_SAYS = 8 };
 const loci_say *loci_family_says(loci_task_family f);
@@ -172,8 +184,12 @@ const loci_say *loci_family_says(loci_task_family f);
 /* What a value of this kind may be called: "access code" for digits. */
 int loci_attribute_count(loci_value_kind kind, loci_split s);
 const char *loci_attribute(loci_value_kind kind, loci_split s, int i);
-/* One of them, now and then with a word before it: "spare access code". */
-void loci_attribute_write(loci_line *line, loci_value_kind kind, loci_rng *rng, loci_split s);
+/* Is it one of the test half's, or has it one in it? */
+bool loci_attribute_is_test(const char *attribute);
+/* One of them, now and then with a word before it: "spare access code".  Training's are words of the
+ * text and made-up ones in almost half of the draws: "window brass", for a value of any kind. */
+void loci_attribute_write(loci_line *line, loci_value_kind kind, loci_rng *rng, loci_split s,
+                          const loci_lexicon *lex);
 
 /* ---- families (families.c) ------------------------------------------------------
  * A unit is what one question is about: a key with its values, a passage or a chain. */

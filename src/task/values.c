@@ -87,6 +87,45 @@ static void add_word(loci_line *line, loci_word_class c, loci_rng *rng, loci_spl
     }
 }
 
+/* No "s" at the end, for attributes have a plural, and no "the" and "and". */
+void loci_open_word_write(loci_line *line, loci_rng *rng, const loci_lexicon *lex)
+{
+    char word[LOCI_NAME_MAX];
+    do {
+        const uint32_t r = loci_rng_below(rng, 20);
+        if (r >= 12 || !text_word(word, lex, rng)) {
+            if (r < 17)
+                loci_name_draw(word, rng, LOCI_SPLIT_TRAIN);
+            else
+                bent_word(word, rng);
+        }
+    } while (strlen(word) < 4 || word[strlen(word) - 1] == 's' || loci_word_is_test(word));
+    loci_line_add(line, word);
+}
+
+bool loci_phrase_write(loci_line *line, int n, loci_rng *rng, const loci_lexicon *lex)
+{
+    if (lex->bytes < 512) return false;
+    const size_t start = line->len;
+    for (int t = 0; t < TRIES; t++) {
+        size_t i = loci_rng_below(rng, (uint32_t)(lex->bytes - 400));
+        const size_t stop = i + 200;
+        while (i < stop && lex->text[i] != ' ') i++;
+        int words = 0;
+        while (words < n && i < stop && (lex->text[i] == ' ' || lex->text[i] == '\n')) {
+            const size_t from = ++i;
+            while (i < stop && is_lower(lex->text[i])) i++;
+            if (i == from) break;
+            if (words++ > 0) loci_line_char(line, ' ');
+            for (size_t k = from; k < i; k++) loci_line_char(line, lex->text[k]);
+        }
+        if (words == n && !is_lower(lex->text[i])) return true;
+        line->len = start;
+        line->s[start] = '\0';
+    }
+    return false;
+}
+
 static void write_words(loci_line *line, loci_rng *rng, loci_split split, const loci_lexicon *lex)
 {
     static const char joint[] = "----  _.";
@@ -184,7 +223,8 @@ static void write_time(loci_line *line, loci_rng *rng)
 
 /* ---- passages ------------------------------------------------------------------------------ */
 
-/* n words of the text as they stand, blanks between them single; false if none were met. */
+/* n words of the text as they stand, blanks between them single; false if none were met.  No end of a
+ * sentence within: where such a passage ends could not be told. */
 static bool text_passage(loci_line *line, uint32_t n, const loci_lexicon *lex, loci_rng *rng)
 {
     if (lex->bytes < 512) return false;
@@ -197,7 +237,8 @@ static bool text_passage(loci_line *line, uint32_t n, const loci_lexicon *lex, l
         bool good = lex->text[i] >= 'A' && lex->text[i] != '\\';
         for (; good && i < lex->bytes; i++) {
             const unsigned char c = (unsigned char)lex->text[i];
-            if (line->len - start > PASSAGE_BYTES || (c < ' ' && c != '\n') || c == '"' || c >= 127)
+            if (line->len - start > PASSAGE_BYTES || (c < ' ' && c != '\n') || c >= 127 ||
+                strchr("\".!?:;", (char)c))
                 good = false;
             else if (c > ' ')
                 loci_line_char(line, (char)c);

@@ -3,60 +3,66 @@
  * frames with choices in them.
  *
  * A model that has seen a dozen sentences learns these sentences; one that has seen thousands, of
- * many shapes, learns to read.  All of them come from tables that a person can check. */
+ * many shapes, learns to read.  All of them come from tables that a person can check.
+ *
+ * A wording is written in two steps: the expansion with its places as they are (the pattern), which
+ * training disturbs (noise.c), then what fills them. */
 #include "task/frames.h"
 
 #include <string.h>
 
-static loci_speech speech_of(loci_say say, loci_split s)
+loci_speech loci_speech_of(loci_say say, loci_split s)
 {
     if (s == LOCI_SPLIT_PLAIN && (say == LOCI_SAY_FACT || say == LOCI_ASK))
         return loci_speech_plain(say);
     if (s == LOCI_SPLIT_PLAIN) s = LOCI_SPLIT_TRAIN;
-    return say < LOCI_ASK ? loci_speech_say(say, s) : loci_speech_ask(say, s);
+    if (say == LOCI_SAY_NOTHING) return (loci_speech){ 0 };
+    const loci_frames body = say <= LOCI_SAY_UPDATE ? loci_frames_fact(say, s)
+                             : say < LOCI_ASK       ? loci_frames_say(say, s)
+                             : say <= LOCI_ASK_LIST ? loci_frames_ask(say, s)
+                                                    : loci_frames_look(say, s);
+    return (loci_speech){ { loci_frames_lead(say, s), body, loci_frames_tail(say, s) } };
 }
 
 /* ---- frames with choices ------------------------------------------------------------- */
 
-/* How many alternatives the choice at *p ('[') has; *p moves behind its ']'. */
-static int alternatives(const char **p)
+/* The alternatives that *p ('[' or '<') stands for; *p moves behind them. */
+static const char *alternatives(const char **p, int *n)
 {
-    int n = 1;
-    for (; **p != ']'; ++*p) n += **p == '|';
-    ++*p;
+    const bool named = **p == '<';
+    const char *list = named ? loci_frame_words(*p + 1) : *p + 1, *c = list;
+    for (*n = 1; *c != '\0' && *c != ']'; c++) *n += *c == '|';
+    *p = named ? strchr(*p, '>') + 1 : c + 1;
+    return list;
+}
+
+static int64_t expansions(const char *frame)
+{
+    int64_t n = 1;
+    while ((frame = strpbrk(frame, "[<\\"))) {
+        int of;
+        if (*frame == '\\') {
+            frame += 2;
+            continue;
+        }
+        (void)alternatives(&frame, &of);
+        n *= of; /* a frame has a few lists of at most fifty: no overflow */
+    }
     return n;
 }
 
-static int expansions(const char *frame)
-{
-    int n = 1;
-    while ((frame = strchr(frame, '['))) n *= alternatives(&frame);
-    return n;
-}
-
-static void add_place(loci_line *line, char place, const loci_say_args *args)
-{
-    const char *text = place == 'k' ? args->key : place == 'v' ? args->value : args->attribute;
-    loci_line_add(line, text);
-    if (place == 's') loci_line_char(line, 's');
-}
-
-/* Add expansion `choice` of a frame; args NULL leaves its places as they are. */
-static void fill(loci_line *line, const char *c, int choice, const loci_say_args *args)
+/* Add expansion `choice` of a frame, its places as they are. */
+static void expand(loci_line *line, const char *c, int64_t choice)
 {
     while (*c) {
-        if (*c == '[') {
-            const char *end = c + 1;
-            const int n = alternatives(&end);
-            const char *from = c + 1;
-            for (int pick = choice % n; pick > 0; pick--) from = strchr(from, '|') + 1;
-            for (; *from != '|' && *from != ']'; from++) loci_line_char(line, *from);
+        if (*c == '[' || *c == '<') {
+            int n;
+            const char *from = alternatives(&c, &n);
+            for (int pick = (int)(choice % n); pick > 0; pick--) from = strchr(from, '|') + 1;
+            for (; *from && *from != '|' && *from != ']'; from++) loci_line_char(line, *from);
             choice /= n;
-            c = end;
-        } else if (*c == '{' && args) {
-            add_place(line, c[1], args);
-            c += 3;
         } else {
+            c += *c == '\\';
             loci_line_char(line, *c++);
         }
     }
@@ -66,19 +72,19 @@ static void fill(loci_line *line, const char *c, int choice, const loci_say_args
 
 int loci_wording_frames(loci_say say, loci_split s, loci_wording_part part)
 {
-    return speech_of(say, s).part[part].n;
+    return loci_speech_of(say, s).part[part].n;
 }
 
-int loci_wording_choices(loci_say say, loci_split s, loci_wording_part part, int frame)
+int64_t loci_wording_choices(loci_say say, loci_split s, loci_wording_part part, int frame)
 {
-    return expansions(speech_of(say, s).part[part].text[frame]);
+    return expansions(loci_speech_of(say, s).part[part].text[frame]);
 }
 
-int loci_wording_count(loci_say say, loci_split s)
+int64_t loci_wording_count(loci_say say, loci_split s)
 {
-    int n = 1;
+    int64_t n = 1;
     for (int p = 0; p < LOCI_WORDING_PARTS; p++) {
-        int sum = 0;
+        int64_t sum = 0;
         for (int f = 0; f < loci_wording_frames(say, s, (loci_wording_part)p); f++)
             sum += loci_wording_choices(say, s, (loci_wording_part)p, f);
         n *= sum;
@@ -88,31 +94,55 @@ int loci_wording_count(loci_say say, loci_split s)
 
 loci_wording loci_wording_draw(loci_say say, loci_split s, loci_rng *rng)
 {
-    const loci_speech speech = speech_of(say, s);
+    const loci_speech speech = loci_speech_of(say, s);
     loci_wording w;
     for (int p = 0; p < LOCI_WORDING_PARTS; p++) {
         /* Leads and tails are for a third of the sentences each. */
         const bool plain = p != LOCI_WORDING_BODY && loci_rng_below(rng, 3) != 0;
         w.frame[p] = plain ? 0 : (int)loci_rng_below(rng, (uint32_t)speech.part[p].n);
-        w.choice[p] =
-            (int)loci_rng_below(rng, (uint32_t)expansions(speech.part[p].text[w.frame[p]]));
+        const int64_t n = expansions(speech.part[p].text[w.frame[p]]);
+        w.choice[p] = n <= UINT32_MAX ? loci_rng_below(rng, (uint32_t)n)
+                                      : (int64_t)(loci_rng_u64(rng) % (uint64_t)n);
     }
     return w;
+}
+
+void loci_wording_pattern(loci_line *line, loci_say say, loci_split s, const loci_wording *w)
+{
+    const loci_speech speech = loci_speech_of(say, s);
+    for (int p = 0; p < LOCI_WORDING_PARTS; p++)
+        expand(line, speech.part[p].text[w->frame[p]], w->choice[p]);
+}
+
+bool loci_is_place(const char *c)
+{
+    return c[0] == '{' && c[1] != '\0' && strchr("askv", c[1]) && c[2] == '}';
+}
+
+void loci_wording_fill(loci_line *line, const char *pattern, const loci_say_args *args)
+{
+    const size_t start = line->len;
+    for (const char *c = pattern; *c;) {
+        if (!loci_is_place(c)) {
+            loci_line_char(line, *c++);
+            continue;
+        }
+        loci_line_add(line, c[1] == 'k' ? args->key : c[1] == 'v' ? args->value : args->attribute);
+        if (c[1] == 's') loci_line_char(line, 's');
+        c += 3;
+    }
+    /* A capital at the start, but never in a key or a value, which are copied as they are; "the
+     * amber falcon" is a key that may have one. */
+    char *first = line->s + start;
+    const bool copied =
+        loci_is_place(pattern) && pattern[1] != 'a' && strncmp(first, "the ", 4) != 0;
+    if (!copied && *first >= 'a' && *first <= 'z') *first = (char)(*first - 'a' + 'A');
 }
 
 void loci_wording_write(loci_line *line, loci_say say, loci_split s, const loci_wording *w,
                         const loci_say_args *args)
 {
-    const loci_speech speech = speech_of(say, s);
-    const size_t start = line->len;
-    for (int p = 0; p < LOCI_WORDING_PARTS; p++)
-        fill(line, speech.part[p].text[w->frame[p]], w->choice[p], args);
-    /* A capital at the start, but never in a key or a value, which are copied as they are; "the
-     * amber falcon" is a key that may have one. */
-    const char *lead = speech.part[LOCI_WORDING_LEAD].text[w->frame[LOCI_WORDING_LEAD]];
-    const char *body =
-        *lead ? lead : speech.part[LOCI_WORDING_BODY].text[w->frame[LOCI_WORDING_BODY]];
-    char *first = line->s + start;
-    const bool copied = body[0] == '{' && body[1] != 'a' && strncmp(first, "the ", 4) != 0;
-    if (!copied && *first >= 'a' && *first <= 'z') *first = (char)(*first - 'a' + 'A');
+    loci_line pattern = { 0 };
+    loci_wording_pattern(&pattern, say, s, w);
+    loci_wording_fill(line, pattern.s, args);
 }

@@ -149,7 +149,9 @@ static void test_names_and_values_are_distinct(void **state)
                     /* The same key with another attribute stands beside its first. */
                     const bool again =
                         u > 0 && j == 0 && m.unit[u].name[0] == m.unit[u - 1].name[0];
-                    if (again) assert_int_not_equal(m.unit[u].kind, m.unit[u - 1].kind);
+                    if (again && s == LOCI_SPLIT_TEST)
+                        assert_int_not_equal(m.unit[u].kind, m.unit[u - 1].kind);
+                    if (again) assert_null(strstr(m.unit[u].attribute, m.unit[u - 1].attribute));
                     if (!again) name[n_names++] = m.unit[u].name[j];
                 }
                 for (int j = 0; j < LOCI_UNIT_VALUES && m.unit[u].value[j]; j++)
@@ -271,6 +273,24 @@ static void marks(const char *text, char part[2][32])
     assert_int_equal(n, 2);
 }
 
+/* The only run of capitals and digits, both of them, in a question. */
+static void mark_of(const char *question, char mark[32])
+{
+    int n = 0;
+    for (const char *c = question; *c;) {
+        const size_t len = strspn(c, LETTERS "0123456789");
+        if (len > 0 && len < 32 && *c >= 'A' && *c <= 'Z' &&
+            strspn(c, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") == len &&
+            strcspn(c, "0123456789") < len) {
+            memcpy(mark, c, len);
+            mark[len] = '\0';
+            n++;
+        }
+        c += len > 0 ? len : 1;
+    }
+    if (n != 1) fail_msg("'%s': %d marks", question, n);
+}
+
 /* Run statements "WORD name = name-or-number." up to the end and say what `name` is. */
 static const char *resolve(const loci_task_item *item, const char *name, int *n_steps,
                            int visited[8])
@@ -308,12 +328,8 @@ static void test_chains_resolve(void **state)
             assert_int_equal(item.n_facts, 12 * (hops + 1));
             for (int i = 0; i < item.n_questions; i++) {
                 const loci_question *q = &item.question[i];
-                char mark[8] = "";
-                /* The one word of the question with a digit in it. */
-                const char *digit = strpbrk(q->question, "0123456789"), *from = digit;
-                assert_non_null(digit);
-                while (from > q->question && from[-1] != ' ') from--;
-                (void)sscanf(from, "%7[A-Z0-9]", mark);
+                char mark[32];
+                mark_of(q->question, mark);
                 int visited[8], n;
                 assert_string_equal(resolve(&item, mark, &n, visited), q->answer);
                 assert_int_equal(n, hops + 1);
@@ -463,8 +479,9 @@ static void test_clauses_contradict(void **state)
             const int other = q.gold[1] - 2 * u;
             assert_string_equal(q.answer, unit->name[other]);
             assert_string_not_equal(unit->value[0], unit->value[1]);
+            /* "The falcon permit ..." may begin the question, with a capital. */
             assert_true(holds(q.question, unit->name[1 - other]) ||
-                        holds(q.question, unit->value[1 - other]));
+                        strstr(q.question, unit->value[1 - other] + 1));
             assert_false(holds(q.question, q.answer));
             assert_true(common_run(unit->value[0], unit->value[1]) > 10);
         }

@@ -1,0 +1,119 @@
+/* frames_words.c - lists of words that mean about the same in a sentence, by name: "the {a} <of> {k}
+ * <is> {v}." is a thousand sentences.
+ *
+ * Only training's frames use them.  What the test half says in its own way ("linked to", "printed
+ * next to", "happens to be", "look up", "noted for") is not in any list. */
+#include "task/frames.h"
+
+#include <string.h>
+
+static const struct {
+    const char *name, *choices; /* apart by '|'; an empty one: nothing is said */
+} word[] = {
+    /* ---- facts ---- */
+    { "of", "of|for|of|for|belonging to|assigned to|held by|used for|registered to|chosen for|"
+            "attached to|issued to|associated with|connected with|reserved for|allotted to|"
+            "on file for|kept for|handed to|known for|shared with|owned by|meant for|granted to|"
+            "stored for|filed under|coupled with|in use for|bound to|joined to|marked for|"
+            "intended for|released to|awarded to|entered for|that we have for|they keep for|"
+            "everybody uses for|that comes with|that fits|matching|valid for|agreed for|at|with" },
+    { "is", "is|is|was|equals|reads|remains|is still|is simply|is just|must be|should be|will be|"
+            "ought to be|turned out as|proved to be|is known to be|has always been|came out as|"
+            "is exactly|is really|is recorded as|is entered as|is spelled|is listed as|"
+            "was fixed as|was set to|was put down as|was agreed to be|was found to be|"
+            "was confirmed as|was stated as|was announced as|is understood to be|would be|"
+            "seems to be|appears to be|has to be|is called|is registered as|counts as" },
+    { "right",
+      "|||right |proper |exact |actual |only |true |known |valid |usual |real |full |very |"
+      "well-known |agreed |said |one " },
+    { "chose", "used|named|picked|set|entered|recorded|listed|kept|took|accepted|settled on|"
+               "decided on|confirmed|typed in|filed|registered|proposed|introduced|published|"
+               "announced|adopted|approved|selected|received|got|wanted|stored|brought up|"
+               "put down|handed in|insisted on|agreed on|went for|quoted" },
+    { "people", "we|they|the office|the team|both sides|the board|the owners|my colleagues|"
+                "the staff|the crew|the neighbors|some of us|most people|the experts|I|all of us|"
+                "the committee|the members|his friends|the editors|her parents|the engineers|you" },
+    { "someone", "the teacher|a visitor|my neighbor|her brother|the old captain|the driver|"
+                 "the nurse|somebody|the editor|an engineer|the guard|the landlady|their lawyer|"
+                 "the first witness|a stranger|the new manager|the accountant|our guide|"
+                 "the shopkeeper|the programmer|a good friend|the postman|the secretary" },
+    { "said", "said|added|insisted|told us|repeated|claimed|confirmed|explained|swore|remembered|"
+              "let slip|whispered|admitted|assured me|wrote back|announced|made clear|decided|"
+              "found out|discovered|shouted|agreed" },
+    { "where", "in the notes|on page nine|in the file|on the form|in the table|on the list|"
+               "in the letter|in the logbook|on the back|in the margin|on the blackboard|"
+               "in the second column|on a slip of paper|in the contract|at the bottom of the sheet|"
+               "on the screen|in the database|in the minutes|in the appendix|in my notebook|"
+               "in the catalog|on the door|in the first row|under the picture" },
+    { "hedge", "as far as I know|by all accounts|never changed since|so they say|"
+               "if I remember well|to be exact|without exception|for the time being|"
+               "as you may guess|in any case|after all|believe it or not|as ever|"
+               "strange as it is|and that is final|in capital letters|as the story goes|"
+               "or so I heard|as usual|I think|no doubt|of course|in the end|by the way" },
+    { "why", "because the lock needs it|since the rules demand it|so that nobody forgets|"
+             "for the summer|due to the rain|to avoid mistakes|because somebody asked|"
+             "since the inspection|thanks to the new system|so that work can go on|to keep order|"
+             "by order of the mayor|for safety|as promised|in case of fire|"
+             "after a long discussion|until further word|for the whole family|"
+             "because of the festival|to make things easy" },
+    { "got", "has|uses|carries|received|got|kept|owns|bears|keeps|obtained|has always had|"
+             "is using|requires|came with|was issued|was left with|shows|was granted|asked for|"
+             "stands for|arrived with|lives by|runs under|holds on to|ended up with|needs" },
+    { "under", "under|with|by|through|because of|thanks to|only by|mainly under" },
+    { "filed", "was registered|is listed|is known|was filed|is found|was entered|is recognized|"
+               "is handled|can be found|was stored|appears|travels|is kept|was announced|"
+               "is identified|was booked|goes|operates|is managed|is catalogued" },
+    { "keep", "do not lose this|write this down|keep this safe|memorize it|it is short|listen|"
+              "one line only|this matters|no joke|fact|here it is|for later|mark my words|"
+              "attached|as requested|the answer|to the point|small print" },
+    { "time", "today|this week|at noon|last night|in March|two days ago|before lunch|recently|"
+              "at the meeting|once more|in time|years ago|this morning|on Friday" },
+    { "clock", "08:15|23:02|11:47|06:30:12|2031-04-02|2029-11-17 09:05|line 12|14:00|0017|#3" },
+    { "tag", "INFO|info|debug|note|WARN|trace|log|audit|main|config|event|system" },
+    { "name", "Anna|Piet|Ole|Rita|Tom|Mira|Ines|Karl|Joan|Max|Nora|Sam" },
+    { "who", "operator|caller|agent|customer|student|teacher|host|guest|A|B|speaker one|me" },
+    /* ---- values that change ---- */
+    { "changed", "changed|updated|switched over|altered|corrected|moved|reset|raised|turned|"
+                 "adjusted|rewritten|edited|modified|set anew|renewed|revised|converted|replaced" },
+    { "now", "now|from now on|today|as of today|since yesterday|these days|at this point|"
+             "from this week on|for now|since Monday|after the change|until further change" },
+    { "old", "old|former|previous|earlier|original|outdated|first|expired|last year's|given-up" },
+    { "new", "new|current|newest|updated|changed|revised|replacing|corrected|other|next" },
+    /* ---- questions ---- */
+    { "tell", "give|tell|show|name|write|provide|return|print|fetch|list|supply|spell out|share|"
+              "output|quote|read out|type|repeat|pass on|send|get|retrieve|extract|produce|"
+              "present|hand over|mention|identify|say|cite|specify|copy|enter|display|answer with|"
+              "bring up|dig out|pick out|reveal|confirm|locate|remind me of" },
+    { "need", "I need|I want|I am looking for|someone asks for|we are after|I would like|"
+              "I have to know|I must have|we require|I was asked for|my boss wants|all I need is|"
+              "what I want is|I forgot|I lost|I am trying to remember|it would help to know|"
+              "I wonder about|I am curious about|I am interested in|still missing:|"
+              "we cannot go on without|they keep asking for|my question is about|wanted:" },
+    { "can", "can you|could you please|would you|will you|would you kindly|could you|"
+             "are you able to|please|kindly|be so kind and|do me a favor and|go ahead and|quickly|"
+             "now|just|can somebody|you should|try to|I want you to|I would like you to|"
+             "your task:|let us see if you can|you have to|help me and" },
+    { "what", "what|which|what|which|what exactly|which one of all the things" },
+    { "does", "does|did|should|would|must|might|could|will" },
+    { "have", "have|use|carry|need|get|own|require|show|receive|bear|keep|hold|come with|"
+              "end up with|stand for" },
+    { "stated", "stated|recorded|set|used|entered|listed|agreed|fixed|registered|filed|kept|"
+                "reserved|chosen|written down|put down|given in the text|mentioned|announced|"
+                "documented|laid down|published|intended|valid|assigned|meant" },
+    { "text", "the text|the document|the notes|the passage|the file|the pages|the book|the letter|"
+              "the report|the source|the article|this text|what you read|the material|the record|"
+              "everything above|the context|the story|the data" },
+    { "know", "do you know|can you tell|do you remember|are you sure of|have you seen|"
+              "does anybody know|do you happen to know|have you got|did you notice|"
+              "does it say anywhere|did you find|is it written" },
+    { "say", "say|write|mention|give|claim|contain|tell us|have|offer|teach|hold|contain" },
+};
+
+const char *loci_frame_words(const char *name)
+{
+    for (size_t i = 0; i < sizeof word / sizeof *word; i++) {
+        const size_t n = strlen(word[i].name);
+        if (strncmp(word[i].name, name, n) == 0 && name[n] == '>') return word[i].choices;
+    }
+    return NULL;
+}
