@@ -30,17 +30,6 @@ int cell_args_check(cell_args *c)
     return -1;
 }
 
-/* ---- counts ------------------------------------------------------------------------------------ */
-tally tally_begin(const cell_args *c)
-{
-    return (tally){ .until = c->seconds > 0 ? now_seconds() + (double)c->seconds : INFINITY };
-}
-
-bool tally_late(const tally *t)
-{
-    return now_seconds() >= t->until;
-}
-
 /* ---- one question --------------------------------------------------------------------------- */
 
 /* Without the white space at its ends. */
@@ -111,6 +100,11 @@ static void list_answer(const cell_args *c, const loci_question *q, const char *
     json_decref(o);
 }
 
+bool cell_late(const cell_args *c, const tally *t)
+{
+    return c->seconds > 0 && t->asked > 0 && now_seconds() - t->since >= (double)c->seconds;
+}
+
 loci_status cell_ask(const cell_args *c, loci_engine *e, field *f, const loci_question *q,
                      const fact_place *gold, tally *t, loci_error *err)
 {
@@ -118,6 +112,7 @@ loci_status cell_ask(const cell_args *c, loci_engine *e, field *f, const loci_qu
     opt.k = (int)c->k;
     opt.max_tokens = (int)c->max_tokens;
     loci_answer out;
+    if (t->asked == 0) t->since = now_seconds();
     const loci_status st =
         loci_ask(e, f->bank, f->n_banks, q->question, strlen(q->question), &opt, &out, err);
     if (st != LOCI_OK) return st;

@@ -53,13 +53,11 @@ typedef struct {
     int64_t denied;               /* of the placed, answered "not stated"                 */
     int64_t answer_tokens;
     double prefill_ms, decode_ms;
-    double until; /* now_seconds() after which nothing more is asked */
+    double since; /* now_seconds() at the first question */
 } tally;
 
-/* Nothing counted; the seconds of c begin. */
-tally tally_begin(const cell_args *c);
-/* Is the time of this row over? */
-bool tally_late(const tally *t);
+/* Are the seconds for asking this row over?  They begin with its first question. */
+bool cell_late(const cell_args *c, const tally *t);
 
 /* Ask of the field's bank and count; gold: where the answer stands, NULL nowhere. */
 loci_status cell_ask(const cell_args *c, loci_engine *e, field *f, const loci_question *q,

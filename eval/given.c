@@ -175,13 +175,13 @@ static loci_status run_length(void *ctx, cell_args *c, loci_engine *e, field *f,
                               loci_error *err)
 {
     given_args *a = ctx;
-    tally t = tally_begin(c);
+    tally t = { 0 };
     progress_bar bar;
     progress_begin(&bar, "asking", "items", 1.0, c->ea.quiet);
     loci_status st = LOCI_OK;
     const int64_t n = a->items < a->list.n ? a->items : a->list.n;
     int64_t i = 0;
-    for (; i < n && st == LOCI_OK && !tally_late(&t); i++) {
+    for (; i < n && st == LOCI_OK && !cell_late(c, &t); i++) {
         /* Spread over the file: stories of one plot stand together. */
         const loci_task_item *item = &a->list.item[i * a->list.n / n];
         st = trial(a, e, f, item, seed_of((uint64_t)a->seed, (uint64_t)i), &t, err);

@@ -42,7 +42,7 @@ static loci_status trial(const needles_args *a, loci_engine *e, field *f, loci_t
     fact_place *where = calloc((size_t)item.n_facts + 1, sizeof *where), span;
     st = where ? field_hide(f, &item, seed, where, err)
                : set_error(err, LOCI_ENOMEM, "no memory for %d facts", item.n_facts);
-    for (int i = 0; st == LOCI_OK && i < item.n_questions && !tally_late(t); i++) {
+    for (int i = 0; st == LOCI_OK && i < item.n_questions && !cell_late(&a->cell, t); i++) {
         const loci_question *q = &item.question[i];
         if (a->only && !strstr(q->question, a->only)) continue;
         st = cell_ask(&a->cell, e, f, q, gold_of(q, where, doc, &span), t, err);
@@ -56,12 +56,12 @@ static loci_status trial(const needles_args *a, loci_engine *e, field *f, loci_t
 static loci_status run_cell(needles_args *a, cell_args *c, loci_engine *e, field *f, int64_t length,
                             loci_task_family family, int64_t facts, loci_error *err)
 {
-    tally t = tally_begin(c);
+    tally t = { 0 };
     progress_bar bar;
     progress_begin(&bar, "asking", "items", 1.0, c->ea.quiet);
     loci_status st = LOCI_OK;
     int64_t i = 0;
-    for (; i < a->items && st == LOCI_OK && !tally_late(&t); i++) {
+    for (; i < a->items && st == LOCI_OK && !cell_late(c, &t); i++) {
         /* A seed a cell and item: cells stay the same when others are added or left out. */
         const uint64_t cell =
             seed_of(seed_of((uint64_t)a->task.seed, (uint64_t)length), (uint64_t)facts);

@@ -198,8 +198,11 @@ static loci_status look(field *f, loci_engine *e, const field_options *o, taker 
     const haystack before = *t->hay;
     /* Not there, or somebody is just beginning it: who tries to write will see. */
     if (loci_bank_open(&b, e, o->keep, LOCI_BANK_READ, NULL) != LOCI_OK) return LOCI_OK;
-    const loci_status st = recognise(f, t, b, o->keep, &have, err);
-    if (st == LOCI_OK && have + SLACK >= tokens) {
+    loci_bank_stat stat;
+    loci_status st = loci_bank_info(b, &stat, err);
+    const bool enough = st == LOCI_OK && stat.tokens + SLACK >= tokens;
+    if (enough) st = recognise(f, t, b, o->keep, &have, err); /* who waits looks often */
+    if (enough && st == LOCI_OK) {
         f->bank[f->n_banks++] = b;
         *whole = true;
         return LOCI_OK;

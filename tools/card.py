@@ -85,7 +85,7 @@ def bars_table(path):
     with open(path, encoding="utf-8") as f:
         rows = [json.loads(line) for line in f]
     for r in rows:
-        if r["suite"] == "ppl":
+        if r["suite"] in ("ppl", "overlap") or not r["questions"]:
             continue
 
         def share(key):
@@ -109,6 +109,10 @@ def bars_table(path):
         where = "all" if r["to"] < 0 else f"{r['from']:,} .. {r['to']:,}"
         print(f"| {os.path.basename(r['text'])} | {where} | {r['tokens']:,} | {r['loss']:.4f} | "
               f"{r.get('regret', float('nan')):.4f} | {r.get('reading_gain', float('nan')):.4f} |")
+    overlap = [r for r in rows if r["suite"] == "overlap" and r["sampled"]]
+    for r in overlap:
+        print(f"\nOf the runs of 13 words of {os.path.basename(r['text'])}, {r['share']:.4f} ({r['share_low']:.4f} .. "
+              f"{r['share_high']:.4f}) stand in the training text ({r['sampled']:,} sampled).")
 
 
 def main():
