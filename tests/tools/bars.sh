@@ -16,6 +16,11 @@ printf '%s\n' "$*" | sed 's/["\\]//g; s/.*/{"args": "&"}/'
 echo "$*" >> calls
 END
 chmod +x loci
+cat > slow <<'END'
+#!/bin/sh
+sleep 60
+END
+chmod +x slow
 export LOCI=./loci JOBS=3 LENGTHS=1K,2K LONG=2K ITEMS=16 BABI="it's.txt" DEEP=4K
 "$bars" --quick --list m out text | sort > names
 [ "$(sort -u names | wc -l)" = "$(wc -l < names)" ] || fail "two rows of one name"
@@ -36,3 +41,9 @@ rm broken calls
 grep -q -- '--family copy ' rows || fail "the missing row is not shown"
 [ "$(wc -l < out/bars.jsonl)" = "$n" ] || fail "$(wc -l < out/bars.jsonl) rows kept of $n"
 head -n 1 out/bars.jsonl | grep -q -- '--tokens 4K ' || fail "the deep row is not the first"
+
+# TOTAL ends everything, also the command that is running, without leaving half a row.
+if LOCI=./slow TOTAL=12 "$bars" --quick m other text > rows 2> says; then fail "all missing is no failure"; fi
+[ ! -s rows ] || fail "a row of a command that was stopped"
+[ ! -s other/bars.jsonl ] || fail "a row kept of a command that was stopped"
+[ -z "$(find other/rows -type f ! -name '*.log')" ] || fail "left behind: $(ls other/rows)"
