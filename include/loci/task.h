@@ -61,8 +61,10 @@ typedef struct {
                             keys (2-4, 2-3, 3, 1-2 facts each), variable: chains (hops + 1
                             facts each), qa1 to qa3: sentences, extract: ignored   */
     int n_questions;      /* 1 .. min(n_facts, LOCI_TASK_MAX_QUESTIONS), extract: 1 ..
-                            LOCI_TASK_MAX_QUESTIONS                                */
+                            LOCI_TASK_MAX_QUESTIONS; variable: n_facts counts hops
+                            times, each chain may be asked about at each depth    */
     int hops;             /* variable: 1..5; others ignore it                      */
+    int values_max;       /* multivalue: most values of a key, 2..4; others ignore it */
     float near_duplicate; /* needle, absent, multiquery: share of facts whose key is a
                             near-duplicate of another fact's key, 0..1             */
     float absent;         /* needle, multikey, kv, copy, extract: share of questions about
@@ -104,7 +106,7 @@ typedef struct {
 } loci_task_item;
 
 /* Make one item; owned: loci_task_free.  Names are distinct within an item (but a key may have a
- * second attribute) and so are values; each question asks about another fact (key, chain, passage).
+ * second attribute) and so are values; each question asks about another fact (key, variable, passage).
  * Stories and extracts may hold less to ask about than n_questions: then there are fewer, at least
  * one.  Cost: about 1 us a fact.
  * Errors: LOCI_EINVAL an option out of range, named; LOCI_ENOTFOUND extract: the text holds nothing

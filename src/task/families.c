@@ -9,7 +9,8 @@
  *   ordinal          3 facts of one key; the first, second or third is asked for
  *   kv               lines of one JSON object
  *   copy             a marked passage
- *   variable         a chain: root = number, next = root, ...; the last is asked for
+ *   variable         a chain: root = number, next = root, ...; the last is asked for, in training and
+ *                    where there are more questions than chains the others too
  *   conflict         clauses.c
  *   extract, qa1 ..  extract.c, stories.c make whole items
  *
@@ -78,6 +79,35 @@ const char *loci_maker_new_mark(loci_maker *m)
         name = loci_maker_new_name(m);
     } while (name == NULL);
     return name;
+}
+
+/* A mark; in training names of other shapes too: KX-4821, 317, Larkin, kb7. */
+static const char *new_passage_name(loci_maker *m)
+{
+    const uint32_t shape = m->opt->names == LOCI_SPLIT_TRAIN && m->opt->wordings == LOCI_SPLIT_TRAIN
+                               ? loci_rng_below(&m->rng, 10)
+                               : 0;
+    const char *name = NULL;
+    while (shape >= 6 && name == NULL) {
+        char made_up[LOCI_NAME_MAX];
+        loci_line *line = &m->line;
+        loci_line_clear(line);
+        if (shape == 6) {
+            loci_value_write(line, LOCI_VALUE_CODE, &m->rng, m->opt->names, &m->lex);
+        } else if (shape == 7) {
+            loci_line_number(line, 10 + loci_rng_below(&m->rng, 99990));
+        } else if (shape == 8) {
+            loci_name_draw(made_up, &m->rng, m->opt->names);
+            loci_line_char(line, (char)(made_up[0] - 'a' + 'A'));
+            loci_line_add(line, made_up + 1);
+        } else {
+            loci_mark_write(line, &m->rng, m->opt->names);
+            for (char *c = line->s; *c; c++)
+                if (*c >= 'A' && *c <= 'Z') *c = (char)(*c - 'A' + 'a');
+        }
+        name = loci_maker_new_name(m);
+    }
+    return name ? name : loci_maker_new_mark(m);
 }
 
 static const char *new_json_key(loci_maker *m)
@@ -164,7 +194,8 @@ static bool theme_key(const loci_maker *m, uint32_t i, loci_key *key)
 static int facts_of(loci_maker *m)
 {
     switch (m->opt->family) {
-    case LOCI_TASK_MULTIVALUE: return 2 + (int)loci_rng_below(&m->rng, 3);
+    case LOCI_TASK_MULTIVALUE:
+        return 2 + (int)loci_rng_below(&m->rng, (uint32_t)m->opt->values_max - 1);
     case LOCI_TASK_LATEST: return 2 + (int)loci_rng_below(&m->rng, 2);
     case LOCI_TASK_ORDINAL: return 3;
     default: return 1;
@@ -242,7 +273,7 @@ static void plan_passages(loci_maker *m)
 {
     for (int i = 0; i < m->n_units; i++) {
         draw_subject(m, &m->unit[i], LOCI_VALUE_PASSAGE);
-        m->unit[i].name[0] = loci_maker_new_mark(m);
+        m->unit[i].name[0] = new_passage_name(m);
         m->unit[i].value[0] = new_value(m, &m->unit[i], LOCI_VALUE_PASSAGE);
         m->unit[i].n_facts = 1;
     }
@@ -364,7 +395,7 @@ static loci_question absent_question(loci_maker *m, const loci_unit *unit, loci_
     loci_unit u = *unit;
     switch (m->opt->family) {
     case LOCI_TASK_KV: u.name[0] = new_json_key(m); break;
-    case LOCI_TASK_COPY: u.name[0] = loci_maker_new_mark(m); break;
+    case LOCI_TASK_COPY: u.name[0] = new_passage_name(m); break;
     default: {
         const uint32_t how = loci_rng_below(&m->rng, 5);
         if (how != 0 || !draw_absent(m, &u))
@@ -411,10 +442,19 @@ static loci_question list_question(loci_maker *m, int u)
     return q;
 }
 
+/* Which variable of a chain: the last at first, in training any, then the ones before it, around. */
+static int asked_depth(loci_maker *m, loci_unit *unit)
+{
+    const int hops = unit->n_facts - 1;
+    if (unit->n_asked == 0 && m->opt->wordings == LOCI_SPLIT_TRAIN)
+        unit->first_asked = (int)loci_rng_below(&m->rng, (uint32_t)hops);
+    return hops - (unit->first_asked + unit->n_asked++) % hops;
+}
+
 loci_question loci_maker_question(loci_maker *m, int u)
 {
     static const char *const nth[] = { "first", "second", "third" };
-    const loci_unit *unit = &m->unit[u];
+    loci_unit *unit = &m->unit[u];
     const loci_task_family f = m->opt->family;
     const loci_say *says = loci_family_says(f);
     int last = unit->n_facts - 1, role = 0;
@@ -443,8 +483,9 @@ loci_question loci_maker_question(loci_maker *m, int u)
         break;
     case LOCI_TASK_VARIABLE:
         /* From the variable asked for back to the root, which carries the number. */
+        last = asked_depth(m, unit);
         args.key = unit->name[last];
-        q.n_gold = unit->n_facts;
+        q.n_gold = last + 1;
         for (int j = 0; j <= last; j++) q.gold[j] = unit->at[last - j];
         break;
     default: break;

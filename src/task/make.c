@@ -45,6 +45,7 @@ loci_task_options loci_task_options_default(void)
                                 .n_facts = 8,
                                 .n_questions = 4,
                                 .hops = 2,
+                                .values_max = LOCI_UNIT_VALUES,
                                 .near_duplicate = 0.25f };
 }
 
@@ -80,13 +81,18 @@ static loci_status check_options(const loci_task_options *o, loci_error *err)
     if (o->n_facts < 1 || o->n_facts > LOCI_TASK_MAX_FACTS)
         return loci_fail(err, LOCI_EINVAL, "n_facts %d: want 1..%d", o->n_facts,
                          (int)LOCI_TASK_MAX_FACTS);
-    const int most = o->family != LOCI_TASK_EXTRACT && o->n_facts < LOCI_TASK_MAX_QUESTIONS
-                         ? o->n_facts
+    if (o->family == LOCI_TASK_VARIABLE && (o->hops < 1 || o->hops > LOCI_UNIT_FACTS - 1))
+        return loci_fail(err, LOCI_EINVAL, "hops %d: want 1..%d", o->hops, LOCI_UNIT_FACTS - 1);
+    if (o->family == LOCI_TASK_MULTIVALUE &&
+        (o->values_max < 2 || o->values_max > LOCI_UNIT_VALUES))
+        return loci_fail(err, LOCI_EINVAL, "values_max %d: want 2..%d", o->values_max,
+                         LOCI_UNIT_VALUES);
+    const int facts = o->n_facts * (o->family == LOCI_TASK_VARIABLE ? o->hops : 1);
+    const int most = o->family != LOCI_TASK_EXTRACT && facts < LOCI_TASK_MAX_QUESTIONS
+                         ? facts
                          : LOCI_TASK_MAX_QUESTIONS;
     if (o->n_questions < 1 || o->n_questions > most)
         return loci_fail(err, LOCI_EINVAL, "n_questions %d: want 1..%d", o->n_questions, most);
-    if (o->family == LOCI_TASK_VARIABLE && (o->hops < 1 || o->hops > LOCI_UNIT_FACTS - 1))
-        return loci_fail(err, LOCI_EINVAL, "hops %d: want 1..%d", o->hops, LOCI_UNIT_FACTS - 1);
     /* Written so that NaN fails too. */
     if (!(o->absent >= 0.0f && o->absent <= 1.0f))
         return loci_fail(err, LOCI_EINVAL, "absent %g: want 0..1", (double)o->absent);
@@ -120,13 +126,13 @@ static void write_facts(loci_task_item *item, loci_maker *m, int *order)
     for (int i = 0; i < n; i++) item->fact[i] = loci_maker_fact(m, order[i], i, n);
 }
 
-/* Ask about n_questions different units, in random order. */
+/* Ask about different units in random order, about all of them again where there are more questions. */
 static void write_questions(loci_task_item *item, loci_maker *m, int *order)
 {
     for (int u = 0; u < m->n_units; u++) order[u] = u;
     shuffle(order, m->n_units, &m->rng);
     for (int i = 0; i < item->n_questions; i++)
-        item->question[i] = loci_maker_question(m, order[i]);
+        item->question[i] = loci_maker_question(m, order[i % m->n_units]);
 }
 
 /* Families whose items are units: keys, passages, chains, pairs of clauses. */

@@ -202,6 +202,8 @@ typedef struct {
     loci_value_kind kind;
     int n_facts;             /* facts that state it, >= 1           */
     int n_said;              /* of these, emitted so far            */
+    int n_asked;             /* variable: questions about the chain */
+    int first_asked;         /* variable: how far from its end the first of them was */
     int at[LOCI_UNIT_FACTS]; /* their indices in the item, in order */
 } loci_unit;
 typedef struct {

@@ -251,7 +251,7 @@ static bool text_passage(loci_line *line, uint32_t n, const loci_lexicon *lex, l
         }
         while (line->len > start && !loci_is_word_byte(line->s[line->len - 1])) line->len--;
         line->s[line->len] = '\0';
-        if (good && line->len > start + 8) return true;
+        if (good && line->len > start + 2) return true;
         line->len = start;
         line->s[start] = '\0';
     }
@@ -260,7 +260,10 @@ static bool text_passage(loci_line *line, uint32_t n, const loci_lexicon *lex, l
 
 static void write_passage(loci_line *line, loci_rng *rng, loci_split split, const loci_lexicon *lex)
 {
-    const uint32_t n = 4 + loci_rng_below(rng, 9);
+    /* In training half of them short: what is learned on three words serves for twelve. */
+    const uint32_t n = split == LOCI_SPLIT_TRAIN && loci_rng_below(rng, 2) == 0
+                           ? 1 + loci_rng_below(rng, 4)
+                           : 4 + loci_rng_below(rng, 9);
     if (split == LOCI_SPLIT_TRAIN && loci_rng_below(rng, 3) != 0 && text_passage(line, n, lex, rng))
         return;
     for (uint32_t i = 0; i < n; i++) {

@@ -72,6 +72,7 @@ static const loci_setting phase_table[] = {
     P(facts_min, INT, 1, 4096, false, "fewest facts an item"),
     P(facts_max, INT, 1, 4096, false, "most facts an item"),
     P(questions_max, INT, 1, 4096, false, "most questions an item"),
+    P(parts_max, INT, 1, 4, false, "most values of a key in a list, most hops of a chain"),
     P(near_duplicate, FLOAT, 0, 1, false, "share of keys one word away from another"),
     P(shared_keys, FLOAT, 0, 1, false, "share of items with keys near those of other items"),
     P(absent, FLOAT, 0, 1, false, "share of questions about what the text does not hold"),
@@ -124,6 +125,7 @@ static void phase_defaults(loci_phase *p)
     p->facts_min = 2;
     p->facts_max = 16;
     p->questions_max = 8;
+    p->parts_max = 4;
     p->gate_target = 1.0f;
 }
 

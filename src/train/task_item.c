@@ -7,7 +7,12 @@
  *
  * An answer is given in the very tokens that the text has for it, wherever these begin and end with
  * it: then each of them has one row of the bank to be copied from, and "3fa9 in quotes is not
- * tokenised in a second way behind a blank.  The chunk of that row is the gold chunk. */
+ * tokenised in a second way behind a blank.  The chunk of that row is the gold chunk.
+ *
+ * A question that needs several facts one after the other (chains, stories, clauses) has gold chunks
+ * on its last tokens too: the fact asked about first, the one before the last right before <a>.  A
+ * Read finds one thing at a time; so the way is walked while the question ends, and the first token of
+ * the answer comes out right.  In a list the comma has the chunk of the value that it announces. */
 #include "train/item.h"
 #include <math.h>
 #include <string.h>
@@ -15,7 +20,7 @@
 enum {
     SLACK_TOKENS = 4, /* joints between facts and text may cost a token each */
     FIT_TRIES = 6,
-    QUESTIONS = 64,
+    QUESTIONS = 256,
     VALUES = 8,
     VALUE_SLACK = 2, /* a value's own tokens may be more than those behind a blank */
     FRAME = 4        /* <bos> <q> <a> <e> */
@@ -23,6 +28,7 @@ enum {
 
 typedef struct { /* where a question's tokens lie in maker->qtok */
     int start, n_question, n_answer;
+    int named; /* tokens up to its last digit: the mark asked about ends there; 0: no digit */
     int index; /* in the task item */
 } question_span;
 
@@ -40,6 +46,7 @@ typedef struct { /* an item being made */
     question_span span[QUESTIONS];
     int n_questions;
     size_t n_tok; /* of the text */
+    loci_task_family family;
     bool separate;
 } making;
 
@@ -76,11 +83,15 @@ static loci_task_options draw_task(const loci_train_config *c, const loci_phase 
     o.seed = loci_rng_u64(rng);
     o.family = draw_family(c, rng);
     o.names = o.wordings = LOCI_SPLIT_TRAIN;
-    o.hops = 1 + (int)loci_rng_below(rng, 4);
+    o.hops = 1 + (int)loci_rng_below(rng, (uint32_t)p->parts_max);
+    o.values_max = p->parts_max < 2 ? 2 : p->parts_max;
     const double lo = log(p->facts_min), hi = log(p->facts_max + 1.0);
     int n = (int)exp(lo + (hi - lo) * loci_rng_unit(rng)) / facts_a_unit(&o);
     o.n_facts = n < 1 ? 1 : n > p->facts_max ? p->facts_max : n;
-    n = o.family == LOCI_TASK_EXTRACT ? p->questions_max : o.n_facts;
+    /* Every depth of a chain may be asked for. */
+    n = o.family == LOCI_TASK_EXTRACT    ? p->questions_max
+        : o.family == LOCI_TASK_VARIABLE ? o.n_facts * o.hops
+                                         : o.n_facts;
     if (n > p->questions_max) n = p->questions_max;
     o.n_questions = n > QUESTIONS ? QUESTIONS : n;
     o.near_duplicate = p->near_duplicate;
@@ -90,7 +101,8 @@ static loci_task_options draw_task(const loci_train_config *c, const loci_phase 
 }
 
 /* ---- questions ------------------------------------------------------------------------------ */
-static loci_status encode_part(making *k, const char *part, int at, int *n, loci_error *err)
+static loci_status encode_part(making *k, const char *part, int at, uint32_t *ends, int *n,
+                               loci_error *err)
 {
     size_t n_tok = 0;
     const int bytes = snprintf(k->m->question, sizeof k->m->question, " %s", part);
@@ -98,9 +110,18 @@ static loci_status encode_part(making *k, const char *part, int at, int *n, loci
     const size_t len =
         (size_t)bytes < sizeof k->m->question ? (size_t)bytes : sizeof k->m->question - 1;
     const loci_status st =
-        loci_encode(k->m->enc, k->m->question, len, k->m->qtok + at, NULL, 1024, &n_tok, err);
+        loci_encode(k->m->enc, k->m->question, len, k->m->qtok + at, ends, 1024, &n_tok, err);
     *n = (int)n_tok;
     return st;
+}
+
+/* How many of the n tokens in m->question reach up to its last digit. */
+static int up_to_digit(const loci_item_maker *m, const uint32_t *ends, int n)
+{
+    for (; n > 0; n--)
+        for (uint32_t i = n > 1 ? ends[n - 2] : 0; i < ends[n - 1]; i++)
+            if (m->question[i] >= '0' && m->question[i] <= '9') return n;
+    return 0;
 }
 
 /* " question" and " answer" as ids into m->qtok; as many questions as fit into `budget` tokens. */
@@ -110,14 +131,16 @@ static loci_status encode_questions(making *k, int budget, loci_error *err)
     for (int i = 0; i < k->task.n_questions && k->n_questions < QUESTIONS; i++) {
         const loci_question *q = &k->task.question[i];
         int n_question = 0, n_answer = 0;
-        loci_status st = encode_part(k, q->question, used, &n_question, err);
+        uint32_t *ends = k->m->hay_ends; /* the excerpt's come later */
+        loci_status st = encode_part(k, q->question, used, ends, &n_question, err);
+        const int named = up_to_digit(k->m, ends, n_question);
         if (st == LOCI_OK && cost + n_question < budget)
-            st = encode_part(k, q->answer, used + n_question, &n_answer, err);
+            st = encode_part(k, q->answer, used + n_question, NULL, &n_answer, err);
         if (st != LOCI_OK) return st;
         const int values = q->n_gold > 1 ? q->n_gold : 1;
         cost += n_question + n_answer + FRAME + VALUE_SLACK * values;
         if (cost > budget) break;
-        k->span[k->n_questions++] = (question_span){ used, n_question, n_answer, i };
+        k->span[k->n_questions++] = (question_span){ used, n_question, n_answer, named, i };
         used += n_question + n_answer;
     }
     return LOCI_OK;
@@ -293,6 +316,12 @@ static void put_answer(loci_item *it, const making *k, int32_t id, bool absent_s
     loci_item_put(it, id, k->c->answer_weight, true, gold, source);
 }
 
+/* A comma is copied from nowhere, but the value behind it decides that it comes. */
+static void put_comma(loci_item *it, const making *k, int32_t id, const value_place *next)
+{
+    loci_item_put(it, id, k->c->answer_weight, true, next->first / k->c->hp.chunk, -1);
+}
+
 /* The answer in tokens of its own: "not stated", or a value that shares a token with its
  * neighbours in the text. */
 static void put_encoded(loci_item *it, const making *k, const question_span *q,
@@ -315,7 +344,7 @@ static void put_copied(loci_item *it, const making *k, const value_place *value,
                        int32_t comma, int32_t blank)
 {
     for (int v = 0; v < n_values; v++) {
-        if (v > 0) put_answer(it, k, comma, false, -1);
+        if (v > 0) put_comma(it, k, comma, &value[v]);
         if (v > 0 && !value[v].blank) put_answer(it, k, blank, false, -1);
         for (int p = value[v].first; p < value[v].end; p++) put_answer(it, k, it->ids[p], false, p);
     }
@@ -328,6 +357,19 @@ static int32_t only_token(loci_item_maker *m, const char *text)
     size_t n = 0;
     const loci_status st = loci_encode(m->enc, text, strlen(text), id, NULL, 8, &n, NULL);
     return st == LOCI_OK && n == 1 ? id[0] : -1;
+}
+
+/* The chunk to read at the question's token i (n_question: <a>, which has its answer's), -1: none. */
+static int32_t hop_chunk(const making *k, const question_span *q, int i)
+{
+    const loci_task_family f = k->family;
+    const loci_question *task = &k->task.question[q->index];
+    const int hop = task->n_gold - 1 - (q->n_question - i);
+    const bool steps = f == LOCI_TASK_VARIABLE || f == LOCI_TASK_CONFLICT || f == LOCI_TASK_QA2 ||
+                       f == LOCI_TASK_QA3;
+    if (!steps || hop < 0 || i + 1 < q->named) return -1;
+    const loci_fact *fact = &k->task.fact[task->gold[hop]];
+    return position_of(k, k->m->fact_at[task->gold[hop]] + (size_t)fact->len - 1) / k->c->hp.chunk;
 }
 
 static void put_question(loci_item *it, const making *k, const question_span *q)
@@ -349,8 +391,9 @@ static void put_question(loci_item *it, const making *k, const question_span *q)
     }
     const float w = k->c->question_weight;
     loci_item_put(it, LOCI_TOK_Q, 0.0f, false, -1, -1); /* when one comes cannot be foreseen */
-    for (int i = 0; i < q->n_question; i++) loci_item_put(it, id[i], w, false, -1, -1);
-    loci_item_put(it, LOCI_TOK_A, w, false, -1, -1);
+    for (int i = 0; i < q->n_question; i++)
+        loci_item_put(it, id[i], w, false, i > 0 ? hop_chunk(k, q, i - 1) : -1, -1);
+    loci_item_put(it, LOCI_TOK_A, w, false, hop_chunk(k, q, q->n_question - 1), -1);
     if (exact)
         put_copied(it, k, value, n_values, comma, blank);
     else
@@ -413,6 +456,7 @@ loci_status loci_item_task(loci_item *it, loci_item_maker *m, const loci_train_c
 {
     making k = { .m = m, .c = c };
     loci_task_options o = draw_task(c, p, theme, rng);
+    k.family = o.family;
     /* Without readers a question can only look back at its own stream. */
     const bool reads = c->hp.n_groups > 0;
     k.separate = loci_rng_unit(rng) < (double)p->separate && reads;

@@ -36,6 +36,7 @@ typedef struct {
     float separate;           /* share of those whose questions are documents of their own    */
     int facts_min, facts_max; /* facts an item, drawn log-uniformly                      */
     int questions_max;
+    int parts_max;
     float near_duplicate; /* share of needle keys that differ from another in one word   */
     float shared_keys;    /* share of items with keys near those of the step's other items */
     float absent;         /* share of questions about what is not there                   */

@@ -79,6 +79,18 @@ static const loci_sequence *make(fixture *f, uint64_t seed)
     return &f->item.seq;
 }
 
+static int32_t comma_id(void)
+{
+    loci_encoder *enc;
+    int32_t id[4];
+    size_t n = 0;
+    MUST(loci_encoder_open(&enc, tok, err));
+    MUST(loci_encode(enc, ",", 1, id, NULL, 4, &n, err));
+    loci_encoder_close(enc);
+    assert_int_equal(n, 1);
+    return id[0];
+}
+
 /* Documents cover the tokens; targets are the ids that follow within a document. */
 static void check_frame(const loci_sequence *s, uint64_t seed)
 {
@@ -100,13 +112,16 @@ static void check_frame(const loci_sequence *s, uint64_t seed)
     }
 }
 
-/* Every source is a row of the bank with the id that is to be predicted, in the gold chunk.
- * Returns how many there are. */
+/* Every source is a row of the bank with the id that is to be predicted, in the gold chunk.  Gold
+ * chunks without one are on the way to an answer: of the text, for a comma or within a question.
+ * Returns how many sources there are. */
 static int check_sources(const loci_sequence *s, const loci_train_config *c, uint64_t seed)
 {
     int n = 0;
     for (int t = 0; t < s->T; t++) {
-        assert_int_equal(s->gold[t] >= 0, s->source[t] >= 0);
+        if (s->source[t] < 0 && s->gold[t] >= 0)
+            assert_true(s->gold[t] < (s->doc[1] + c->hp.chunk - 1) / c->hp.chunk &&
+                        (!s->answer[t] || s->target[t] == comma_id()));
         if (s->source[t] < 0) continue;
         /* Document 0 is the text, and the bank's only document: a row is a position. */
         if (s->source[t] >= s->doc[1] || s->ids[s->source[t]] != s->target[t])
@@ -154,6 +169,57 @@ static size_t decode(const int32_t *ids, int n, char *out, size_t cap)
     assert_true(bytes < cap);
     out[bytes] = '\0';
     return bytes;
+}
+
+/* The text of chunk c and the one before it, which a fact may begin in. */
+static void chunk_text(const loci_sequence *s, int chunk, int c, char *out, size_t cap)
+{
+    int from = (c - 1) * chunk, end = (c + 1) * chunk;
+    if (from < 1) from = 1; /* <bos> */
+    if (end > s->doc[1]) end = s->doc[1];
+    decode(s->ids + from, end - from, out, cap);
+}
+
+/* Is there a mark, capitals and digits, that stands in both texts? */
+static bool share_a_mark(const char *a, const char *b)
+{
+    static const char caps[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    for (; *a; a++) {
+        char mark[16];
+        const size_t letters = strspn(a, caps), n = letters + strspn(a + letters, "0123456789");
+        if (letters < 2 || n == letters || n >= sizeof mark) continue;
+        memcpy(mark, a, n);
+        mark[n] = '\0';
+        if (strstr(b, mark)) return true;
+    }
+    return false;
+}
+
+/* The last token of a question about a chain reads the statement before the root: it names a variable
+ * that the root's chunk names too, behind which the answer stands. */
+static void test_chains_are_walked(void **state)
+{
+    (void)state;
+    static char before[8 * SEQ], root[8 * SEQ];
+    fixture x;
+    int walked = 0, steps = 0;
+    fixture_open(&x, LOCI_TASK_VARIABLE, 1.0, 1.0);
+    for (uint64_t seed = 0; seed < SEEDS; seed++) {
+        const loci_sequence *s = make(&x, seed);
+        for (int t = 1; t < s->T; t++) {
+            if (s->ids[t] == LOCI_TOK_BOS || s->ids[t] == LOCI_TOK_A) continue;
+            steps += s->gold[t] >= 0 && !s->answer[t];
+            if (s->target[t] != LOCI_TOK_A || s->gold[t] < 0 || s->gold[t + 1] < 0) continue;
+            chunk_text(s, x.c.hp.chunk, s->gold[t], before, sizeof before);
+            chunk_text(s, x.c.hp.chunk, s->gold[t + 1], root, sizeof root);
+            if (!share_a_mark(before, root))
+                fail_msg("seed %d: '%s', '%s'", (int)seed, before, root);
+            walked++;
+        }
+    }
+    print_message("%d questions, %d steps\n", walked, steps);
+    assert_true(walked > SEEDS && steps > walked);
+    fixture_close(&x);
 }
 
 /* What answers say, read back: they are in the text, or its list of values is, or "not stated". */
@@ -368,9 +434,13 @@ static void test_short_documents(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_families),        cmocka_unit_test(test_answers_stand_in_the_text),
-        cmocka_unit_test(test_dense),           cmocka_unit_test(test_clear_of_the_window),
-        cmocka_unit_test(test_same_seed),       cmocka_unit_test(test_counts),
+        cmocka_unit_test(test_families),
+        cmocka_unit_test(test_chains_are_walked),
+        cmocka_unit_test(test_answers_stand_in_the_text),
+        cmocka_unit_test(test_dense),
+        cmocka_unit_test(test_clear_of_the_window),
+        cmocka_unit_test(test_same_seed),
+        cmocka_unit_test(test_counts),
         cmocka_unit_test(test_short_documents),
     };
     return cmocka_run_group_tests(tests, open_tokenizer, close_tokenizer);
