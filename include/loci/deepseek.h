@@ -29,15 +29,16 @@ typedef struct {
     int64_t max_tokens;               /* of a context */
     int64_t parameters, active;       /* active: those that a token passes */
     int64_t draft_parameters;
-    int64_t file_bytes;   /* of the weights that are there, 0 when there are none */
-    int64_t weight_bytes; /* of all tensors in the types of the release */
+    int64_t file_bytes; /* of the weights that are there, 0 when there are none */
+    int64_t
+        weight_bytes; /* of all tensors as stored, in the types of the release where they are not */
     int64_t dense_bytes;  /* of them, what every token reads: all but the routed experts */
-    int64_t expert_bytes; /* of one routed expert */
+    int64_t expert_bytes; /* of one routed expert (the mean) */
     int64_t state_bytes;  /* a sequence holds besides its tokens' entries */
     double context_bytes_per_token;
 } loci_deepseek_info;
 
-/* From config or metadata alone, in milliseconds.
+/* From config or metadata, and the list of tensors where there is one, in milliseconds.
  * Errors: LOCI_ENOTFOUND, LOCI_EIO; LOCI_EFORMAT names file, field, expected and found; *info is
  * zeroed. */
 LOCI_API loci_status loci_deepseek_describe(const char *path, loci_deepseek_info *info,

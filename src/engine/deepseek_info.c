@@ -1,4 +1,5 @@
-/* deepseek_info.c - what a model of the DeepSeek-V4 family is and needs, from its shape alone. */
+/* deepseek_info.c - what a model of the DeepSeek-V4 family is and needs, from its shape and, where the
+ * weights are there, from the sizes of their tensors. */
 #include "engine/deepseek.h"
 #include <string.h>
 
@@ -37,12 +38,24 @@ static void fill_shape(loci_deepseek_info *info, const loci_dsv4_hparams *hp)
     info->max_tokens = hp->max_positions;
 }
 
+/* The weights at path, as they are stored. */
+static loci_status weigh(loci_dsv4_cost *cost, const char *path, loci_error *err)
+{
+    loci_dsv4_files *f;
+    const loci_status st = loci_dsv4_files_open(&f, path, err);
+    if (st != LOCI_OK) return st;
+    loci_dsv4_cost_stored(cost, loci_dsv4_files_shape(f), loci_dsv4_files_source(f));
+    loci_dsv4_files_close(f);
+    return LOCI_OK;
+}
+
 static loci_status fill_costs(loci_deepseek_info *info, const loci_dsv4_hparams *hp,
-                              loci_error *err)
+                              const char *path, int64_t file_bytes, loci_error *err)
 {
     loci_dsv4_cost cost;
     if (hp->family == LOCI_DSV4_V41) return LOCI_OK;
-    const loci_status st = loci_dsv4_cost_of(&cost, hp, err);
+    loci_status st = loci_dsv4_cost_of(&cost, hp, err);
+    if (st == LOCI_OK && file_bytes > 0) st = weigh(&cost, path, err);
     if (st != LOCI_OK) return st;
     info->costs = true;
     info->parameters = cost.parameters;
@@ -64,7 +77,7 @@ loci_status loci_deepseek_describe(const char *path, loci_deepseek_info *info, l
     if (!path) return loci_fail(err, LOCI_EINVAL, "loci_deepseek_describe: path is not set");
     loci_status st = loci_dsv4_shape_load(&hp, path, &bytes, err);
     if (st == LOCI_OK) fill_shape(info, &hp);
-    if (st == LOCI_OK) st = fill_costs(info, &hp, err);
+    if (st == LOCI_OK) st = fill_costs(info, &hp, path, bytes, err);
     if (st == LOCI_OK)
         info->file_bytes = bytes;
     else

@@ -67,6 +67,11 @@ static void text(void **state)
     assert_int_equal(r.code, 0);
     assert_non_null(strstr(r.out, "recognised, but not run"));
     free_result(&r);
+    r = RUN("generate", "--model", "v41.json", "--prompt",
+            "hi"); /* before weights are looked for */
+    assert_int_equal(r.code, 1);
+    assert_string_equal(r.err, "loci: v41.json: V4.1 is recognised but not run\n");
+    free_result(&r);
 }
 
 static void refused(void **state)

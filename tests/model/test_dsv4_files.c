@@ -153,6 +153,25 @@ static void test_safetensors(void **state)
     }
 }
 
+/* The bytes of weights are those of c, whose tensors are all F32 but the hash tables. */
+static void check_stored(const loci_dsv4_source *s, const checkpoint *c,
+                         const loci_dsv4_hparams *hp)
+{
+    loci_dsv4_cost cost;
+    int64_t all = 0, experts = 0;
+    for (int i = 0; i < c->n; i++) {
+        const made *m = &c->t[i];
+        all += (int64_t)m->rows * m->cols * (m->role == DSV4_IDS ? 8 : 4);
+        experts += m->role == DSV4_EXPERT ? (int64_t)m->rows * m->cols * 4 : 0;
+    }
+    assert_int_equal(loci_dsv4_cost_of(&cost, hp, NULL), LOCI_OK);
+    assert_int_not_equal(cost.weight_bytes, all); /* the release has other types */
+    loci_dsv4_cost_stored(&cost, hp, s);
+    assert_int_equal(cost.weight_bytes, all);
+    assert_int_equal(cost.dense_bytes, all - experts);
+    assert_int_equal(cost.expert_bytes, 3 * 4 * hp->hidden * hp->expert_width);
+}
+
 static void check_gguf(int n_mtp, gguf_drafts drafts)
 {
     const loci_dsv4_hparams hp = tiny(LOCI_DSV4_EXPERT_PLAIN, n_mtp);
@@ -169,6 +188,7 @@ static void check_gguf(int n_mtp, gguf_drafts drafts)
     assert_int_equal(loci_dsv4_source_gguf(&s, f, NULL), LOCI_OK);
     check_source(&s, c, &hp);
     check_bind(&s, &hp);
+    check_stored(&s, c, &hp);
     loci_dsv4_source_free(&s);
     loci_gguf_close(f);
     free(file);
@@ -257,16 +277,18 @@ static void test_wrong_tensors(void **state)
     } wrong[] = {
         { "layers.1.attn.wkv.weight", "layers.1.attn.wkv.weight: expected (32, 64), found (64, 32)",
           LOCI_F8_E4M3, 64, 32 },
-        { "layers.1.attn.wkv.scale", "layers.1.attn.wkv.scale: expected (1, 1), found (1, 2)",
+        { "layers.1.attn.wkv.scale",
+          "layers.1.attn.wkv.scale: expected (1, 1), for layers.1.attn.wkv.weight of (32, 64), "
+          "found (1, 2)",
           LOCI_F8_E8M0, 1, 2 },
         { "layers.1.attn.wkv.scale", "wkv.scale: dtype: expected F8_E8M0, found F32", LOCI_F32, 1,
           1 },
         { "layers.2.ffn.experts.3.w2.weight", "rows of packed FP4: expected a multiple of 16 bytes",
           LOCI_I8, 64, 40 },
-        { "layers.2.ffn.experts.3.w2.scale", "expected (64, 3), found (64, 2)", LOCI_F8_E8M0, 64,
+        { "layers.2.ffn.experts.3.w2.scale", "w2.scale: expected (64, 3), for", LOCI_F8_E8M0, 64,
           2 },
-        { "layers.2.ffn.experts.3.w2.weight", "w2.scale: expected (32, 3), found (64, 3)", LOCI_I8,
-          32, 48 },
+        { "layers.2.ffn.experts.3.w2.weight", "w2.weight of (32, 48), found (64, 3)", LOCI_I8, 32,
+          48 },
         { "layers.0.ffn.gate.weight", "gate.weight: expected (8, 64), found (7, 64)", LOCI_BF16, 7,
           64 },
         { "norm.weight", "norm.weight: expected (1, 64), found (1, 63)", LOCI_BF16, 63, 0 },
@@ -518,6 +540,27 @@ static void test_costs(void **state)
     assert_int_equal(loci_dsv4_cost_of(&cost, &small, NULL), LOCI_OK);
     assert_int_equal(cost.weight_bytes, bytes);
     assert_int_equal(cost.weight_bytes - cost.dense_bytes, 5 * 8 * cost.expert_bytes);
+    /* And so it is weighed; without a drafting block, by that much less. */
+    loci_st_set *set;
+    loci_dsv4_source s;
+    loci_dsv4_cost stored = cost;
+    write_shards(c, dir, false, 1);
+    open_set(&set, &s);
+    loci_dsv4_cost_stored(&stored, &small, &s);
+    assert_memory_equal(&stored, &cost, sizeof cost);
+    loci_dsv4_source_free(&s);
+    loci_st_set_close(set);
+    while (strncmp(c->t[c->n - 1].name, "mtp.", 4) == 0) { /* they are the last ones */
+        bytes -= (int64_t)c->t[--c->n].bytes;
+        free(c->t[c->n].data);
+    }
+    write_shards(c, dir, false, 1);
+    open_set(&set, &s);
+    loci_dsv4_cost_stored(&stored, &small, &s);
+    assert_int_equal(stored.weight_bytes, bytes);
+    assert_int_equal(stored.expert_bytes, cost.expert_bytes);
+    loci_dsv4_source_free(&s);
+    loci_st_set_close(set);
     free_checkpoint(c);
     hp.family = LOCI_DSV4_V41;
     assert_int_equal(loci_dsv4_cost_of(&cost, &hp, NULL), LOCI_EVERSION);

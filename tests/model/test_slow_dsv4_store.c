@@ -126,6 +126,7 @@ static void test_every_offset(void **state)
     (void)state;
     every_offset(LOCI_DSV4_MODE_FAST, 1);
     every_offset(LOCI_DSV4_MODE_F32, 7);
+    every_offset(LOCI_DSV4_MODE_EXACT, 5);
 }
 
 /* ---- texts that part ways --------------------------------------------------------------------------- */

@@ -78,7 +78,8 @@ static loci_status wrong_type(const st_source *s, const loci_tensor_view *v, con
                      expected, loci_dtype_name(v->dtype));
 }
 
-/* The scales of a matrix: (rows, cols) of E8M0 beside it. */
+/* The scales of a matrix: (rows, cols) of E8M0 beside it.  Where they do not fit, the message says
+ * what of: it may be the matrix that is wrong. */
 static loci_status find_scale(const st_source *s, const loci_tensor_view *of, const char *name,
                               int rows, int cols, const uint8_t **out, loci_error *err)
 {
@@ -93,8 +94,10 @@ static loci_status find_scale(const st_source *s, const loci_tensor_view *of, co
                          s->label, scale, rows, cols);
     if (v->dtype != LOCI_F8_E8M0) return wrong_type(s, v, "F8_E8M0", err);
     if (v->n_dims != 2 || v->dim[0] != rows || v->dim[1] != cols)
-        return loci_fail(err, LOCI_EFORMAT, "%s: %s: expected (%d, %d), found (%lld, %lld)",
-                         s->label, v->name, rows, cols, (long long)v->dim[0], (long long)v->dim[1]);
+        return loci_fail(err, LOCI_EFORMAT,
+                         "%s: %s: expected (%d, %d), for %s of (%lld, %lld), found (%lld, %lld)",
+                         s->label, v->name, rows, cols, of->name, (long long)of->dim[0],
+                         (long long)of->dim[1], (long long)v->dim[0], (long long)v->dim[1]);
     *out = v->data;
     return LOCI_OK;
 }

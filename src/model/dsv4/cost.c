@@ -1,5 +1,5 @@
-/* cost.c - what a shape costs before anything is loaded: parameters, bytes of weights as released,
- * bytes of context.
+/* cost.c - what a shape costs before anything is loaded: parameters, bytes of weights as released or
+ * as a file stores them, bytes of context.
  *
  * The list of tensors is written once, here, by released name; bind.c asks for the same ones. */
 #include "model/dsv4/files.h"
@@ -200,4 +200,45 @@ loci_status loci_dsv4_cost_of(loci_dsv4_cost *out, const loci_dsv4_hparams *hp, 
     out->bytes_per_token = loci_dsv4_bytes_per_token(&lay, hp);
     out->state_bytes = state_bytes(hp, &lay);
     return LOCI_OK;
+}
+
+/* ---- what is stored ---------------------------------------------------------------------------- */
+
+size_t dsv4_scale_bytes(const loci_dsv4_mat *m)
+{
+    if (!m->scale) return 0;
+    const size_t rows = (size_t)m->rows, cols = (size_t)m->cols;
+    return m->type == LOCI_STORED_E2M1 ? rows * (cols / 32)
+                                       : (rows + LOCI_SCALE_TILE - 1) / LOCI_SCALE_TILE *
+                                             ((cols + LOCI_SCALE_TILE - 1) / LOCI_SCALE_TILE);
+}
+
+typedef struct {
+    const loci_dsv4_source *source;
+    counter as_released;
+    int64_t dense, experts; /* bytes */
+    int64_t n_matrices;     /* of routed experts, three each */
+} weighing;
+
+static void weigh(void *ctx, const char *name, int rows, int cols, dsv4_role role)
+{
+    weighing *w = ctx;
+    loci_dsv4_mat m = { 0 };
+    const bool readable = w->source->find(w->source->ctx, name, &m, NULL) == LOCI_OK;
+    const size_t row = loci_stored_row_bytes(m.type, m.cols); /* rows may lie further apart */
+    const int64_t bytes = m.data     ? (int64_t)((size_t)m.rows * row + dsv4_scale_bytes(&m))
+                          : readable ? 0
+                                     : stored_bytes(&w->as_released, rows, cols, role);
+    *(role == DSV4_EXPERT ? &w->experts : &w->dense) += bytes;
+    w->n_matrices += role == DSV4_EXPERT && bytes > 0;
+}
+
+void loci_dsv4_cost_stored(loci_dsv4_cost *cost, const loci_dsv4_hparams *hp,
+                           const loci_dsv4_source *source)
+{
+    weighing w = { .source = source, .as_released = { .hp = hp } };
+    dsv4_each_tensor(hp, weigh, &w);
+    cost->weight_bytes = w.dense + w.experts;
+    cost->dense_bytes = w.dense;
+    if (w.n_matrices > 0) cost->expert_bytes = 3 * w.experts / w.n_matrices;
 }

@@ -129,6 +129,8 @@ static loci_status open_either(loci_dsv4_files *f, const char *path, loci_error 
         return st;
     }
     loci_status st = shape_of_config(&f->hp, path, err);
+    if (st == LOCI_OK && f->hp.family == LOCI_DSV4_V41)
+        st = loci_fail(err, LOCI_EVERSION, "%s: V4.1 is recognised but not run", path);
     if (st == LOCI_OK) st = loci_st_set_open(&f->set, path, err);
     if (st == LOCI_OK) st = loci_dsv4_source_safetensors(&f->source, f->set, f->path, err);
     return st;

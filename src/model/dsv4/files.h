@@ -4,7 +4,7 @@
  *   files.c       a folder of safetensors or a GGUF file, opened as one thing
  *   bind_safetensors.c, bind_gguf.c   released names to stored matrices of either
  *   config_gguf.c   the shape from GGUF metadata
- *   cost.c        parameters, and bytes of weights and context, from a shape alone
+ *   cost.c        parameters, and bytes of weights and context, before anything is loaded
  *   pager.c       experts under a memory budget */
 #ifndef LOCI_MODEL_DSV4_FILES_H
 #define LOCI_MODEL_DSV4_FILES_H
@@ -78,6 +78,12 @@ typedef struct {
 
 /* From the shape alone.  Errors: those of loci_dsv4_layout_plan; LOCI_EVERSION V4.1. */
 loci_status loci_dsv4_cost_of(loci_dsv4_cost *out, const loci_dsv4_hparams *hp, loci_error *err);
+/* Put the bytes of weights as a checkpoint stores them in the place of the release's: those of the
+ * tensors of the shape that are there; expert_bytes is the mean.  A tensor of a type that is not read
+ * (and a hash table) counts as released. */
+void loci_dsv4_cost_stored(loci_dsv4_cost *cost, const loci_dsv4_hparams *hp,
+                           const loci_dsv4_source *source);
+size_t dsv4_scale_bytes(const loci_dsv4_mat *m); /* of the scales beside a matrix, 0 without */
 
 /* ---- experts under a memory budget (pager.c) ------------------------------------------------- */
 

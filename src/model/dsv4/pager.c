@@ -84,14 +84,6 @@ static loci_status locate(loci_dsv4_paging *p, part *to, const void *data, size_
     return file_of(p, path, &to->file, err);
 }
 
-static size_t scale_bytes(const loci_dsv4_mat *m)
-{
-    const size_t rows = (size_t)m->rows, cols = (size_t)m->cols;
-    return m->type == LOCI_STORED_E2M1 ? rows * (cols / 32)
-                                       : (rows + LOCI_SCALE_TILE - 1) / LOCI_SCALE_TILE *
-                                             ((cols + LOCI_SCALE_TILE - 1) / LOCI_SCALE_TILE);
-}
-
 static loci_status find_expert(loci_dsv4_paging *p, const char *prefix, int id, expert *e,
                                size_t *used, loci_error *err)
 {
@@ -110,7 +102,8 @@ static loci_status find_expert(loci_dsv4_paging *p, const char *prefix, int id, 
                              p->source->label, name, rows, cols, m->data ? "" : "no such tensor ",
                              m->rows, m->cols);
         st = locate(p, &e->part[2 * k], m->data, (size_t)rows * m->row_bytes, used, err);
-        if (st == LOCI_OK) st = locate(p, &e->part[2 * k + 1], m->scale, scale_bytes(m), used, err);
+        if (st == LOCI_OK)
+            st = locate(p, &e->part[2 * k + 1], m->scale, dsv4_scale_bytes(m), used, err);
         if (st != LOCI_OK) return st;
     }
     return LOCI_OK;
