@@ -249,9 +249,26 @@ static void test_banks_change(void **state)
         assert_string_equal(a.answer, item.question[0].answer);
         loci_answer_free(&a);
     }
+    /* The last of several changes, and changes back: the first stays known, the fact does not. */
+    for (int i = 0; i < 4; i++) {
+        const bool there = i % 2;
+        const char *fact = there ? fact_of(0) : text[1] + 3000;
+        OK(loci_bank_add(b, "two", fact, there ? strlen(fact) : 500 + (size_t)i, &r, &err));
+        a = ask_gpu(both, 2, item.question[0].question);
+        if (there)
+            assert_string_equal(a.answer, item.question[0].answer);
+        else
+            assert_false(a.n_evidence > 0 && strcmp(a.evidence[0].doc, "two") == 0);
+        loci_answer_free(&a);
+        a = ask_gpu(both, 2, item.question[1].question);
+        assert_string_equal(a.answer, item.question[1].answer);
+        loci_answer_free(&a);
+    }
+    /* Of what the last one leaves behind nothing is read. */
     loci_bank_close(b);
     a = ask_gpu(&on_gpu, 1, item.question[1].question);
     assert_string_equal(a.answer, item.question[1].answer);
+    for (int i = 0; i < a.n_evidence; i++) assert_string_not_equal(a.evidence[i].doc, "one");
     loci_answer_free(&a);
 }
 

@@ -1,7 +1,7 @@
 /* serve_gpu.c - an engine's share of a GPU: its weights, the banks that were asked last, one stream.
  *
  * Questions over the same banks find their landmarks and the content read before still on the device;
- * other banks take their place.  The buffers of ingest, which cost more to make than a document takes to
+ * of banks that changed, those before the first that did; other banks take their place.  The buffers of ingest, which cost more to make than a document takes to
  * go through, wait for the next one, unless their memory is wanted.  Two locks: `device` is held for a call, because a GPU handle serves
  * one thread at a time; `asking` from the opening of a decoder with banks to its end, because its own
  * chunks lie behind those of the banks. */
@@ -28,7 +28,8 @@ struct loci_gpu_engine {
     /* under `asking` */
     loci_gpu_stream *stream;
     loci_gpu_bank *bank;  /* NULL: none is known */
-    const loci_bank **of; /* (n_of) the banks whose union that is */
+    const loci_bank **of; /* (n_of) the banks that it begins with, still as they were */
+    int64_t *end;         /* (n_of) chunks up to the end of each */
     int n_of;
 };
 
@@ -125,8 +126,10 @@ static void drop_bank(loci_gpu_engine *x)
 {
     loci_gpu_bank_close(x->bank);
     free(x->of);
+    free(x->end);
     x->bank = NULL;
     x->of = NULL;
+    x->end = NULL;
     x->n_of = 0;
 }
 
@@ -154,10 +157,15 @@ void loci_gpu_engine_forget(loci_gpu_engine *x, const loci_bank *b)
 {
     if (!x) return;
     pthread_mutex_lock(&x->asking);
-    for (int i = 0; i < x->n_of; i++) {
-        if (x->of[i] != b) continue;
+    int i = 0;
+    while (i < x->n_of && x->of[i] != b) i++;
+    if (i < x->n_of) {
         enter(x);
-        drop_bank(x);
+        if (i == 0)
+            drop_bank(x);
+        else
+            (void)loci_gpu_bank_keep(x->bank, x->end[i - 1], x->end[i - 1]); /* fewer: no failure */
+        x->n_of = i;
         leave(x);
     }
     pthread_mutex_unlock(&x->asking);
@@ -167,6 +175,7 @@ void loci_gpu_engine_forget(loci_gpu_engine *x, const loci_bank *b)
 
 typedef struct { /* runs of chunks on their way */
     loci_gpu_engine *x;
+    int64_t from; /* those before are there */
     loci_bf16 landmark[LOCI_SEG_GROUP * CHUNK_LANDMARKS];
     float row[LOCI_SEG_GROUP * CHUNK_LANDMARKS];
 } landmarks;
@@ -176,44 +185,67 @@ static void put(void *ctx, int64_t first, int n, const int8_t *landmark, const f
 {
     landmarks *l = ctx;
     const int numbers = n * CHUNK_LANDMARKS;
+    if (first < l->from) return; /* a run lies in one bank: all of it is */
     l->x->m->k.dequant_q8(l->row, 128, landmark, 128, scale, 2 * n, 128);
     for (int i = 0; i < numbers; i++) l->landmark[i] = loci_f32_to_bf16(l->row[i]);
     loci_gpu_bank_put(l->x->bank, first, n, l->landmark, bias);
     (void)loci_gpu_status(l->x->g, NULL); /* the buffer is free again; errors are remembered */
 }
 
-static bool knows(const loci_gpu_engine *x, const loci_bank *const *bank, int n)
+/* How many of the n banks, from the first on, the device has. */
+static int known(const loci_gpu_engine *x, const loci_bank *const *bank, int n)
 {
-    if (!x->bank || n != x->n_of) return false;
-    for (int i = 0; i < n; i++)
-        if (x->of[i] != bank[i]) return false;
-    return true;
+    int i = 0;
+    while (i < n && i < x->n_of && x->of[i] == bank[i]) i++;
+    return i;
+}
+
+/* A device bank for n chunks whose first x->n_of banks are there; *from: what they have. */
+static loci_status make_bank(loci_gpu_engine *x, int64_t n, int64_t *from, loci_error *err)
+{
+    *from = x->n_of > 0 ? x->end[x->n_of - 1] : 0;
+    if (*from > 0 && loci_gpu_bank_keep(x->bank, *from, n)) return LOCI_OK;
+    drop_bank(x);
+    *from = 0;
+    return open_bank(x, &x->bank, n, OWN_CHUNKS, err);
+}
+
+/* Note which banks the device has now.  Errors: LOCI_ENOMEM. */
+static loci_status note_banks(loci_gpu_engine *x, const loci_bank *const *bank, int n,
+                              loci_error *err)
+{
+    free(x->of);
+    free(x->end);
+    x->n_of = 0;
+    x->of = malloc((size_t)n * sizeof *x->of);
+    x->end = malloc((size_t)n * sizeof *x->end);
+    if (!x->of || !x->end) return loci_fail(err, LOCI_ENOMEM, "no memory for banks on the GPU");
+    int64_t end = 0;
+    for (int i = 0; i < n; i++) {
+        x->of[i] = bank[i];
+        x->end[i] = end += bank[i]->chunks;
+    }
+    x->n_of = n;
+    return LOCI_OK;
 }
 
 static loci_status know(loci_gpu_engine *x, loci_searcher *s, loci_error *err)
 {
     int n;
     const loci_bank *const *bank = loci_searcher_banks(s, &n);
-    if (knows(x, bank, n)) return LOCI_OK;
-    drop_bank(x);
+    const int have = known(x, bank, n);
+    if (x->bank && have == n && x->n_of == n) return LOCI_OK;
     landmarks *l = malloc(sizeof *l);
-    x->of = malloc((size_t)n * sizeof(loci_bank *));
-    loci_status st =
-        l && x->of ? LOCI_OK : loci_fail(err, LOCI_ENOMEM, "no memory for banks on the GPU");
-    if (st == LOCI_OK) st = open_bank(x, &x->bank, loci_searcher_chunks(s), OWN_CHUNKS, err);
-    if (st == LOCI_OK) {
-        l->x = x;
-        st = loci_searcher_each(s, put, l, err);
-    }
+    if (!l) return loci_fail(err, LOCI_ENOMEM, "no memory for banks on the GPU");
+    x->n_of = have;
+    l->x = x;
+    loci_status st = make_bank(x, loci_searcher_chunks(s), &l->from, err);
+    if (st == LOCI_OK) st = loci_searcher_each(s, put, l, err);
     if (st == LOCI_OK) st = loci_gpu_status(x->g, err);
+    if (st == LOCI_OK) st = note_banks(x, bank, n, err);
     free(l);
-    if (st != LOCI_OK) {
-        drop_bank(x);
-        return st;
-    }
-    memcpy(x->of, bank, (size_t)n * sizeof(loci_bank *));
-    x->n_of = n;
-    return LOCI_OK;
+    if (st != LOCI_OK) drop_bank(x);
+    return st;
 }
 
 /* ---- streams --------------------------------------------------------------------------------------- */

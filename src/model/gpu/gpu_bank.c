@@ -10,12 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CHUNK = 64, RECORD = CHUNK * 128, LANDMARKS = 256 };
+enum { CHUNK = 64, RECORD = CHUNK * 128, LANDMARKS = 256, ROOM = 256 };
 _Static_assert(LOCI_GPU_SLOTS_KEPT >= 256 * LOCI_GPU_PICKS, "room for the picks of a whole call");
 
 static void device_plan(loci_gpu_bank *b, loci_arena *a)
 {
-    const size_t all = (size_t)b->n + (size_t)b->max_own,
+    const size_t all = (size_t)b->room + (size_t)b->max_own,
                  places = (size_t)b->slots + (size_t)b->max_own;
     b->landmark = loci_arena_take(a, all * LANDMARKS, 2);
     b->bias = loci_arena_take(a, all, 4);
@@ -60,23 +60,32 @@ static loci_status reserve(loci_gpu_bank *b, loci_error *err)
     return own_tokens(b, err);
 }
 
+/* A bank that is written to while it is asked, a chat's or a folder's, grows by little at a time. */
+static int64_t with_room(int64_t n, int64_t most)
+{
+    const int64_t room = n > 0 ? n + n / 16 + ROOM : 0;
+    return room < most ? room : most;
+}
+
 loci_status loci_gpu_bank_open(loci_gpu_bank **out, loci_gpu *g, int64_t n, int max_own,
                                int d_summary, loci_error *err)
 {
     *out = NULL;
-    if (n < 0 || n > INT32_MAX / LANDMARKS * 2 - max_own)
+    const int64_t most = INT32_MAX / LANDMARKS * 2 - max_own;
+    if (n < 0 || n > most)
         return loci_fail(err, LOCI_EINVAL, "%lld chunks: a search on a GPU takes %d", (long long)n,
                          INT32_MAX / LANDMARKS * 2);
     loci_gpu_bank *b = calloc(1, sizeof *b);
     if (!b) return loci_fail(err, LOCI_ENOMEM, "no memory for a bank on the GPU");
     b->g = g;
     b->n = n;
+    b->room = with_room(n, most);
     b->max_own = max_own;
     b->d_summary = d_summary;
     if (d_summary) /* pages are taken as chunks close */
         b->node = malloc((size_t)loci_gist_rows(max_own) * (size_t)d_summary * sizeof *b->node);
-    b->slots = n < LOCI_GPU_SLOTS_KEPT ? (int)n : LOCI_GPU_SLOTS_KEPT;
-    b->slot_of = malloc(((size_t)n + 1) * sizeof *b->slot_of);
+    b->slots = b->room < LOCI_GPU_SLOTS_KEPT ? (int)b->room : LOCI_GPU_SLOTS_KEPT;
+    b->slot_of = malloc(((size_t)b->room + 1) * sizeof *b->slot_of);
     b->chunk_in = malloc(((size_t)b->slots + 1) * sizeof *b->chunk_in);
     b->used = calloc((size_t)b->slots + 1, sizeof *b->used);
     loci_status st = b->slot_of && b->chunk_in && b->used && (b->node || !d_summary)
@@ -86,7 +95,7 @@ loci_status loci_gpu_bank_open(loci_gpu_bank **out, loci_gpu *g, int64_t n, int 
         loci_gpu_bank_close(b);
         return st;
     }
-    for (int64_t c = 0; c < n; c++) b->slot_of[c] = -1;
+    for (int64_t c = 0; c < b->room; c++) b->slot_of[c] = -1;
     for (int i = 0; i < b->slots; i++) b->chunk_in[i] = -1;
     *out = b;
     return LOCI_OK;
@@ -102,6 +111,20 @@ void loci_gpu_bank_close(loci_gpu_bank *b)
     free(b->used);
     free(b->node);
     free(b);
+}
+
+bool loci_gpu_bank_keep(loci_gpu_bank *b, int64_t keep, int64_t n)
+{
+    if (n > b->room) return false;
+    for (int i = 0; i < b->slots; i++) {
+        if (b->chunk_in[i] < keep) continue;
+        b->slot_of[b->chunk_in[i]] = -1;
+        b->chunk_in[i] = -1;
+        b->used[i] = 0;
+    }
+    b->n = n;
+    b->n_own = 0;
+    return true;
 }
 
 void loci_gpu_bank_put(loci_gpu_bank *b, int64_t first, int count, const loci_bf16 *landmark,

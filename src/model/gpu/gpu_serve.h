@@ -62,6 +62,10 @@ typedef int loci_gpu_content(void *ctx, int64_t chunk, const float **rows);
 loci_status loci_gpu_bank_open(loci_gpu_bank **out, loci_gpu *g, int64_t n, int max_own,
                                int d_summary, loci_error *err);
 void loci_gpu_bank_close(loci_gpu_bank *b); /* NULL is fine */
+/* From now on there are n chunks outside, of which the first `keep` are those that were there before,
+ * with what is known of them; landmarks of the others must be put.  False: there is no room, nothing was
+ * done (a bank has some to spare). */
+bool loci_gpu_bank_keep(loci_gpu_bank *b, int64_t keep, int64_t n);
 /* Landmarks (count, 2, 128) and biases of chunks [first, first + count) outside. */
 void loci_gpu_bank_put(loci_gpu_bank *b, int64_t first, int count, const loci_bf16 *landmark,
                        const float *bias);

@@ -20,15 +20,15 @@ void loci_gpu_encoder_ranges(int32_t *lo, int32_t *hi, const int32_t *n_tokens, 
 enum { LOCI_GPU_STAGED = 256 }; /* chunks of content that travel together */
 struct loci_gpu_bank {
     loci_gpu *g;
-    int64_t n;           /* chunks outside */
+    int64_t n, room;     /* chunks outside; so many there is memory for */
     int max_own, n_own;  /* room for own chunks; closed */
     int slots;           /* places for content of chunks outside; own chunk i has place slots + i */
     void *memory;        /* on the device: */
-    loci_bf16 *landmark; /* (n + max_own, 2, 128) */
-    float *bias;         /* (n + max_own) */
+    loci_bf16 *landmark; /* (room + max_own, 2, 128): own ones from n on */
+    float *bias;         /* (room + max_own) */
     loci_bf16 *content;  /* (slots + max_own, 64, 128) */
     int32_t *n_tokens;   /* (slots + max_own) */
-    int32_t *slot_of;    /* host (n): place of a chunk, -1 */
+    int32_t *slot_of;    /* host (room): place of a chunk, -1 */
     int64_t *chunk_in;   /* host (slots): chunk, -1 */
     uint64_t *used;      /* host (slots): the last call that read it */
     int d_summary;
