@@ -148,7 +148,7 @@ static int insert(loci_scored *best, int n, int k, loci_scored x)
 
 /* ---- one query ----------------------------------------------------------------------------------------- */
 /* Which buckets: numbers through all banks, likeliest first; returns how many. */
-static int choose(loci_probe *p, const float *u)
+static int choose(loci_probe *p, const loci_query_i16 *u)
 {
     int n = 0;
     for (int i = 0; i < p->n_banks; i++) {
@@ -164,7 +164,7 @@ static int choose(loci_probe *p, const float *u)
 }
 
 /* Score the live rows of one bucket; their numbers begin at l->base. */
-static int score_bucket(loci_probe *p, const looked *l, int have, int want, const float *u,
+static int score_bucket(loci_probe *p, const looked *l, int have, int want, const loci_query_i16 *u,
                         float tau)
 {
     const loci_bucket *b = &l->rows;
@@ -203,7 +203,7 @@ static int chunks_of_rows(const loci_probe *p, int n_look, int have, int k, loci
     return n;
 }
 
-int loci_probe_best(loci_probe *p, const float *u, float tau, int k, loci_scored *best,
+int loci_probe_best(loci_probe *p, const loci_query_i16 *u, float tau, int k, loci_scored *best,
                     loci_error *err)
 {
     const bool all = p->probes >= p->n_buckets || p->probes > LOCI_PROBES_MAX;

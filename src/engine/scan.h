@@ -40,7 +40,7 @@ void loci_probe_close(loci_probe *p); /* NULL is fine */
 void loci_probe_set(loci_probe *p, int probes);
 /* The k (1 .. LOCI_MAX_PICKS) best chunks of the likeliest buckets for u (d_landmark): union indices and
  * the router's scores, best first.  Returns how many, or a negative status (LOCI_EFORMAT). */
-int loci_probe_best(loci_probe *p, const float *u, float tau, int k, loci_scored *best,
+int loci_probe_best(loci_probe *p, const loci_query_i16 *u, float tau, int k, loci_scored *best,
                     loci_error *err);
 int64_t loci_probe_rows(const loci_probe *p); /* landmarks scored so far, means included */
 

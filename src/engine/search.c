@@ -253,6 +253,7 @@ typedef struct {
     const float *u;
     float tau;
     int k, have;
+    loci_query_i16 whole; /* u, for landmarks */
 } query;
 
 /* Score chunks from .. from + n of one group, whose union index is `base` + row. */
@@ -265,9 +266,9 @@ static loci_status score_rows(loci_searcher *s, query *q, loci_segment *seg, int
     if (st != LOCI_OK) return st;
     const size_t row = (size_t)from * (size_t)M;
     q->have =
-        s->model->k.landmark_topk_q8(s->best, q->have, q->k, q->u, g.landmark + row * (size_t)d,
-                                     g.landmark_scale + row, g.bias + from, q->tau, M, d, NULL, n,
-                                     (int32_t)(base + from));
+        s->model->k.landmark_topk_q8(s->best, q->have, q->k, &q->whole,
+                                     g.landmark + row * (size_t)d, g.landmark_scale + row,
+                                     g.bias + from, q->tau, M, d, NULL, n, (int32_t)(base + from));
     return LOCI_OK;
 }
 
@@ -361,7 +362,7 @@ static loci_status score_survivors(loci_searcher *s, query *q, int n)
         const batch *b = &two[turn];
         more = i < n;
         if (more) st = next_batch(s, &two[!turn], &i, n);
-        q->have = s->model->k.landmark_topk_q8(s->best, q->have, q->k, q->u, b->group.landmark,
+        q->have = s->model->k.landmark_topk_q8(s->best, q->have, q->k, &q->whole, b->group.landmark,
                                                b->group.landmark_scale, b->group.bias, q->tau,
                                                s->shape.n_landmarks, s->shape.d_landmark, b->row,
                                                b->n, (int32_t)b->base);
@@ -403,7 +404,7 @@ static loci_status score_likely(loci_searcher *s, query *q)
     loci_scored found[LOCI_MAX_PICKS];
     const loci_status st = score_near(s, q);
     if (st != LOCI_OK || !s->probe) return st;
-    const int n = loci_probe_best(s->probe, q->u, q->tau, q->k, found, &s->err);
+    const int n = loci_probe_best(s->probe, &q->whole, q->tau, q->k, found, &s->err);
     if (n < 0) return (loci_status)n;
     merge_found(s, q, found, n);
     return LOCI_OK;
@@ -413,9 +414,10 @@ static int search(void *ctx, const float *u, float tau, int k, int64_t own_end, 
 {
     loci_searcher *s = ctx;
     (void)own_end; /* documents are eligible for every token */
-    query q = { u, tau, k < LOCI_MAX_PICKS ? k : LOCI_MAX_PICKS, 0 };
+    query q = { .u = u, .tau = tau, .k = k < LOCI_MAX_PICKS ? k : LOCI_MAX_PICKS };
     if (s->err.code != LOCI_OK) return s->err.code; /* negative, as all statuses */
     if (q.k < 1 || s->first[s->n_banks] == 0) return 0;
+    loci_query_round(&q.whole, u, s->shape.d_landmark);
     const loci_status st = s->exact ? score_all(s, &q) : score_likely(s, &q);
     if (st != LOCI_OK) return st;
     for (int i = 0; i < q.have; i++)

@@ -467,9 +467,10 @@ static work once_chunk_attn_bwd(any_fn *fn, const int *d, pool *p)
 
 /* ---- router ----------------------------------------------------------------------------- */
 
-/* d = chunks M d (listed chunks) */
+/* d = chunks M d (listed chunks, 0: all) */
 static const size landmark_topk_sizes[] = { { "4096 x 2 x 128", { 4096, 2, 128 } }, { 0 } };
 static const size landmark_topk_q8_sizes[] = { { "256 of 16384 x 2 x 128", { 16384, 2, 128, 256 } },
+                                               { "4096 x 1 x 128", { 4096, 1, 128 } },
                                                { 0 } };
 static const size hamming_sizes[] = { { "32768 x 2 (1 MiB)", { 32768, 2 } },
                                       { "524288 x 2 (16 MiB)", { 524288, 2 } },
@@ -491,10 +492,14 @@ static work once_landmark_topk_q8(any_fn *fn, const int *d, pool *p)
     loci_scored best[16];
     const float *u = take_matrix(p, 1, d[2]), *scale = take_matrix(p, d[0], d[1]);
     const float *bias = take_matrix(p, 1, d[0]);
+    loci_query_i16 q;
+    loci_query_round(&q, u, d[2]);
     const int8_t *lm = take_i8(p, (size_t)d[0] * (size_t)d[1] * (size_t)d[2]);
-    ((loci_landmark_topk_q8_fn *)fn)(best, 0, 16, u, lm, scale, bias, 12.0f, d[1], d[2],
-                                     take_indices(p, d[3], 7919, d[0]), d[3], 0);
-    const double n = (double)d[3] * d[1] * d[2];
+    const int n_list = d[3] ? d[3] : d[0];
+    const int32_t *list = d[3] ? take_indices(p, d[3], 7919, d[0]) : NULL;
+    ((loci_landmark_topk_q8_fn *)fn)(best, 0, 16, &q, lm, scale, bias, 12.0f, d[1], d[2], list,
+                                     n_list, 0);
+    const double n = (double)n_list * d[1] * d[2];
     return (work){ 2 * n, n };
 }
 

@@ -153,10 +153,21 @@ typedef struct {
 typedef int loci_landmark_topk_fn(loci_scored *best, int have, int K, const float *u,
                                   const float *lm, const float *bias, float tau, int M, int d,
                                   int n, int32_t base);
+/* The query of a search among int8 landmarks: u / unit, rounded to whole numbers of 15 bits.  A u that
+ * is zero or not finite gives zeros.  d <= 512: a dot product with int8 fits 31 bits. */
+enum { LOCI_QUERY_MAX = 16383, LOCI_QUERY_COLS = 512 };
+typedef struct {
+    int16_t q[LOCI_QUERY_COLS]; /* (d) */
+    float unit;
+} loci_query_i16;
+void loci_query_round(loci_query_i16 *q, const float *u, int d); /* pack.c */
 /* The same for int8 landmarks with one scale each (n, M), only for the listed chunks:
  * list (n_list) indices into lm/scale/bias, result index base + list[i].  list NULL: chunks
- * 0 .. n_list-1. */
-typedef int loci_landmark_topk_q8_fn(loci_scored *best, int have, int K, const float *u,
+ * 0 .. n_list-1.
+ *   s_c = (tau unit) max_m ((float)<q, l[c,m,:]> scale[c,m]) + bias[c]
+ * Dot products are exact and each operation on floats is rounded once, in this order: the same bits in
+ * every variant.  Off from the first form by at most tau unit/2 scale sum |l|, and the rounding. */
+typedef int loci_landmark_topk_q8_fn(loci_scored *best, int have, int K, const loci_query_i16 *u,
                                      const int8_t *lm, const float *scale, const float *bias,
                                      float tau, int M, int d, const int32_t *list, int n_list,
                                      int32_t base);

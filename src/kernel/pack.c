@@ -1,9 +1,11 @@
-/* pack.c - weights into the panels of the integer products: once, when a model is loaded.
+/* pack.c - weights into the panels of the integer products: once, when a model is loaded; queries of
+ * landmarks into whole numbers: once a search.
  *
  * A panel's 16 rows are read side by side, four or eight columns of each at a time, so that both the
  * source and the panel are walked in order. */
 #include <string.h>
 #include "kernel/kernel.h"
+#include "kernel/kv_int.h"
 
 enum { STEP = 4 * LOCI_PANEL }; /* bytes of one step of a panel */
 
@@ -55,4 +57,11 @@ void loci_w4_pack(uint8_t *data, uint16_t *scale_to, const uint8_t *q, const uin
             scale_to[(panel * (size_t)groups + (size_t)g) * LOCI_PANEL + (size_t)lane] =
                 r < rows ? scale[(size_t)r * (size_t)groups + (size_t)g] : 0;
     }
+}
+
+void loci_query_round(loci_query_i16 *q, const float *u, int d)
+{
+    int32_t row[LOCI_QUERY_COLS];
+    q->unit = loci_round_row(row, u, d, LOCI_QUERY_MAX);
+    for (int i = 0; i < d; i++) q->q[i] = (int16_t)row[i];
 }

@@ -19,22 +19,23 @@ int loci_landmark_topk_ref(loci_scored *best, int have, int K, const float *u, c
     return have;
 }
 
-int loci_landmark_topk_q8_ref(loci_scored *best, int have, int K, const float *u, const int8_t *lm,
-                              const float *scale, const float *bias, float tau, int M, int d,
-                              const int32_t *list, int n_list, int32_t base)
+int loci_landmark_topk_q8_ref(loci_scored *best, int have, int K, const loci_query_i16 *u,
+                              const int8_t *lm, const float *scale, const float *bias, float tau,
+                              int M, int d, const int32_t *list, int n_list, int32_t base)
 {
+    const float factor = tau * u->unit;
     for (int i_list = 0; i_list < n_list; i_list++) {
         const int32_t c = list ? list[i_list] : i_list;
-        double max = -INFINITY;
+        float max = -INFINITY;
         for (int m = 0; m < M; m++) {
             const size_t row = (size_t)c * (size_t)M + (size_t)m;
             const int8_t *l = lm + row * (size_t)d; /* lm[c,m,:] */
-            double sum = 0.0;
-            for (int i = 0; i < d; i++) sum += (double)u[i] * l[i];
-            max = fmax(max, sum * scale[row]);
+            int32_t dot = 0;
+            for (int i = 0; i < d; i++) dot += u->q[i] * l[i];
+            const float x = (float)dot * scale[row];
+            max = x > max ? x : max;
         }
-        const loci_scored x = { (float)(tau * max + bias[c]), base + c };
-        have = topk_insert(best, have, K, x);
+        have = topk_insert(best, have, K, (loci_scored){ max * factor + bias[c], base + c });
     }
     return have;
 }

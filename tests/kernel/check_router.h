@@ -43,17 +43,15 @@ static inline void check_best(const loci_scored *best, int have, int K, const do
                      (double)best[have - 1].score);
 }
 
-static inline void truth_score(const mat *u, const mat *lm, const int8_t *q, const mat *scale,
-                               float bias, float tau, int M, int d, int c, double *score,
-                               double *error)
+static inline void truth_score(const mat *u, const mat *lm, float bias, float tau, int M, int d,
+                               int c, double *score, double *error)
 {
     double max = -INFINITY, worst = 0;
     for (int m = 0; m < M; m++) {
         double sum = 0, size = 0;
         for (int i = 0; i < d; i++) {
-            const size_t at = (size_t)(c * M + m) * (size_t)d + (size_t)i;
             const double x =
-                u->at.f[i] * (q ? (double)q[at] * scale->at.f[c * M + m] : lm->at.f[at]);
+                (double)u->at.f[i] * lm->at.f[(size_t)(c * M + m) * (size_t)d + (size_t)i];
             sum += x;
             size += fabs(x);
         }
@@ -81,8 +79,7 @@ static inline void check_landmark_topk(loci_landmark_topk_fn *fn)
         double score[512], error[512];
         bool offered[512];
         for (int c = 0; c < s.n; c++) {
-            truth_score(&u, &lm, NULL, NULL, bias.at.f[c], 12.5f, s.M, s.d, c, &score[c],
-                        &error[c]);
+            truth_score(&u, &lm, bias.at.f[c], 12.5f, s.M, s.d, c, &score[c], &error[c]);
             offered[c] = true;
         }
         const int half = s.n / 2;
@@ -98,9 +95,47 @@ static inline void check_landmark_topk(loci_landmark_topk_fn *fn)
     }
 }
 
-/* int8 landmarks: all chunks, or those of a list in any order. */
+/* The score of chunk c by the contract, and what it may be off from that of u as it was: half a unit
+ * times each of a landmark's numbers, and the roundings. */
+static inline float whole_score(const loci_query_i16 *q, const int8_t *lm, const float *scale,
+                                float bias, float tau, int M, int d, int c)
+{
+    float max = -INFINITY;
+    for (int m = 0; m < M; m++) {
+        int32_t dot = 0;
+        for (int i = 0; i < d; i++)
+            dot += q->q[i] * lm[(size_t)(c * M + m) * (size_t)d + (size_t)i];
+        const float x = (float)dot * scale[c * M + m];
+        max = x > max ? x : max;
+    }
+    return max * (tau * q->unit) + bias;
+}
+
+static inline void near_unrounded(float got, const mat *u, const loci_query_i16 *q,
+                                  const int8_t *lm, const float *scale, float bias, float tau,
+                                  int M, int d, int c)
+{
+    double max = -INFINITY, off = 0;
+    for (int m = 0; m < M; m++) {
+        double sum = 0, size = 0;
+        for (int i = 0; i < d; i++) {
+            const int8_t l = lm[(size_t)(c * M + m) * (size_t)d + (size_t)i];
+            sum += (double)u->at.f[i] * l;
+            size += abs(l);
+        }
+        max = fmax(max, sum * scale[c * M + m]);
+        /* 0.501: the division by the unit is rounded before it is rounded to a whole number. */
+        off = fmax(off, 0.501 * q->unit * size * fabs((double)scale[c * M + m]));
+    }
+    near(got, tau * max + bias,
+         tau * off + 8 * EPS * (tau * (fabs(max) + off) + fabs((double)bias)),
+         "landmark_topk_q8, unrounded", c, d);
+}
+
+/* int8 landmarks: all chunks, or those of a list in any order; the bits of every score. */
 static inline void check_landmark_topk_q8(loci_landmark_topk_q8_fn *fn)
 {
+    const float tau = 3.0f;
     loci_rng rng;
     loci_rng_seed(&rng, SEED + 31);
     for (int i = 0; i < COUNT(search_sizes) * 6; i++) {
@@ -110,20 +145,25 @@ static inline void check_landmark_topk_q8(loci_landmark_topk_q8_fn *fn)
             scale = mat_new(&rng, kind, s.n, s.M, 0, i % 3);
         mat lm = mat_raw(1, s.n * s.M, s.d, 0, i % 3), bias = mat_new(&rng, kind, 1, s.n, 0, i % 3);
         mat list = mat_raw(4, 1, (s.n + 2) / 3, 0, 0); /* every third chunk, from behind */
-        for (int j = 0; j < s.n * s.M * s.d; j++)
-            lm.at.q[j] = (int8_t)((int)loci_rng_below(&rng, 255) - 127);
+        for (int j = 0; j < s.n * s.M * s.d; j++)      /* -128 too: a file may hold it */
+            lm.at.q[j] = (int8_t)((int)loci_rng_below(&rng, 256) - 128);
+        loci_query_i16 q;
+        loci_query_round(&q, u.at.f, s.d);
         loci_scored best[65] = { 0 };
-        double score[512], error[512];
+        double score[512], error[512] = { 0 };
         bool offered[512];
         for (int c = 0; c < s.n; c++) {
-            truth_score(&u, NULL, lm.at.q, &scale, bias.at.f[c], 3.0f, s.M, s.d, c, &score[c],
-                        &error[c]);
+            const float x = whole_score(&q, lm.at.q, scale.at.f, bias.at.f[c], tau, s.M, s.d, c);
+            near_unrounded(x, &u, &q, lm.at.q, scale.at.f, bias.at.f[c], tau, s.M, s.d, c);
+            score[c] = (double)x;
             offered[c] = i % 2 == 0 || c % 3 == 0;
         }
         for (int j = 0; j < list.cols; j++) list.at.i[j] = 3 * (list.cols - 1 - j);
-        const int have = fn(best, 0, s.K, u.at.f, lm.at.q, scale.at.f, bias.at.f, 3.0f, s.M, s.d,
+        best[s.K].index = -7; /* one behind the list */
+        const int have = fn(best, 0, s.K, &q, lm.at.q, scale.at.f, bias.at.f, tau, s.M, s.d,
                             i % 2 ? list.at.i : NULL, i % 2 ? list.cols : s.n, 5);
         check_best(best, have, s.K, score, error, offered, s.n, 5, "landmark_topk_q8");
+        assert_int_equal(best[s.K].index, -7);
         mat *all[] = { &u, &scale, &lm, &bias, &list };
         for (int j = 0; j < 5; j++) mat_free(all[j]);
     }

@@ -2,6 +2,43 @@
  * bytes rather than words. */
 #include "kernel/x86/avx512_math.h"
 
+enum { Q8_ROWS = 16 };
+
+/* Sum of pairs of products of the first n <= 32 columns onto acc. */
+INLINE __m512i add_pairs32(__m512i acc, const int8_t *row, const int16_t *q, int n)
+{
+    const __mmask32 some = n >= 32 ? 0xffffffffu : (1u << n) - 1u;
+    const __m512i l = _mm512_cvtepi8_epi16(_mm256_maskz_loadu_epi8(some, row));
+    return _mm512_add_epi32(acc, _mm512_madd_epi16(l, _mm512_maskz_loadu_epi16(some, q)));
+}
+
+/* Four sums side by side in each quarter, of half as many numbers. */
+INLINE __m512i fold4(__m512i a, __m512i b, __m512i c, __m512i d)
+{
+    const __m512i ab = _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+    const __m512i cd = _mm512_add_epi32(_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
+    return _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
+}
+
+INLINE void dots_q8(int32_t *out, const int8_t *const *row, const int16_t *q, const int d)
+{
+    __m512i sum[Q8_ROWS], four[4];
+    UNROLL for (int r = 0; r < Q8_ROWS; r++)
+    {
+        sum[r] = _mm512_setzero_si512();
+        for (int i = 0; i < d; i += 32) sum[r] = add_pairs32(sum[r], row[r] + i, q + i, d - i);
+    }
+    UNROLL for (int r = 0; r < 4; r++) four[r] =
+        fold4(sum[4 * r], sum[4 * r + 1], sum[4 * r + 2], sum[4 * r + 3]);
+    /* Quarters of rows 0 .. 7 and 8 .. 15 added crosswise, then once more: rows in order. */
+    const __m512i low = _mm512_add_epi32(_mm512_shuffle_i32x4(four[0], four[1], 0x44),
+                                         _mm512_shuffle_i32x4(four[0], four[1], 0xee));
+    const __m512i high = _mm512_add_epi32(_mm512_shuffle_i32x4(four[2], four[3], 0x44),
+                                          _mm512_shuffle_i32x4(four[2], four[3], 0xee));
+    _mm512_storeu_si512(out, _mm512_add_epi32(_mm512_shuffle_i32x4(low, high, 0x88),
+                                              _mm512_shuffle_i32x4(low, high, 0xdd)));
+}
+
 #define LOCI_ISA(family) loci_##family##_avx512
 #include "kernel/x86/router_body.h"
 
