@@ -14,7 +14,7 @@ typedef struct {
     engine_args ea;
     const char *bank, *items;
     int64_t k, max_tokens;
-    bool json;
+    bool json, exact;
 } demo_args;
 
 typedef struct {
@@ -165,6 +165,7 @@ static loci_status ask_item(const demo_args *a, loci_engine *e, loci_bank *bank,
     loci_ask_options opt = loci_ask_options_default();
     opt.k = (int)a->k;
     opt.max_tokens = (int)a->max_tokens;
+    opt.exact = a->exact;
     loci_answer out;
     const double begin = now_seconds();
     const loci_status st =
@@ -252,6 +253,7 @@ int eval_demo(int argc, char **argv)
         { "k", ARG_INT, &a.k, 0, 4096, "N",
           "chunks read per token and group (default: the model's)" },
         { "max-tokens", ARG_INT, &a.max_tokens, 1, 4096, "N", "of an answer (default 32)" },
+        { "exact", ARG_FLAG, &a.exact, 0, 0, NULL, "score every chunk of the bank" },
         { "json", ARG_FLAG, &a.json, 0, 0, NULL, "questions and totals as one JSON object" },
         ENGINE_ARGS(a.ea),
     };

@@ -9,8 +9,9 @@
 #include <stdlib.h>
 
 enum {
-    GROWN = 2,          /* sorted anew when a half of what is sorted has come since */
-    IN_A_BUCKET = 256,  /* landmarks */
+    GROWN = 2, /* sorted anew when a half of what is sorted has come since */
+    IN_A_BUCKET =
+        64, /* landmarks: of 256 a search needs to score twice as many for the same recall */
     BUCKETS_MOST = 8192 /* of more, sorting costs more than what it saves */
 };
 

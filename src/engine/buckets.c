@@ -21,7 +21,7 @@ struct loci_buckets {
     const bkt_entry *table;             /* (n) */
     int64_t *segment_first;             /* (n_segments) number of the first chunk */
     size_t *at;                         /* (n + 1) offset of each bucket */
-    float *zero;                        /* (n) */
+    float *spread;                      /* (n) */
     atomic_bool *sound;                 /* (n) checked and good */
 };
 
@@ -113,6 +113,18 @@ static loci_status check_table(loci_buckets *b, size_t first, loci_error *err)
     return LOCI_OK;
 }
 
+/* Vectors of length sqrt(d) with a mean of length r are sqrt(d - r^2) off it. */
+static void measure_spread(loci_buckets *b)
+{
+    for (int i = 0; i < b->n; i++) {
+        const int8_t *mean = b->mean + (size_t)i * (size_t)b->d;
+        int32_t square = 0; /* at most 512 * 128 * 128 */
+        for (int k = 0; k < b->d; k++) square += mean[k] * mean[k];
+        const double left = b->d - (double)square * (double)b->scale[i] * (double)b->scale[i];
+        b->spread[i] = left > 0.0 ? (float)sqrt(left) : 0.0f;
+    }
+}
+
 static loci_status check_tables(loci_buckets *b, loci_error *err)
 {
     const uint8_t *base = b->map.data;
@@ -134,12 +146,14 @@ static loci_status check_tables(loci_buckets *b, loci_error *err)
     b->table = (const bkt_entry *)(const void *)(base + table);
     b->segment_first = calloc(segments + 1, sizeof *b->segment_first);
     b->at = calloc(n + 1, sizeof *b->at);
-    b->zero = calloc(n, sizeof *b->zero);
+    b->spread = calloc(n, sizeof *b->spread);
     b->sound = calloc(n, sizeof *b->sound);
-    if (!b->segment_first || !b->at || !b->zero || !b->sound)
+    if (!b->segment_first || !b->at || !b->spread || !b->sound)
         return loci_fail(err, LOCI_ENOMEM, "no memory to open %s", b->path);
-    const loci_status st = check_segments(b, err);
-    return st == LOCI_OK ? check_table(b, first, err) : st;
+    loci_status st = check_segments(b, err);
+    if (st == LOCI_OK) st = check_table(b, first, err);
+    if (st == LOCI_OK) measure_spread(b);
+    return st;
 }
 
 loci_status loci_buckets_open(loci_buckets **out, const char *path, const loci_segment_shape *shape,
@@ -169,7 +183,7 @@ void loci_buckets_close(loci_buckets *b)
     free(b->path);
     free(b->segment_first);
     free(b->at);
-    free(b->zero);
+    free(b->spread);
     free(b->sound);
     free(b);
 }
@@ -195,16 +209,17 @@ void loci_buckets_shape(const loci_buckets *b, loci_segment_shape *shape)
 }
 int64_t loci_buckets_memory(const loci_buckets *b)
 {
-    return b->n_segments * 8 + b->n * (int64_t)(sizeof *b->at + sizeof *b->zero + sizeof *b->sound);
+    return b->n_segments * 8 +
+           b->n * (int64_t)(sizeof *b->at + sizeof *b->spread + sizeof *b->sound);
 }
 int64_t loci_buckets_file_bytes(const loci_buckets *b)
 {
     return (int64_t)b->map.size;
 }
-const int8_t *loci_buckets_means(const loci_buckets *b, const float **scale, const float **zero)
+const int8_t *loci_buckets_means(const loci_buckets *b, const float **scale, const float **spread)
 {
     *scale = b->scale;
-    *zero = b->zero;
+    *spread = b->spread;
     return b->mean;
 }
 const loci_bucket_segment *loci_buckets_segments(const loci_buckets *b, int64_t *n)

@@ -3,7 +3,7 @@
  *   some landmarks -> k-means of unit vectors -> every landmark to its nearest mean -> buckets
  *
  * A router's query u scores a landmark by their dot product, so <u, mean> is what a bucket's landmarks
- * score on average, up to their spread.  Means are learned from 32 landmarks a bucket, taken at even
+ * score on average; the mean's length, kept, says how far they spread.  Means are learned from 16 landmarks a bucket, taken at even
  * distances; what is assigned in one tile depends on nothing else, so the result is the same for any
  * number of threads.  The file is written as a stream: nothing large is held but the order. */
 #include "engine/buckets.h"
@@ -14,7 +14,7 @@
 enum {
     TILE = 256,      /* landmarks a tile */
     BLOCK = 512,     /* means a product */
-    PER_BUCKET = 32, /* landmarks to learn from */
+    PER_BUCKET = 16, /* landmarks to learn from */
     ROUNDS = 8,
     PIECE = 2048 /* rows written at once */
 };
@@ -135,9 +135,9 @@ static void average(maker *m, float *sum)
         m->k->axpy(sum + m->bucket[i] * d, m->scratch, 1.0f, d);
         m->count[m->bucket[i]]++;
     }
-    unit(m, sum, m->n);
     for (size_t b = 0; b < (size_t)m->n; b++)
-        if (m->count[b] > 0) memcpy(m->mean + b * d, sum + b * d, d * sizeof *sum);
+        for (size_t k = 0; m->count[b] > 0 && k < d; k++)
+            m->mean[b * d + k] = sum[b * d + k] / (float)m->count[b];
 }
 
 /* k-means on the sample.  A bucket that gets nothing starts anew at a row of its own. */
@@ -149,6 +149,7 @@ static void learn(maker *m, float *sum)
     for (int round = 0; round < ROUNDS; round++) {
         assign(m, false);
         average(m, sum);
+        unit(m, m->mean, m->n); /* rows go to where the angle is least */
         for (int b = 0; b < m->n && round + 1 < ROUNDS; b++)
             if (m->count[b] == 0)
                 unit_row(m, (b * m->n_sample / m->n + round + 1) % m->n_sample,

@@ -174,8 +174,8 @@ typedef struct loci_searcher loci_searcher;
 loci_status loci_searcher_open(loci_searcher **out, loci_engine *e, loci_bank *const *banks,
                                int n_banks, loci_error *err);
 typedef enum {
-    LOCI_SEARCH_FAST,  /* by buckets where there are any, else by codes: loci_searcher_open */
-    LOCI_SEARCH_CODES, /* by codes, buckets or not */
+    LOCI_SEARCH_FAST,  /* as suits the union's size, search.c: loci_searcher_open */
+    LOCI_SEARCH_CODES, /* by codes, buckets or not, from 4,096 chunks on */
     LOCI_SEARCH_EXACT  /* every chunk scored by its landmarks */
 } loci_search_mode;
 loci_status loci_searcher_open_with(loci_searcher **out, loci_engine *e, loci_bank *const *banks,

@@ -183,7 +183,7 @@ static void decode_row(const loci_bench_model *b, loci_bench_model_row *row, con
     for (int i = 0; i < b->n_banks; i++) chunks += b->bank[i]->chunks;
     const double upper =
         s->seconds[UPPER] - s->seconds[SEARCH] - s->seconds[CONTENT] - s->seconds[GIST];
-    const double resident = loci_phase_weight_bytes(m) + 16.0 * m->hp.n_landmarks * (double)chunks;
+    const double resident = loci_phase_weight_bytes(m) + loci_phase_search(m, chunks, 1).bytes;
     const loci_phase_cost none = { 0.0, 0.0 };
     loci_phase_part(b, row, "lower", s->seconds[LOWER], loci_phase_lower(m), resident);
     loci_phase_part(b, row, "own", s->seconds[OWN], loci_phase_encode(m), resident);
@@ -282,14 +282,14 @@ loci_status loci_phase_search_run(loci_bench_model *b, loci_bench_model_row *row
         const int best = 1 + loci_phase_quickest(total + 1, repeat, &row->median_seconds);
         int64_t chunks = 0;
         for (int i = 0; i < b->n_banks; i++) chunks += b->bank[i]->chunks;
-        const double codes = 16.0 * m->hp.n_landmarks * (double)chunks;
+        const double all = loci_phase_search(m, chunks, 1).bytes;
         row->units = n;
         row->units_per_second = total[best] > 0.0 ? 1.0 / total[best] : 0.0;
         loci_phase_part(b, row, "query", total[best], (loci_phase_cost){ 0 }, 0.0);
         loci_phase_part(b, row, "search", s[best].seconds[SEARCH], loci_phase_search(m, chunks, 1),
-                        codes);
+                        all);
         loci_phase_part(b, row, "content", s[best].seconds[CONTENT],
-                        loci_phase_content(m, s[best].misses), codes);
+                        loci_phase_content(m, s[best].misses), all);
         if (s[best].hits + s[best].misses > 0.0)
             row->hit_rate = s[best].hits / (s[best].hits + s[best].misses);
     }

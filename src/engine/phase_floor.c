@@ -1,7 +1,7 @@
 /* phase_floor.c - what each part of a token cannot do without, from the shape of the model.
  *
  * bytes        weights once in the form in which they are stored, keys and values that are attended
- *              to, codes that are compared: each read once
+ *              to, landmarks that a search scores: each read once
  * operations   multiplications and additions of the products; norms, activations and softmax are
  *              left out, so a floor is somewhat too low
  *
@@ -113,13 +113,13 @@ loci_phase_cost loci_phase_search(const loci_model *m, int64_t chunks, int queri
 {
     const loci_hparams *hp = &m->hp;
     const double landmark = hp->n_landmarks * (hp->d_landmark + 4.0) + 4.0;
-    const double picks = chunks < hp->top_k ? (double)chunks : hp->top_k;
-    loci_phase_cost one = { (double)chunks * hp->n_landmarks * 16 + picks * landmark,
-                            2.0 * picks * hp->n_landmarks * hp->d_landmark };
+    loci_phase_cost one = { (double)chunks * landmark,
+                            2.0 * (double)chunks * hp->n_landmarks * hp->d_landmark };
     if (chunks >= LOCI_SORTED_FROM) { /* means of buckets, landmarks of the likeliest */
         const double all = (double)chunks * hp->n_landmarks;
         const int buckets = loci_bank_buckets_for(chunks * hp->n_landmarks);
-        const double rows = buckets + all * LOCI_PROBES / buckets;
+        const int probes = loci_probes_for(chunks * hp->n_landmarks, buckets);
+        const double rows = buckets + all * (probes < buckets ? probes : buckets) / buckets;
         one = (loci_phase_cost){ rows * (hp->d_landmark + 8.0), 2.0 * rows * hp->d_landmark };
     }
     return times(one, queries);

@@ -26,22 +26,24 @@ int64_t loci_scan_chunks(const loci_scan *s); /* whose codes are compared */
 int loci_scan_nearest(loci_scan *s, const float *u, int want, loci_candidate **out);
 
 /* ---- probe.c: the buckets of a union of banks ------------------------------------------------------ */
-enum {
-    LOCI_PROBES = 48, /* buckets that a query looks into, of all banks together */
-    LOCI_PROBES_MAX = 1024
-};
+enum { LOCI_PROBES_MAX = 1024 };
 typedef struct loci_probe loci_probe;
-/* *out NULL when no bank has buckets.  Errors: LOCI_ENOMEM. */
-loci_status loci_probe_open(loci_probe **out, const loci_kernels *k, const loci_bank *const *bank,
-                            const int64_t *first, int n_banks, loci_error *err);
+/* *out NULL when no bank has buckets.  The pool (NULL: none) is kept.  Errors: LOCI_ENOMEM. */
+loci_status loci_probe_open(loci_probe **out, const loci_kernels *k, loci_pool *pool,
+                            const loci_bank *const *bank, const int64_t *first, int n_banks,
+                            loci_error *err);
 void loci_probe_close(loci_probe *p); /* NULL is fine */
+/* Buckets that a query looks into where `buckets` hold `rows` landmarks: as many as hold 64 sqrt(rows),
+ * LOCI_PROBES_MAX at most. */
+int loci_probes_for(int64_t rows, int64_t buckets);
 /* How many buckets; more than LOCI_PROBES_MAX, or than there are: all of them, and the chunks found are
  * then the best of all that are in buckets. */
 void loci_probe_set(loci_probe *p, int probes);
-/* The k (1 .. LOCI_MAX_PICKS) best chunks of the likeliest buckets for u (d_landmark): union indices and
- * the router's scores, best first.  Returns how many, or a negative status (LOCI_EFORMAT). */
-int loci_probe_best(loci_probe *p, const loci_query_i16 *u, float tau, int k, loci_scored *best,
-                    loci_error *err);
+/* The k (1 .. LOCI_MAX_PICKS) best chunks of the likeliest buckets for u (d_landmark), whole: the same
+ * rounded: union indices and the router's scores, best first.  Returns how many, or a negative status
+ * (LOCI_EFORMAT). */
+int loci_probe_best(loci_probe *p, const float *u, const loci_query_i16 *whole, float tau, int k,
+                    loci_scored *best, loci_error *err);
 int64_t loci_probe_rows(const loci_probe *p); /* landmarks scored so far, means included */
 
 /* That of a searcher, borrowed; NULL when it looks into no buckets. */

@@ -1,12 +1,12 @@
 /* search.c - the K best chunks of a query over the union of banks, and their content.
  *
  *   1  chunks in buckets: those of the likeliest buckets are scored (probe.c)
- *   2  others: code of the query; the nearest 1/16 of them by Hamming distance survive (256 to 8,192),
- *      ties to the lower index (scan.c)
- *   3  chunks that share a rare token run with the question join the survivors (hits.c)
- *   4  survivors are scored by their int8 landmarks and bias: the exact order of what is stored
+ *   2  others: all of them are scored, up to 16,384.  Of more, the nearest 1/16 to the query by Hamming
+ *      distance of codes survive (256 to 8,192), ties to the lower index (scan.c)
+ *   3  chunks that share a rare token run with the question join (hits.c)
  *
- * Under 4,096 chunks step 4 takes them all.  Content is decoded for the picks only, and the last 512
+ * Scores are those of the stored int8 landmarks and biases: whoever is scored comes in its exact place.
+ * Content is decoded for the picks only, and the last 512
  * decoded chunks stay.
  *
  * Numbering: chunks of all banks in order of banks, then ingestion, then place: the *union index*,
@@ -16,8 +16,11 @@
 #include <stdlib.h>
 
 enum {
-    ID_SHIFT = 40,      /* chunk index within a bank below it */
-    EXACT_BELOW = 4096, /* chunks: rescoring all costs less than it could miss */
+    ID_SHIFT = 40,     /* chunk index within a bank below it */
+    CODES_FROM = 4096, /* chunks, where codes were asked for: few are scored as quickly */
+    LOOSE_MOST =
+        16384, /* chunks in no bucket that are all scored: as quick as by codes, which miss a
+                           fifth of the best of XS's */
     SURVIVORS_SHARE =
         16, /* one chunk in 16: codes of a fixed projection are coarse.  Seen with XS at
                              16,384 chunks: of 256 survivors the gold chunk was missing in 6 % */
@@ -42,10 +45,11 @@ struct loci_searcher {
     int64_t first[LOCI_BANKS_MAX + 1]; /* union index of a bank's first chunk; last: all */
     int64_t tokens;
     loci_segment_shape shape;
-    bool exact;           /* every chunk is scored */
-    loci_scan *scan;      /* NULL then */
-    loci_probe *probe;    /* NULL without buckets */
-    loci_candidate *cand; /* survivors of the last scan, the scan's */
+    bool exact;                        /* every chunk is scored */
+    loci_probe *probe;                 /* NULL without buckets */
+    loci_scan *scan;                   /* NULL where all chunks that are in no bucket are scored */
+    loci_candidate *cand;              /* survivors of the last scan, the scan's; without one ... */
+    loci_candidate hit[LOCI_HITS_MAX]; /* ... only what postings name */
     loci_hits hits;
     loci_frontiers *frontiers; /* NULL without summaries */
     loci_scored best[LOCI_MAX_PICKS];
@@ -84,6 +88,27 @@ static void cache_init(loci_searcher *s)
     s->newest = CACHE_SLOTS - 1;
 }
 
+/* Chunks that no bucket holds: those that banks have codes of. */
+static int64_t loose_chunks(const loci_searcher *s)
+{
+    int64_t n = 0;
+    for (int i = 0; i < s->n_banks; i++) n += s->bank[i]->n_codes;
+    return n;
+}
+
+/* By codes alone, or by what suits the union. */
+static loci_status open_ways(loci_searcher *s, loci_pool *pool, bool codes, loci_error *err)
+{
+    const bool scan = codes ? s->first[s->n_banks] >= CODES_FROM : loose_chunks(s) > LOOSE_MOST;
+    loci_status st = LOCI_OK;
+    if (!codes)
+        st = loci_probe_open(&s->probe, &s->model->k, pool, s->bank, s->first, s->n_banks, err);
+    if (st == LOCI_OK && scan)
+        st = loci_scan_open(&s->scan, s->model, s->bank, s->first, s->n_banks, codes, err);
+    s->exact = !s->scan && !s->probe;
+    return st;
+}
+
 loci_status loci_searcher_open(loci_searcher **out, loci_engine *e, loci_bank *const *banks,
                                int n_banks, loci_error *err)
 {
@@ -109,12 +134,8 @@ loci_status loci_searcher_open_with(loci_searcher **out, loci_engine *e, loci_ba
     cache_init(s);
     loci_status st = s->content ? add_banks(s, banks, n_banks, err)
                                 : loci_fail(err, LOCI_ENOMEM, "no memory for a search");
-    s->exact = mode == LOCI_SEARCH_EXACT || s->first[n_banks] < EXACT_BELOW;
-    if (st == LOCI_OK && !s->exact)
-        st = loci_scan_open(&s->scan, s->model, s->bank, s->first, n_banks,
-                            mode == LOCI_SEARCH_CODES, err);
-    if (st == LOCI_OK && !s->exact && mode == LOCI_SEARCH_FAST)
-        st = loci_probe_open(&s->probe, &s->model->k, s->bank, s->first, n_banks, err);
+    s->exact = mode == LOCI_SEARCH_EXACT;
+    if (st == LOCI_OK && !s->exact) st = open_ways(s, e->pool, mode == LOCI_SEARCH_CODES, err);
     if (st == LOCI_OK && s->shape.d_summary)
         st = loci_frontiers_open(&s->frontiers, &s->model->k, s->bank, n_banks, err);
     if (st != LOCI_OK) {
@@ -287,15 +308,36 @@ static chunk_run run_at(const loci_searcher *s, int i, int64_t at)
     return r;
 }
 
+/* Score chunks [at, end) of bank i. */
+static loci_status score_range(loci_searcher *s, query *q, int i, int64_t at, int64_t end)
+{
+    loci_status st = LOCI_OK;
+    while (at < end && st == LOCI_OK) {
+        const chunk_run r = run_at(s, i, at);
+        const int n = r.n < end - at ? r.n : (int)(end - at);
+        st = score_rows(s, q, r.p.segment, r.p.at / LOCI_SEG_GROUP, r.row, n,
+                        s->first[i] + at - r.row);
+        at += n;
+    }
+    return st;
+}
+
 static loci_status score_all(loci_searcher *s, query *q)
 {
     loci_status st = LOCI_OK;
+    for (int i = 0; i < s->n_banks && st == LOCI_OK; i++)
+        st = score_range(s, q, i, 0, s->bank[i]->chunks);
+    return st;
+}
+
+/* All that is in no bucket. */
+static loci_status score_loose(loci_searcher *s, query *q)
+{
+    loci_status st = LOCI_OK;
     for (int i = 0; i < s->n_banks; i++)
-        for (int64_t at = 0; at < s->bank[i]->chunks && st == LOCI_OK;) {
-            const chunk_run r = run_at(s, i, at);
-            st = score_rows(s, q, r.p.segment, r.p.at / LOCI_SEG_GROUP, r.row, r.n,
-                            s->first[i] + at - r.row);
-            at += r.n;
+        for (int64_t k = 0; k < s->bank[i]->n_code_runs && st == LOCI_OK; k++) {
+            const loci_code_run *run = &s->bank[i]->code_run[k];
+            st = score_range(s, q, i, run->index, run->index + run->n);
         }
     return st;
 }
@@ -370,9 +412,13 @@ static loci_status score_survivors(loci_searcher *s, query *q, int n)
     return st;
 }
 
-/* Survivors of the scan and chunks of postings, scored. */
+/* Survivors of the scan and chunks of postings, scored; of the latter alone without a scan. */
 static loci_status score_near(loci_searcher *s, query *q)
 {
+    if (!s->scan) {
+        s->cand = s->hit;
+        return score_survivors(s, q, join_hits(s, 0));
+    }
     const int64_t share = loci_scan_chunks(s->scan) / SURVIVORS_SHARE;
     const int64_t most = share < LOCI_SURVIVORS_MAX ? share : LOCI_SURVIVORS_MAX;
     const int want = (int)(most > SURVIVORS_MIN ? most : SURVIVORS_MIN);
@@ -402,9 +448,16 @@ static void merge_found(loci_searcher *s, query *q, const loci_scored *other, in
 static loci_status score_likely(loci_searcher *s, query *q)
 {
     loci_scored found[LOCI_MAX_PICKS];
-    const loci_status st = score_near(s, q);
+    loci_status st = score_near(s, q);
+    if (st == LOCI_OK && !s->scan) { /* what postings name may be among what is scored anyway */
+        const int n = q->have;
+        memcpy(found, s->best, (size_t)n * sizeof *found);
+        q->have = 0;
+        st = score_loose(s, q);
+        merge_found(s, q, found, n);
+    }
     if (st != LOCI_OK || !s->probe) return st;
-    const int n = loci_probe_best(s->probe, &q->whole, q->tau, q->k, found, &s->err);
+    const int n = loci_probe_best(s->probe, q->u, &q->whole, q->tau, q->k, found, &s->err);
     if (n < 0) return (loci_status)n;
     merge_found(s, q, found, n);
     return LOCI_OK;

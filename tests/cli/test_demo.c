@@ -94,6 +94,16 @@ static void whole_run(void **state)
     }
     assert_int_equal(int_of(o, "right"), right);
     assert_int_equal(int_of(o, "evidence_hits"), hits);
+    /* A small bank is scored whole in any case. */
+    json_t *exact = json_of(RUN("eval", "demo", "--bank", "b", "--items", "facts/items.jsonl",
+                                "--max-tokens", "4", "--exact", "--json", ENGINE));
+    for (size_t i = 0; i < 6; i++) {
+        const json_t *row = json_array_get(json_object_get(exact, "rows"), i);
+        assert_string_equal(text_of(row, "answer"), text_of(json_array_get(rows, i), "answer"));
+        assert_true(json_equal(json_object_get(row, "evidence"),
+                               json_object_get(json_array_get(rows, i), "evidence")));
+    }
+    json_decref(exact);
     json_decref(o);
     result r = RUN("eval", "demo", "--bank", "b", "--items", "facts/items.jsonl", ENGINE);
     assert_int_equal(r.code, 0);

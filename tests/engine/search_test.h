@@ -185,11 +185,16 @@ static inline void setup_open(setup *x, int n_banks, int postings)
     setup_open_with(x, n_banks, hp);
 }
 
-static inline void setup_search(setup *x)
+static inline void setup_search_by(setup *x, loci_search_mode mode)
 {
     loci_error err;
-    OK(loci_searcher_open(&x->s, &x->t.e, x->bank, x->n_banks, &err));
+    OK(loci_searcher_open_with(&x->s, &x->t.e, x->bank, x->n_banks, mode, &err));
     x->memory = loci_searcher_memory(x->s);
+}
+
+static inline void setup_search(setup *x)
+{
+    setup_search_by(x, LOCI_SEARCH_FAST);
 }
 
 static inline void setup_close(setup *x)

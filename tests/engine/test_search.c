@@ -151,7 +151,7 @@ static void test_survivors_are_nearest(void **state)
     for (int64_t i = 0; i < C; i++) c.bias[i] = 0.0f;
     setup_open(&x, 1, 0);
     put_corpus(x.bank[0], &c, 0, C, 64, 0);
-    setup_search(&x);
+    setup_search_by(&x, LOCI_SEARCH_CODES);
     uint8_t *distance = malloc(C);
     for (int q = 0; q < QUERIES; q++) {
         float u[128];
@@ -208,7 +208,7 @@ static void test_postings_join(void **state)
     c.hidden = HIDDEN;
     setup_open(&x, 1, 1);
     put_corpus(x.bank[0], &c, 0, C, 321, 0);
-    setup_search(&x);
+    setup_search_by(&x, LOCI_SEARCH_CODES);
     assert_int_equal(x.memory.search(x.memory.ctx, u, 12.0f, 16, 0, before), 16);
     for (int i = 0; i < 16; i++) assert_int_not_equal(before[i].time, HIDDEN);
 
@@ -258,7 +258,7 @@ static void test_ties(void **state)
         }
         setup_open(&x, 1, 0);
         put_corpus(x.bank[0], &c, 0, c.n, 50, 1);
-        setup_search(&x);
+        setup_search_by(&x, k ? LOCI_SEARCH_CODES : LOCI_SEARCH_FAST);
         float u[128];
         loci_rng_seed(&r, SEED);
         unit(&r, u, 128);
@@ -272,7 +272,7 @@ static void test_ties(void **state)
 /* ---- many banks ---------------------------------------------------------------------------------------------------- */
 static void test_union(void **state)
 {
-    static const int64_t sizes[] = { 2000, 5000 }; /* below and above the exact limit */
+    static const int64_t sizes[] = { 2000, 5000 }; /* all scored, and by codes */
     (void)state;
     for (int k = 0; k < 2; k++) {
         setup one, many;
@@ -286,8 +286,8 @@ static void test_union(void **state)
         for (int i = 0; i < 4; i++)
             if (part[i + 1] > part[i])
                 put_corpus(many.bank[i], &c, part[i], part[i + 1] - part[i], 41, 2);
-        setup_search(&one);
-        setup_search(&many);
+        setup_search_by(&one, k ? LOCI_SEARCH_CODES : LOCI_SEARCH_FAST);
+        setup_search_by(&many, k ? LOCI_SEARCH_CODES : LOCI_SEARCH_FAST);
         loci_rng_seed(&r, SEED + 5);
         for (int q = 0; q < 30; q++) {
             float u[128];
