@@ -134,6 +134,7 @@ static loci_status put(field *f, int s, const char *text, size_t bytes, int plai
     if (f->bytes_per_token == 0.0) {
         st = loci_bank_info(b, &stat, err);
         if (stat.tokens > 0) f->bytes_per_token = (double)stat.disk_bytes / (double)stat.tokens;
+        if (f->tokens == 0) f->tokens = stat.tokens; /* an item alone: what the first one has */
         if (f->n_banks == 1 && r.seconds > 0.0)
             f->ingest_tokens_per_second = (double)r.tokens / r.seconds;
     }

@@ -24,7 +24,7 @@ typedef struct {
     int *held; /* (n_slots) the spare text that document n_docs + i holds without facts, else -1 */
     int n_slots;
     size_t doc_bytes;
-    int64_t tokens;                  /* of both banks, facts apart */
+    int64_t tokens;                  /* of both banks, facts apart; of an item alone, all */
     double ingest_tokens_per_second; /* while the haystack was made; 0 if it was there */
     double bytes_per_token;          /* of the haystack on disk, without one of the facts' bank */
     double filler_share;             /* of the bytes: made-up sentences, the rest is from files */

@@ -195,6 +195,8 @@ static loci_status run_length(void *ctx, cell_args *c, loci_engine *e, field *f,
     put_int(o, "length", length);
     put_int(o, "needles", 1);
     put_int(o, "items", i);
+    put_int(o, "support", a->support);
+    put_text(o, "only", a->only ? a->only : "");
     put_int(o, "seed", a->seed);
     cell_row(c, o, e, f, &t);
     cell_print(c, o);

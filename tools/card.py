@@ -98,6 +98,10 @@ def bars_table(path):
             what += f", {r['needles']} facts, {r['wordings']} wordings"
             if r["family"] == "variable":
                 what += f", {r['hops']} hops"
+        elif r.get("support"):
+            what += f", {r['support']} sentences needed"
+        if r.get("absent") is not None and r["family"] != "conflict":
+            what += ", some absent"
         more = "; ".join(f"{k.replace('_', ' ')} {share(k)}" for k in
                          ("recall", "codes_kept", "absent", "false_not_stated") if r.get(k) is not None)
         print(f"| {r['suite']} | {what} | {r['bank_tokens']:,} | {r['questions']} | {share('exact')} | "
