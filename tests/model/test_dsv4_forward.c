@@ -5,6 +5,7 @@
  * logits; the truth is dsv4_reference.h, in double, over the whole text at once.  Cuts, threads and
  * rewinds are compared bit for bit, in all three modes. */
 #include "dsv4_reference.h"
+#include "model/dsv4/dsv4_impl.h"
 
 enum { T_MAX = 200 };
 
@@ -360,6 +361,67 @@ static void test_pager(void **state)
     tiny_close(t);
 }
 
+/* ---- figures worked out in double elsewhere ------------------------------------------------------- */
+
+/* Mixing of the streams for Z_jk = 0.1 (4j + k), positive where j + k is odd; 20 rounds, eps 1e-6. */
+static void test_sinkhorn(void **state)
+{
+    (void)state;
+    static const float want[16] = { .193314f, .318720f, .141047f, .346918f, .318720f, .193314f,
+                                    .346918f, .141047f, .053236f, .434729f, .038843f, .473191f,
+                                    .434729f, .053237f, .473191f, .038843f };
+    loci_dsv4_hparams hp = tiny_shape();
+    hp.sinkhorn_iters = 20;
+    hp.hc_eps = 1e-6f;
+    tiny *t = tiny_open(hp, 1, false, LOCI_DSV4_MODE_F32);
+    float base[24] = { 0 }, scale[3] = { 1, 1, 1 };
+    for (int j = 0; j < 4; j++)
+        for (int k = 0; k < 4; k++)
+            base[8 + 4 * j + k] = 0.1f * (float)(4 * j + k) * ((j + k) % 2 ? 1.0f : -1.0f);
+    const int wide = hp.streams * hp.hidden;
+    float *zero = calloc((size_t)(24 * wide), sizeof *zero);
+    const loci_dsv4_mixer mix = {
+        .fn = { zero, NULL, (size_t)wide * 4, 24, wide, LOCI_STORED_F32 },
+        .base = base,
+        .scale = scale,
+    };
+    loci_dsv4_seq *s = open_seq(&t->m, NULL);
+    dsv4_mix(s, &mix, zero, 1);
+    for (int i = 0; i < 16; i++) assert_true(fabsf(s->sc.comb[i] - want[i]) < 2e-6f);
+    for (int i = 0; i < 4; i++) {
+        assert_true(fabsf(s->sc.pre[i] - 0.500001f) < 1e-7f);
+        assert_true(s->sc.post[i] == 1.0f);
+    }
+    loci_dsv4_seq_close(s);
+    free(zero);
+    tiny_close(t);
+}
+
+/* Frequencies of a released layer with compressed entries, YaRN from i = 16 on, and of one without. */
+static void test_frequencies(void **state)
+{
+    (void)state;
+    static const struct {
+        int i;
+        double f;
+    } want[] = { { 0, 1 },
+                 { 1, .687656022 },
+                 { 15, .00363553858 },
+                 { 16, .002265625 },
+                 { 20, .000296977778 },
+                 { 24, 1.953125e-05 },
+                 { 25, 5.37231267e-06 },
+                 { 31, 5.68052904e-07 } };
+    loci_dsv4_hparams hp;
+    float f[32];
+    assert_int_equal(loci_dsv4_known_shape(&hp, "flash", NULL), LOCI_OK);
+    dsv4_frequencies(f, &hp, true);
+    for (size_t k = 0; k < sizeof want / sizeof *want; k++)
+        assert_true(fabs(f[want[k].i] - want[k].f) < 1e-7 * want[k].f);
+    dsv4_frequencies(f, &hp, false);
+    for (int i = 0; i < 32; i++) assert_true(fabs(f[i] * pow(1e4, i / 32.0) - 1) < 1e-6);
+}
+
 /* ---- binding ---------------------------------------------------------------------------------------- */
 
 static void test_refusals(void **state)
@@ -420,6 +482,7 @@ int main(void)
         cmocka_unit_test(test_rewind),      cmocka_unit_test(test_draft),
         cmocka_unit_test(test_speculation), cmocka_unit_test(test_pager),
         cmocka_unit_test(test_refusals),    cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_sinkhorn),    cmocka_unit_test(test_frequencies),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
