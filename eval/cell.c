@@ -105,6 +105,17 @@ bool cell_late(const cell_args *c, const tally *t)
     return c->seconds > 0 && t->asked > 0 && now_seconds() - t->since >= (double)c->seconds;
 }
 
+/* Of an answer in steps, what stands behind the last ", ". */
+static const char *last_step(const char *text, size_t *n)
+{
+    for (size_t i = *n; i > 2; i--)
+        if (memcmp(text + i - 2, ", ", 2) == 0) {
+            *n -= i;
+            return text + i;
+        }
+    return text;
+}
+
 loci_status cell_ask(const cell_args *c, loci_engine *e, field *f, const loci_question *q,
                      const fact_place *gold, tally *t, loci_error *err)
 {
@@ -118,6 +129,7 @@ loci_status cell_ask(const cell_args *c, loci_engine *e, field *f, const loci_qu
     if (st != LOCI_OK) return st;
     size_t n;
     const char *got = trimmed(&out, &n);
+    if (c->end_only) got = last_step(got, &n);
     const bool right = strlen(q->answer) == n && memcmp(got, q->answer, n) == 0;
     const bool denies = n == sizeof not_stated - 1 && memcmp(got, not_stated, n) == 0;
     const bool shown = gold && shows(&out, gold);

@@ -11,6 +11,7 @@ typedef struct { /* how questions are asked, and where rows go */
     int64_t k, max_tokens, spread, doc_bytes, seconds;
     const char *work, *answers;
     bool json, csv, recall, exact;
+    bool end_only; /* of an answer in steps, "Mary, kitchen", its end counts */
     row_format format;
     FILE *list; /* of --answers */
     int rows;   /* printed so far */

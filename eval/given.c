@@ -282,10 +282,13 @@ int eval_babilong(int argc, char **argv)
     };
     arg_spec spec = {
         .usage = "eval babilong --file FILE [options]",
-        .about = "Stories of a file in the format of bAbI, told between the lines of a haystack, "
-                 "their sentences in order over --spread documents.",
+        .about =
+            "Stories of a file in the format of bAbI, told between the lines of a haystack, "
+            "their sentences in order over --spread documents.  Of an answer in steps, \"Mary, "
+            "kitchen\", its end is compared.",
         .args = args,
         .n_args = COUNT(args),
     };
+    a.cell.end_only = true;
     return given(&a, &spec, false, argc, argv);
 }

@@ -310,6 +310,21 @@ typedef struct loci_gpu_lists {
 } loci_gpu_lists;
 void loci_gpu_lists_build(loci_gpu *g, const loci_gpu_lists *l, const int32_t *pick);
 
+/* ---- weights of the heads by order in time (order.cu; equations in src/model/order.c) --------------- */
+/* w (n, PICKS) of picks (n, SLOTS), oldest first.  c (n, 64) coefficients, 8 a head; NULL: each head's
+ * weight is w, and phi is not looked at. */
+typedef struct {
+    const float *w;
+    const int32_t *pick;
+    const loci_bf16 *c;
+    float *head_w, *phi; /* (n, PICKS, 8) twice; 0 where nothing is picked */
+    int n;
+} loci_gpu_order;
+void loci_gpu_order_forward(loci_gpu *g, const loci_gpu_order *o);
+/* dhead_w (n, PICKS, 8).  dw (n, PICKS) written; dc (n, 64) written, with c. */
+void loci_gpu_order_backward(loci_gpu *g, const loci_gpu_order *o, const float *dhead_w, float *dw,
+                             loci_bf16 *dc);
+
 /* ---- routed reading (read.cu, read_bwd.cu) ---------------------------------------------------------- */
 enum { LOCI_GPU_READ_HEADS = 8 };
 /* Content rows have `cols` columns: 128, a key of 64 and then a value, or 64, one vector that is both.
@@ -319,11 +334,14 @@ enum { LOCI_GPU_READ_HEADS = 8 };
 typedef struct {
     const loci_bf16 *q, *content;
     const int32_t *n_tokens, *pick, *source;
-    const float *w, *rank; /* rank (PICKS, 64) f32 */
-    loci_bf16 *pair;       /* scratch (n, PICKS + 1, 512) */
-    float *lse;            /* (n, PICKS + 1, 8) */
-    loci_bf16 *o;          /* (n, 512) */
-    float *stat;           /* pointer loss, with share; NULL: none */
+    const float *w; /* (n, PICKS, 8): a weight a head */
+    const float
+        *phi; /* (n, PICKS, 8) features of a pick's place (order.cu); NULL: its rank counts */
+    const float *row; /* f32: what a place says, (8, 64) marks with phi, else (PICKS, 64) ranks */
+    loci_bf16 *pair;  /* scratch (n, PICKS + 1, 512) */
+    float *lse;       /* (n, PICKS + 1, 8) */
+    loci_bf16 *o;     /* (n, 512) */
+    float *stat;      /* pointer loss, with share; NULL: none */
     /* NULL, for few queries: a block a (query, pick); source, stat, the slots behind PICKS are not
      * looked at, lse may be NULL */
     const loci_gpu_lists *lists;
@@ -331,13 +349,14 @@ typedef struct {
     float scale, share;
 } loci_gpu_read;
 void loci_gpu_read_forward(loci_gpu *g, const loci_gpu_read *r);
-/* dout (n, 512).  dq (n, 512) bf16 written; dw (n, PICKS) written; dcontent (n_chunks*64, 128) f32 +=;
- * part (max_items, 64*128) scratch; drank (PICKS, 64) +=, rank_part (LOCI_GPU_SPLITS, PICKS*64) scratch;
+/* dout (n, 512).  dq (n, 512) bf16 written; dw (n, PICKS, 8) written, 0 where nothing is picked;
+ * dcontent (n_chunks*64, 128) f32 +=; part (max_items, 64*128) scratch; drow (as row) +=, row_part
+ * (LOCI_GPU_SPLITS, PICKS*64) scratch;
  * pointer: weight of the pointer loss times its scale. */
 typedef struct {
     const loci_bf16 *dout;
     loci_bf16 *dq;
-    float *dw, *dcontent, *part, *drank, *rank_part;
+    float *dw, *dcontent, *part, *drow, *row_part;
     float pointer;
 } loci_gpu_read_grad;
 void loci_gpu_read_backward(loci_gpu *g, const loci_gpu_read *r, const loci_gpu_read_grad *grad);

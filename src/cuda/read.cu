@@ -1,6 +1,8 @@
 /* read.cu - routed reading, forward: queries attend to the chunks they picked.
  *
- *   o(t,h) = sum_i w_i ( softmax_j(scale q_h k_j) v_j + rank_i )      j in chunk i, i-th oldest pick
+ *   o(t,h) = sum_i w_hi ( softmax_j(scale q_h k_j) v_j + row_i )      j in chunk i, i-th oldest pick
+ *
+ * row_i: the i-th rank, or what the features of the pick's place add up to, phi_i E (order.cu).
  *
  * Work goes by chunk: an item is a chunk and up to 128 of the entries that picked it, so keys and
  * values are fetched once an item and not once a query.  Each (query, pick) pair leaves its weighted
@@ -75,7 +77,7 @@ __global__ void __launch_bounds__(128) read_forward(loci_gpu_read r, loci_gpu_li
 {
     extern __shared__ __align__(128) unsigned char memory[];
     read_tiles *t = (read_tiles *)memory;
-    const int item = blockIdx.x, warp = threadIdx.x >> 5;
+    const int item = blockIdx.x, warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
     if (item >= l.item_start[l.n_chunks]) return;
     const int c = l.item_chunk[item], first = l.start[c] + (item - l.item_start[c]) * LOCI_GPU_ITEM;
     const int end = min(l.start[c + 1], first + LOCI_GPU_ITEM), n_keys = r.n_tokens[c];
@@ -104,7 +106,7 @@ __global__ void __launch_bounds__(128) read_forward(loci_gpu_read r, loci_gpu_li
         for (int i = 0; i < 2; i++) {
             const int x = e + i < end ? l.entry[e + i] : 0, slot = x % READ_SLOTS;
             factor[i] = slot < READ_PICKS
-                            ? share[i] * r.w[(size_t)(x / READ_SLOTS) * READ_PICKS + slot]
+                            ? share[i] * r.w[read_head(x / READ_SLOTS, slot, lane >> 2)]
                             : 0.0f;
         }
         pair_store((bf16 *)r.pair, out, l.entry, e, end, factor);
@@ -113,25 +115,32 @@ __global__ void __launch_bounds__(128) read_forward(loci_gpu_read r, loci_gpu_li
     copy_wait<0>();
 }
 
-/* o of a query: its pairs and their ranks, in order; a warp a query, 16 numbers a lane. */
+/* o of a query: its pairs and their rows, in order; a warp a query, 16 numbers of one head a lane. */
 __global__ void read_combine(loci_gpu_read r)
 {
     const int q = blockIdx.x * 8 + (threadIdx.x >> 5), lane = threadIdx.x & 31, d = (lane & 3) * 16;
     if (q >= r.n) return;
-    float sum[16] = {};
+    float sum[16] = {}, share[READ_MARKS] = {};
     for (int i = 0; i < READ_PICKS && r.pick[(size_t)q * READ_SLOTS + i] >= 0; i++) {
         const uint4 *p = (const uint4 *)((const bf16 *)r.pair +
                                          ((size_t)q * READ_PAIRS + i) * READ_WIDE + lane * 16);
         const uint4 v[2] = { p[0], p[1] };
-        const float w = r.w[(size_t)q * READ_PICKS + i];
+        const float w = r.w[read_head(q, i, lane >> 2)], wr = r.phi ? 0.0f : w;
+        const float *phi = r.phi ? r.phi + read_head(q, i, 0) : NULL;
+#pragma unroll
+        for (int f = 0; f < READ_MARKS; f++) share[f] += phi ? w * phi[f] : 0.0f;
         const __nv_bfloat162 *x = (const __nv_bfloat162 *)v;
 #pragma unroll
         for (int k = 0; k < 8; k++) {
             const float2 f = __bfloat1622float2(x[k]);
-            sum[2 * k] += f.x + w * __ldg(r.rank + i * 64 + d + 2 * k);
-            sum[2 * k + 1] += f.y + w * __ldg(r.rank + i * 64 + d + 2 * k + 1);
+            const float *row = r.row + (r.phi ? 0 : i * 64) + d + 2 * k;
+            sum[2 * k] += f.x + wr * __ldg(row);
+            sum[2 * k + 1] += f.y + wr * __ldg(row + 1);
         }
     }
+    for (int f = 0; r.phi && f < READ_MARKS; f++)
+#pragma unroll
+        for (int k = 0; k < 16; k++) sum[k] += share[f] * __ldg(r.row + f * 64 + d + k);
     uint4 out[2];
     uint32_t *x = (uint32_t *)out;
 #pragma unroll

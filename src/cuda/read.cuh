@@ -12,9 +12,17 @@ enum {
     READ_WIDE = READ_HEADS * 64,
     READ_SLOTS = LOCI_GPU_SLOTS,
     READ_PICKS = LOCI_GPU_PICKS,
-    READ_PAIRS = LOCI_GPU_PICKS + 1
+    READ_PAIRS = LOCI_GPU_PICKS + 1,
+    READ_MARKS = 8 /* features of a pick's place */
 };
 #define READ_POINTER_EPS 1e-6f /* as on the CPU: pointer.c */
+
+/* Where (n, PICKS, heads) and (n, PICKS, 8) have a pick's head or feature. */
+static_assert(READ_HEADS == READ_MARKS, "one index for both");
+__device__ __forceinline__ size_t read_head(int q, int slot, int h)
+{
+    return ((size_t)q * READ_PICKS + slot) * READ_HEADS + h;
+}
 
 /* Fills the pairs of r, which has no lists (read_pairs.cu). */
 void read_pairs_launch(loci_gpu *g, const loci_gpu_read *r);

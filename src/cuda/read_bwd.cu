@@ -42,7 +42,7 @@ __device__ __forceinline__ row_entry entry_of(const loci_gpu_read &r, const int3
         x.lse2 =
             r.lse[((size_t)x.q * READ_PAIRS + x.slot) * READ_HEADS + ((threadIdx.x & 31) >> 2)] *
             LOG2E;
-    if (x.slot < READ_PICKS) x.w = r.w[(size_t)x.q * READ_PICKS + x.slot];
+    if (x.slot < READ_PICKS) x.w = r.w[read_head(x.q, x.slot, (threadIdx.x & 31) >> 2)];
     return x;
 }
 
@@ -77,8 +77,7 @@ __device__ __forceinline__ void row_gradient(const loci_gpu_read &r, const loci_
             s[n][2 * i + e] *= x.w;
             dp[n][2 * i + e] = s[n][2 * i + e] * (dp[n][2 * i + e] - dw);
         }
-    const float all = heads_sum(dw);
-    if (lane == 0 && x.slot < READ_PICKS) g.dw[(size_t)x.q * READ_PICKS + x.slot] = all;
+    if ((lane & 3) == 0 && x.slot < READ_PICKS) g.dw[read_head(x.q, x.slot, lane >> 2)] = dw;
 }
 
 /* (16, 64) of the warp into a shared tile as bf16. */
@@ -231,47 +230,84 @@ __global__ void read_sum_pairs(loci_gpu_read r, loci_gpu_read_grad g)
     to[1] = out[1];
 }
 
-/* Ranks: dw_i += <sum_h dO_h, rank_i>, and a part of drank_i = sum_t w_i sum_h dO_h.  A warp a query,
- * two numbers of 64 a lane; a block takes every n-th group of 8 queries. */
-__global__ void read_ranks(loci_gpu_read r, loci_gpu_read_grad g)
+/* Rows: dw_hi += <dO_h, row_i> and a part of drow.  With ROWS ranks, pick i has row i; with ROWS marks it
+ * has sum_f phi_if row_f, so that share_hf = sum_i w_hi phi_if stands for w_hi.  A warp a query, two
+ * numbers of 64 a lane; what belongs to head h and row f is kept by lane 4 h + f % 4.  A block takes
+ * every n-th group of 8 queries. */
+template <int ROWS> struct row_shares {
+    float share[ROWS / 4], dot[ROWS / 4]; /* of head lane >> 2, row 4 k + (lane & 3) */
+};
+
+template <int ROWS>
+__device__ __forceinline__ row_shares<ROWS> shares_of(const loci_gpu_read &r, int q)
 {
-    __shared__ float part[8][READ_PICKS][64];
-    const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
-    float sum[READ_PICKS][2] = {};
-    for (int q = blockIdx.x * 8 + warp; q < r.n; q += gridDim.x * 8) {
-        const int32_t *pick = r.pick + (size_t)q * READ_SLOTS;
-        if (pick[0] < 0) continue;
-        float2 d = make_float2(0.0f, 0.0f);
-#pragma unroll
-        for (int h = 0; h < READ_HEADS; h++) {
-            const __nv_bfloat162 v =
-                *((const __nv_bfloat162 *)((const bf16 *)g.dout + (size_t)q * READ_WIDE + h * 64) +
-                  lane);
-            const float2 f = __bfloat1622float2(v);
-            d.x += f.x, d.y += f.y;
-        }
-        const float w = lane < READ_PICKS ? r.w[(size_t)q * READ_PICKS + lane] : 0.0f;
-        float mine = 0.0f;
-#pragma unroll
-        for (int i = 0; i < READ_PICKS; i++) {
-            const float2 k = *(const float2 *)(r.rank + i * 64 + 2 * lane);
-            const float dot = warp_sum(d.x * k.x + d.y * k.y), wi = __shfl_sync(~0u, w, i);
-            if (lane == i) mine = dot;
-            sum[i][0] += wi * d.x;
-            sum[i][1] += wi * d.y;
-        }
-        if (lane < READ_PICKS && pick[lane] >= 0) g.dw[(size_t)q * READ_PICKS + lane] += mine;
+    const int lane = threadIdx.x & 31, h = lane >> 2;
+    row_shares<ROWS> x = {};
+    for (int k = 0; k < ROWS / 4; k++) {
+        const int f = 4 * k + (lane & 3);
+        if (ROWS == READ_PICKS) x.share[k] = r.w[read_head(q, f, h)];
+        for (int i = 0; ROWS == READ_MARKS && i < READ_PICKS; i++)
+            x.share[k] += r.w[read_head(q, i, h)] * r.phi[read_head(q, i, f)];
     }
+    return x;
+}
+
+/* dw of the query's picks from <dO_h, row_f>. */
+template <int ROWS>
+__device__ __forceinline__ void rows_to_weights(const loci_gpu_read &r, const loci_gpu_read_grad &g,
+                                                const row_shares<ROWS> &x, int q)
+{
+    const int lane = threadIdx.x & 31, h = lane >> 2;
+    const int32_t *pick = r.pick + (size_t)q * READ_SLOTS;
+    float all[ROWS];
+#pragma unroll
+    for (int f = 0; f < ROWS; f++) all[f] = __shfl_sync(~0u, x.dot[f / 4], (lane & ~3) + f % 4);
 #pragma unroll
     for (int i = 0; i < READ_PICKS; i++) {
-        part[warp][i][2 * lane] = sum[i][0];
-        part[warp][i][2 * lane + 1] = sum[i][1];
+        if (i % 4 != (lane & 3)) continue;
+        const size_t at = read_head(q, i, h);
+        float d = ROWS == READ_PICKS ? all[i % ROWS] : 0.0f;
+#pragma unroll
+        for (int f = 0; ROWS == READ_MARKS && f < ROWS; f++)
+            d += r.phi[read_head(q, i, f)] * all[f];
+        g.dw[at] = pick[i] >= 0 ? g.dw[at] + d : 0.0f;
+    }
+}
+
+template <int ROWS> __global__ void read_rows(loci_gpu_read r, loci_gpu_read_grad g)
+{
+    __shared__ float part[8][ROWS][64];
+    const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
+    float sum[ROWS][2] = {};
+    for (int q = blockIdx.x * 8 + warp; q < r.n; q += gridDim.x * 8) {
+        row_shares<ROWS> x = shares_of<ROWS>(r, q);
+#pragma unroll
+        for (int h = 0; h < READ_HEADS; h++) {
+            const float2 d = __bfloat1622float2(
+                *((const __nv_bfloat162 *)((const bf16 *)g.dout + (size_t)q * READ_WIDE + h * 64) +
+                  lane));
+#pragma unroll
+            for (int f = 0; f < ROWS; f++) {
+                const float2 k = *(const float2 *)(r.row + f * 64 + 2 * lane);
+                const float dot = warp_sum(d.x * k.x + d.y * k.y);
+                const float w = __shfl_sync(~0u, x.share[f / 4], 4 * h + f % 4);
+                if (lane == 4 * h + f % 4) x.dot[f / 4] = dot;
+                sum[f][0] += w * d.x;
+                sum[f][1] += w * d.y;
+            }
+        }
+        rows_to_weights<ROWS>(r, g, x, q);
+    }
+#pragma unroll
+    for (int f = 0; f < ROWS; f++) {
+        part[warp][f][2 * lane] = sum[f][0];
+        part[warp][f][2 * lane + 1] = sum[f][1];
     }
     __syncthreads();
-    for (int i = threadIdx.x; i < READ_PICKS * 64; i += 256) {
+    for (int i = threadIdx.x; i < ROWS * 64; i += 256) {
         float all = 0.0f;
         for (int w = 0; w < 8; w++) all += part[w][0][i];
-        g.rank_part[(size_t)blockIdx.x * READ_PICKS * 64 + i] = all;
+        g.row_part[(size_t)blockIdx.x * ROWS * 64 + i] = all;
     }
 }
 
@@ -288,7 +324,11 @@ extern "C" void loci_gpu_read_backward(loci_gpu *g, const loci_gpu_read *r,
     read_sum_pairs<<<gpu_blocks(r->n, 8), 256, 0, g->stream>>>(*r, *grad);
     const unsigned parts =
         gpu_blocks(r->n, 8) < LOCI_GPU_SPLITS ? gpu_blocks(r->n, 8) : LOCI_GPU_SPLITS;
-    read_ranks<<<parts, 256, 0, g->stream>>>(*r, *grad);
-    loci_gpu_sum_parts(g, grad->drank, grad->rank_part, (int)parts, READ_PICKS * 64);
+    if (r->phi)
+        read_rows<READ_MARKS><<<parts, 256, 0, g->stream>>>(*r, *grad);
+    else
+        read_rows<READ_PICKS><<<parts, 256, 0, g->stream>>>(*r, *grad);
+    loci_gpu_sum_parts(g, grad->drow, grad->row_part, (int)parts,
+                       (r->phi ? READ_MARKS : READ_PICKS) * 64);
     gpu_launched(g, "read_backward");
 }

@@ -96,7 +96,7 @@ __global__ void __launch_bounds__(THREADS) read_pairs(loci_gpu_read r)
         out[0] += p * a.x, out[1] += p * a.y, out[2] += p * b.x, out[3] += p * b.y;
     }
     const size_t pair = (size_t)q * READ_PAIRS + slot;
-    const float f = r.w[(size_t)q * READ_PICKS + slot] / sum;
+    const float f = r.w[read_head(q, slot, h)] / sum;
     uint2 to;
     to.x = pack2(out[0] * f, out[1] * f);
     to.y = pack2(out[2] * f, out[3] * f);

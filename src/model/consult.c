@@ -3,7 +3,8 @@
  *   x = rms(h);  u, tau, q_h, g as in training (router.c, mix.c)
  *   picks = memory's top K of s(t,c) = tau max_m <u, l_cm> + beta_c
  *   w_c = exp s_c / (exp s_null + sum_picks exp s)
- *   o_h = sum_i w_i (softmax_j(q_h k_j / 4) v_j + rank_i)     picks i from the oldest on
+ *   o_h = sum_i w_i (softmax_j(q_h k_j / 4) v_j + rank_i)     picks i from the oldest on; with order
+ *         each head has weights of its own (order.c)
  *   h <- mix(h + gist, g, o)                                 gist.c
  *
  * Where the chunks come from and in which form they lie is the memory's affair.  This is the routed
@@ -26,7 +27,8 @@ void loci_consult_plan(loci_consult *c, loci_arena *a, const loci_hparams *hp, i
     c->gate = loci_arena_take(a, rows, f);
     c->o = loci_arena_take(a, rows * HB * (size_t)hp->d_value, f);
     c->lse = loci_arena_take(a, HB, f);
-    c->w = loci_arena_take(a, HB, f);
+    c->w = loci_arena_take(a, HB * (size_t)hp->top_k, f);
+    c->order = loci_arena_take(a, hp->order ? rows * HB * LOCI_ORDER : 0, f);
     loci_gist_reader_plan(&c->gist, a, hp, n);
     loci_mix_plan(&c->mix, a, hp, n);
 }
@@ -50,13 +52,37 @@ static void sort_by_time(loci_pick *pick, int n)
     }
 }
 
-/* o (HB, dv) of one row += what its n picks, oldest first, give with weights w. */
-static loci_status read_row(const loci_model *m, const loci_read_params *p, loci_consult *c,
-                            float *o, const float *q, const loci_pick *pick, const float *w, int n,
-                            const loci_memory *memory, loci_error *err)
+/* c->w (n, HB): what each head gives the n picks of a row; o (HB, dv) += what their places say. */
+static void weigh_heads(const loci_model *m, const loci_read_params *p, loci_consult *c, float *o,
+                        const float *order, const float *w, int n)
+{
+    const int HB = m->hp.read_heads, dv = m->hp.d_value;
+    if (m->hp.order) {
+        float phi[LOCI_MAX_PICKS * LOCI_ORDER];
+        loci_order_features(phi, w, n);
+        loci_order_weights(c->w, w, phi, order, n, HB);
+        loci_order_marks(m, p, o, c->w, phi, n);
+        return;
+    }
+    for (int i = 0; i < n; i++) {
+        const float *rank = (const float *)p->rank.data + (size_t)i * (size_t)dv;
+        for (int h = 0; h < HB; h++) {
+            c->w[i * HB + h] = w[i];
+            m->k.axpy(o + (size_t)h * (size_t)dv, rank, w[i], (size_t)dv);
+        }
+    }
+}
+
+/* o (HB, dv) of row t += what its n picks, oldest first, give with weights w. */
+static loci_status read_row(const loci_model *m, const loci_read_params *p, loci_consult *c, int t,
+                            const loci_pick *pick, const float *w, int n, const loci_memory *memory,
+                            loci_error *err)
 {
     const loci_hparams *hp = &m->hp;
     const int HB = hp->read_heads, dk = hp->d_key, dv = hp->d_value, ld = loci_content_cols(hp);
+    const float *q = c->q + (size_t)t * (size_t)(HB * dk);
+    float *o = c->o + (size_t)t * (size_t)(HB * dv);
+    weigh_heads(m, p, c, o, c->order + (size_t)t * (size_t)(HB * LOCI_ORDER), w, n);
     for (int i = 0; i < n; i++) {
         const float *rows = NULL;
         const int n_tokens = memory->content(memory->ctx, &pick[i], &rows);
@@ -64,11 +90,8 @@ static loci_status read_row(const loci_model *m, const loci_read_params *p, loci
             return loci_fail(err, (loci_status)n_tokens, "content of chunk %lld",
                              (long long)pick[i].id);
         assert(n_tokens >= 1 && n_tokens <= hp->chunk);
-        for (int h = 0; h < HB; h++) c->w[h] = w[i];
-        m->k.chunk_attn(o, dv, c->lse, q, dk, rows, ld, rows + loci_value_column(hp), ld, c->w, HB,
-                        n_tokens, dk, dv, loci_read_scale(hp));
-        const float *rank = (const float *)p->rank.data + (size_t)i * (size_t)dv;
-        for (int h = 0; h < HB; h++) m->k.axpy(o + (size_t)h * (size_t)dv, rank, w[i], (size_t)dv);
+        m->k.chunk_attn(o, dv, c->lse, q, dk, rows, ld, rows + loci_value_column(hp), ld,
+                        c->w + (size_t)(i * HB), HB, n_tokens, dk, dv, loci_read_scale(hp));
     }
     return LOCI_OK;
 }
@@ -97,8 +120,6 @@ static loci_status read_rows(const loci_model *m, int group, loci_consult *c, in
     const loci_hparams *hp = &m->hp;
     const loci_read_params *p = &m->p.read[group];
     const int K = hp->top_k;
-    const size_t wide_q = (size_t)(hp->read_heads * hp->d_key);
-    const size_t wide_o = (size_t)(hp->read_heads * hp->d_value);
     const float tau = loci_router_tau(p);
     const double null = (double)*(const float *)p->null_score.data;
     for (int t = 0; t < n; t++) {
@@ -116,8 +137,7 @@ static loci_status read_rows(const loci_model *m, int group, loci_consult *c, in
         sort_by_time(pick, found);
         loci_weigh_picks(w, pick, found, null);
         const int n_read = c->gate[t] > 0.0f ? found : 0;
-        const loci_status st = read_row(m, p, c, c->o + (size_t)t * wide_o,
-                                        c->q + (size_t)t * wide_q, pick, w, n_read, memory, err);
+        const loci_status st = read_row(m, p, c, t, pick, w, n_read, memory, err);
         if (st != LOCI_OK) return st;
         if (!reads) continue;
         const size_t at = (size_t)t * (size_t)hp->n_groups + (size_t)group;
@@ -164,6 +184,8 @@ loci_status loci_consult_forward(const loci_model *m, int group, loci_consult *c
     if (any) {
         const size_t wide = (size_t)(hp->read_heads * hp->d_value);
         loci_read_heads(m, p, c->q, NULL, c->xn, n);
+        if (hp->order)
+            loci_linear(m, c->order, hp->read_heads * LOCI_ORDER, c->xn, D, &p->order, n);
         memset(c->o, 0, (size_t)n * wide * sizeof *c->o);
         st = read_rows(m, group, c, first, n, memory, reads, err);
     } else if (reads) {

@@ -41,7 +41,7 @@ const loci_setting loci_hparams_table[] = {
     INT_FIELD(d_landmark, 128, 128, "width of a landmark"),
     INT_FIELD(d_key, 16, 128, "width of a content row's key"),
     INT_FIELD(d_value, 16, 128, "width of a content row's value"),
-    INT_FIELD(read_heads, 1, 64, "heads of a Read"),
+    INT_FIELD(read_heads, 1, LOCI_MAX_READ_HEADS, "heads of a Read"),
     INT_FIELD(router_hidden, 16, 1 << 13, "hidden width of the router"),
     INT_FIELD(read_mlp, 16, 1 << 13, "width of a Read's SwiGLU"),
     INT_FIELD(top_k, 1, LOCI_MAX_PICKS, "chunks that one query reads"),
@@ -55,6 +55,7 @@ const loci_setting loci_hparams_table[] = {
     INT_FIELD(tied, 0, 1, "1: the embedding is the output head; 0: a head of its own"),
     INT_FIELD(hard_gate, 0, 1, "1: a closed gate searches and reads nothing; 0: gates only weigh"),
     INT_FIELD(shared_kv, 0, 1, "1: one vector a token is key and value; needs d_value = d_key"),
+    INT_FIELD(order, 0, 1, "1: heads weigh picks by their order in time; 0: as the router does"),
 };
 enum { N_FIELDS = sizeof loci_hparams_table / sizeof loci_hparams_table[0] };
 const int loci_hparams_table_n = N_FIELDS;

@@ -22,6 +22,7 @@ enum {
     LOCI_MAX_LAYERS = 32,
     LOCI_MAX_GROUPS = 8,
     LOCI_MAX_PICKS = 64,
+    LOCI_ORDER = 8, /* features of a pick's place among the relevant ones (order.c) */
     LOCI_MAX_READ_HEADS = 64,
     LOCI_DECODE_STRIDE = 8, /* pointer.c: every 8th row of a bank is decoded a step */
     LOCI_MAX_SUMMARY = 256,
@@ -52,6 +53,7 @@ typedef struct {
     int tied;      /* 1: the head is the embedding; 0: a matrix of its own */
     int hard_gate; /* 1: a gate is 1 where g > gate_open, else 0 and nothing is searched */
     int shared_kv; /* 1: one vector a token is key and value; needs d_value = d_key */
+    int order;     /* 1: heads weigh picks by their order in time; 0: as the router does */
 } loci_hparams;
 
 /* Content rows: d_key numbers of a key, then d_value of a value, or with shared_kv one vector that is
@@ -110,7 +112,10 @@ typedef struct {
     loci_mat null_score, log_tau; /* (1,1) f32; log_tau starts at log 12 */
     loci_mat q, o;                /* (8*64, D) (D, 8*64) */
     loci_mat gate_up, down;       /* (2*R, D) (D, R) */
-    loci_mat rank; /* (K, d_value) f32, zero at start: rank in time of the picked chunks */
+    loci_mat
+        rank; /* (K, d_value) f32, zero at start: rank in time of the picked chunks; without order */
+    loci_mat order;           /* (heads * 8, D), zero at start                 with order */
+    loci_mat mark;            /* (8, d_value) f32, zero at start               with order */
     loci_mat gist_q, gist_kv; /* (4*64, D) (2*64, d_summary)          with d_summary */
     loci_mat gist_level;      /* (6, d_summary) f32, zero at start    with d_summary */
     loci_mat gist_o;          /* (D, 4*64), zero at start             with d_summary */

@@ -277,6 +277,7 @@ typedef struct {
     float *score, *target, *dscore; /* (T, C): s, the heads' mass, d loss / d s      */
     uint8_t *arg;                   /* (T, C): the landmark that gave the maximum    */
     float *w, *log_den;             /* (T, K) (T): routed weights, log denominator   */
+    float *head_w, *phi, *order;    /* with order: (T, K, HB) (T, K, 8) (T, HB*8)    */
     int32_t *pick, *n_pick;         /* (T, K) (T): chosen chunks, oldest first       */
     float *lse_neg, *dneg;          /* (T): log sum exp of negatives, its gradient   */
     int32_t *above;                 /* (T): negatives that score above the gold chunk */
@@ -294,6 +295,23 @@ void loci_read_forward(const loci_model *m, const loci_read_params *p, loci_read
 /* dh (T, D) in place; the bank's and the negatives' gradients are added to. */
 void loci_read_backward(const loci_model *m, const loci_read_params *p, loci_read_params *g,
                         loci_read_tape *t, float *dh, const loci_read_job *job, float *scratch);
+
+/* ---- order.c: weights of each head by order in time, with hp.order ----------------------------- */
+
+/* phi (n, 8) of n picks, oldest first, with the router's weights w. */
+void loci_order_features(float *phi, const float *w, int n);
+/* head_w (n, heads) from w (n), phi (n, 8) and a query's coefficients c (heads, 8). */
+void loci_order_weights(float *head_w, const float *w, const float *phi, const float *c, int n,
+                        int heads);
+/* o (HB, dv) += what the places of n picks say. */
+void loci_order_marks(const loci_model *m, const loci_read_params *p, float *o, const float *head_w,
+                      const float *phi, int n);
+/* head_w, phi and order of a tape's rows from t->first on. */
+void loci_order_forward(const loci_model *m, const loci_read_params *p, loci_read_tape *t, int T);
+/* d_o (T, HB*dv), dhead_w (T, K, HB): adds what the marks say to dhead_w and g->mark; writes dw (T, K) and, over
+ * t->order, its gradient. */
+void loci_order_backward(const loci_model *m, const loci_read_params *p, loci_read_params *g,
+                         loci_read_tape *t, int T, const float *d_o, float *dhead_w, float *dw);
 
 /* router.c, called by read.c in this order. */
 size_t loci_router_scratch(const loci_hparams *hp, int T, int capacity); /* floats */
@@ -398,7 +416,7 @@ void loci_rope_rows(loci_rope_table *r, const double *frequency, int d_head, int
 typedef struct {
     float *xn, *u, *hidden, *act; /* (n, D) (n, d_landmark) (n, router_hidden) twice */
     float *q, *gate, *o;          /* (n, HB*dk) (n) (n, HB*dv)                       */
-    float *lse, *w;               /* (HB)                                            */
+    float *lse, *w, *order;       /* (HB) (K, HB) (n, HB*8)                          */
     loci_gist_reader gist;
     loci_mix_tape mix;
 } loci_consult;

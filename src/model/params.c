@@ -117,7 +117,12 @@ static void declare_read(const block *b, const loci_hparams *hp)
     tensor(b, "o", AT(o), D, HB * hp->d_value, NEARLY, 0);
     tensor(b, "gate_up", AT(gate_up), 2 * R, D, MATRIX, 0);
     tensor(b, "down", AT(down), D, R, NEARLY, 0);
-    tensor(b, "rank", AT(rank), hp->top_k, hp->d_value, TABLE, 0);
+    if (hp->order) {
+        tensor(b, "order", AT(order), HB * LOCI_ORDER, D, CLOSED, 0);
+        tensor(b, "mark", AT(mark), LOCI_ORDER, hp->d_value, TABLE, 0);
+    } else {
+        tensor(b, "rank", AT(rank), hp->top_k, hp->d_value, TABLE, 0);
+    }
     if (!hp->d_summary) return;
     tensor(b, "gist_q", AT(gist_q), LOCI_GIST_HEADS * 64, D, MATRIX, 0);
     tensor(b, "gist_kv", AT(gist_kv), 2 * 64, hp->d_summary, MATRIX, 0);

@@ -3,7 +3,8 @@
  *   x = rms(h);  q_h = rms(x Wq^T)_h;  g = sigmoid(w_g x + b_g);  s = router (router.c)
  *   lse(t,h,c) = log sum_j exp(q_h k_j / 4), j in c;  a(t,h,c) = softmax_j(...) v_j
  *   dense    o_h = sum_c exp(lse(t,h,c) - lse(t,h)) a(t,h,c)      plain attention over all keys
- *   routed   o_h = sum_i w_i (a(t,h,c_i) + rank_i)                 the K picked, oldest first
+ *   routed   o_h = sum_i w_i (a(t,h,c_i) + rank_i)                 the K picked, oldest first; with
+ *            order each head has weights of its own (order.c)
  *   h <- mix(h + gist (gist.c), g, o) (mix.c)
  *
  * The heads' mean mass, target(t,c) = mean_h exp(lse(t,h,c) - lse(t,h)), is what the router
@@ -41,6 +42,9 @@ void loci_read_plan(loci_read_tape *t, loci_arena *a, const loci_hparams *hp, in
     t->arg = loci_arena_take(a, n * C, 1);
     t->w = loci_arena_take(a, n * K, f);
     t->log_den = loci_arena_take(a, n, f);
+    t->head_w = loci_arena_take(a, hp->order ? n * K * HB : 0, f);
+    t->phi = loci_arena_take(a, hp->order ? n * K * LOCI_ORDER : 0, f);
+    t->order = loci_arena_take(a, hp->order ? n * HB * LOCI_ORDER : 0, f);
     t->pick = loci_arena_take(a, n * K, sizeof *t->pick);
     t->n_pick = loci_arena_take(a, n, sizeof *t->n_pick);
     t->lse_neg = loci_arena_take(a, n, f);
@@ -61,7 +65,7 @@ typedef struct {
     int32_t *start, *entry;        /* (C + 1) (T*K): who picked a chunk, as t*K + i         */
     float *gq, *go, *gdq, *gdo;    /* (GATHER*HB, dk or dv): collected rows                 */
     float *glse, *gw, *gdw;        /* (GATHER*HB)                                           */
-    float *dpick;                  /* (T, K): gradient of routed weights                    */
+    float *dpick, *dhead;          /* (T, K) (T, K, HB): gradients of routed weights        */
     float *dq, *d_o, *raw, *dgate; /* (T, HB*dk) (T, HB*dv) (T, HB*dk) (T)                   */
     float *dxn;                    /* (T, D)                                                */
     float *part;                   /* scratch of the router, of mix or of the pointer loss;
@@ -93,6 +97,7 @@ static void scratch_carve(read_scratch *s, loci_arena *a, const loci_hparams *hp
     s->gw = loci_arena_take(a, rows, f);
     s->gdw = loci_arena_take(a, rows, f);
     s->dpick = loci_arena_take(a, n * K, f);
+    s->dhead = loci_arena_take(a, hp->order ? n * K * HB : 0, f);
     s->dq = loci_arena_take(a, n * HB * dk, f);
     s->d_o = loci_arena_take(a, n * HB * dv, f);
     s->dgate = loci_arena_take(a, n, f);
@@ -294,7 +299,8 @@ static void gather(const loci_hparams *hp, const loci_read_tape *t, const int32_
     for (int e = 0; e < n; e++) {
         memcpy(x->gq + (size_t)e * wide, t->q + (size_t)(entry[e] / hp->top_k) * wide,
                wide * sizeof *x->gq);
-        for (int h = 0; h < HB; h++) x->gw[e * HB + h] = t->w[entry[e]];
+        for (int h = 0; h < HB; h++)
+            x->gw[e * HB + h] = hp->order ? t->head_w[entry[e] * HB + h] : t->w[entry[e]];
     }
 }
 
@@ -322,19 +328,33 @@ static void routed_chunk(const loci_model *m, loci_read_tape *t, const loci_chun
     }
 }
 
-static void routed_read(const loci_model *m, const loci_read_params *p, loci_read_tape *t,
-                        const loci_chunks *b, int T, const read_scratch *x)
+/* o += what the places of the picks say. */
+static void add_places(const loci_model *m, const loci_read_params *p, loci_read_tape *t, int T,
+                       const read_scratch *x)
 {
     const int HB = m->hp.read_heads, dv = m->hp.d_value, K = m->hp.top_k;
     const size_t f = (size_t)t->first;
-    index_picks(t, b->n, T, K, x);
-    for (int c = 0; c < b->n; c++) routed_chunk(m, t, b, c, T, x);
+    for (int r = t->first; m->hp.order && r < T; r++) {
+        const size_t at = (size_t)r * (size_t)K;
+        loci_order_marks(m, p, t->o + (size_t)(r * HB * dv), t->head_w + at * (size_t)HB,
+                         t->phi + at * LOCI_ORDER, t->n_pick[r]);
+    }
+    if (m->hp.order) return;
     m->k.gemm(x->ranks, dv, t->w + f * (size_t)K, K, 0, p->rank.data, dv, 0, T - t->first, dv, K,
               0.0f);
     for (int r = t->first; r < T; r++)
         for (int h = 0; h < HB; h++)
             m->k.axpy(t->o + (size_t)(r * HB + h) * (size_t)dv,
                       x->ranks + (size_t)(r - t->first) * (size_t)dv, 1.0f, (size_t)dv);
+}
+
+static void routed_read(const loci_model *m, const loci_read_params *p, loci_read_tape *t,
+                        const loci_chunks *b, int T, const read_scratch *x)
+{
+    index_picks(t, b->n, T, m->hp.top_k, x);
+    if (m->hp.order) loci_order_forward(m, p, t, T);
+    for (int c = 0; c < b->n; c++) routed_chunk(m, t, b, c, T, x);
+    add_places(m, p, t, T, x);
 }
 
 static void routed_chunk_backward(const loci_model *m, loci_read_tape *t, const loci_chunks *b,
@@ -361,17 +381,19 @@ static void routed_chunk_backward(const loci_model *m, loci_read_tape *t, const 
         for (int e = 0; e < n; e++) {
             float sum = 0.0f;
             for (int h = 0; h < HB; h++) sum += x->gdw[e * HB + h];
-            x->dpick[entry[e]] += sum;
+            if (hp->order)
+                memcpy(x->dhead + entry[e] * HB, x->gdw + e * HB, (size_t)HB * sizeof *x->gdw);
+            else
+                x->dpick[entry[e]] += sum;
             m->k.axpy(x->dq + (size_t)(entry[e] / hp->top_k) * wk, x->gdq + (size_t)e * wk, 1.0f,
                       wk);
         }
     }
 }
 
-/* d_o -> dq, the bank, the ranks, and dpick (T, K), the gradient of w. */
-static void routed_read_backward(const loci_model *m, const loci_read_params *p,
-                                 loci_read_params *g, loci_read_tape *t, const loci_chunks *b,
-                                 int T, const read_scratch *x)
+/* Without order: the ranks, and what they give to dpick. */
+static void ranks_backward(const loci_model *m, const loci_read_params *p, loci_read_params *g,
+                           loci_read_tape *t, int T, const read_scratch *x)
 {
     const int HB = m->hp.read_heads, dv = m->hp.d_value, K = m->hp.top_k, n = T - t->first;
     const size_t f = (size_t)t->first * (size_t)K;
@@ -382,8 +404,17 @@ static void routed_read_backward(const loci_model *m, const loci_read_params *p,
                       x->d_o + (size_t)(r * HB + h) * (size_t)dv, 1.0f, (size_t)dv);
     m->k.gemm(x->dpick + f, K, x->ranks, dv, 0, p->rank.data, dv, 1, n, K, dv, 0.0f);
     m->k.gemm(g->rank.data, dv, t->w + f, K, 1, x->ranks, dv, 0, K, dv, n, 1.0f);
-    index_picks(t, b->n, T, K, x);
+}
+
+/* d_o -> dq, the bank, ranks or marks, and dpick (T, K), the gradient of w. */
+static void routed_read_backward(const loci_model *m, const loci_read_params *p,
+                                 loci_read_params *g, loci_read_tape *t, const loci_chunks *b,
+                                 int T, const read_scratch *x)
+{
+    if (!m->hp.order) ranks_backward(m, p, g, t, T, x);
+    index_picks(t, b->n, T, m->hp.top_k, x);
     for (int c = 0; c < b->n; c++) routed_chunk_backward(m, t, b, c, T, x);
+    if (m->hp.order) loci_order_backward(m, p, g, t, T, x->d_o, x->dhead, x->dpick);
 }
 
 /* ---- the block -------------------------------------------------------------------------------------- */
@@ -494,6 +525,10 @@ void loci_read_backward(const loci_model *m, const loci_read_params *p, loci_rea
                      n * HB, dk);
     loci_linear_bwd(&m->k, x.dxn + f * (size_t)D, D, 0.0f, &g->q, x.raw + q0, wide,
                     t->xn + f * (size_t)D, D, &p->q, n);
+    if (job->routed && m->hp.order)
+        loci_linear_bwd(&m->k, x.dxn + f * (size_t)D, D, 1.0f, &g->order,
+                        t->order + f * (size_t)(HB * LOCI_ORDER), HB * LOCI_ORDER,
+                        t->xn + f * (size_t)D, D, &p->order, n);
     gate_backward(m, p, g, t, job, &x);
     if (job->gist)
         loci_gist_backward(m, p, g, job->gist, job->group, job->bank, dh, x.dxn, t->xn, t->first, T,

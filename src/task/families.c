@@ -10,7 +10,8 @@
  *   kv               lines of one JSON object
  *   copy             a marked passage
  *   variable         a chain: root = number, next = root, ...; the last is asked for, in training and
- *                    where there are more questions than chains the others too
+ *                    where there are more questions than chains the others too; the answer is the way
+ *                    down and the number
  *   conflict         clauses.c
  *   extract, qa1 ..  extract.c, stories.c make whole items
  *
@@ -420,6 +421,19 @@ static const char *joined_values(loci_maker *m, const loci_unit *unit)
     return loci_pool_keep(&m->pool, &m->line);
 }
 
+/* What variable number `from` of a chain is, and what that is, down to the number: each step can be
+ * looked up behind the one before it, and who reads the answer can follow it. */
+static const char *chain_answer(loci_maker *m, const loci_unit *unit, int from)
+{
+    loci_line_clear(&m->line);
+    for (int j = from; j > 0; j--) {
+        loci_line_add(&m->line, unit->name[j - 1]);
+        loci_line_add(&m->line, ", ");
+    }
+    loci_line_add(&m->line, unit->value[0]);
+    return loci_pool_keep(&m->pool, &m->line);
+}
+
 /* Unit u and the three behind it in one question. */
 static loci_question list_question(loci_maker *m, int u)
 {
@@ -485,6 +499,7 @@ loci_question loci_maker_question(loci_maker *m, int u)
         /* From the variable asked for back to the root, which carries the number. */
         last = asked_depth(m, unit);
         args.key = unit->name[last];
+        q.answer = chain_answer(m, unit, last);
         q.n_gold = last + 1;
         for (int j = 0; j <= last; j++) q.gold[j] = unit->at[last - j];
         break;

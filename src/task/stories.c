@@ -5,6 +5,8 @@
  *   qa2  where is the milk?                who took it or dropped it, and that person's move
  *   qa3  where was the milk before the kitchen?   the moves that brought it there and before
  *
+ * Answers to qa2 and qa3 give their steps, the end last: "Mary, kitchen".
+ *
  * The worlds are those of the bAbI tasks (Weston et al. 2015) in our own words: told between the
  * lines of a novel they are the recipe of BABILong (Kuratov et al. 2024). */
 #include "task/task_impl.h"
@@ -43,6 +45,7 @@ typedef struct {
     int person[PEOPLE], place[PLACES], thing[THINGS]; /* indices of names */
     stop where[PEOPLE];                               /* at = -1: nobody knows */
     int holder[THINGS], taken[THINGS];                /* -1: nobody; the fact that last moved it */
+    int mover[THINGS];                                /* the person of that fact */
     stop trail[THINGS][TRAIL];                        /* its places, in order */
     int n_trail[THINGS];
 } world;
@@ -110,11 +113,12 @@ static loci_fact next_event(loci_maker *m, world *w, int i, bool carry)
     if (!carry || wish < 5 || w->where[p].at < 0) return move(m, w, p, i);
     if (w->holder[t] == p && wish < 7) {
         w->holder[t] = -1;
+        w->mover[t] = p;
         w->taken[t] = i;
         return event(m, LOCI_SAY_DROP, people[s][w->person[p]], things[s][w->thing[t]]);
     }
     if (w->holder[t] >= 0 || !here) return move(m, w, p, i);
-    w->holder[t] = p;
+    w->holder[t] = w->mover[t] = p;
     w->taken[t] = i;
     if (w->n_trail[t] == 0) trail_add(w, t, w->where[p]);
     return event(m, LOCI_SAY_GET, people[s][w->person[p]], things[s][w->thing[t]]);
@@ -125,7 +129,7 @@ static loci_fact opening(loci_maker *m, world *w, int i)
 {
     const loci_split s = m->opt->names;
     if (i != 1) return move(m, w, 0, i);
-    w->holder[0] = 0;
+    w->holder[0] = w->mover[0] = 0;
     w->taken[0] = i;
     trail_add(w, 0, w->where[0]);
     return event(m, LOCI_SAY_GET, people[s][w->person[0]], things[s][w->thing[0]]);
@@ -145,6 +149,19 @@ static loci_question where_person(loci_maker *m, const world *w, int p)
     };
 }
 
+static const char *steps(loci_maker *m, const char *who, const char *there, const char *end)
+{
+    loci_line_clear(&m->line);
+    loci_line_add(&m->line, who);
+    loci_line_add(&m->line, ", ");
+    if (there) {
+        loci_line_add(&m->line, there);
+        loci_line_add(&m->line, ", ");
+    }
+    loci_line_add(&m->line, end);
+    return loci_pool_keep(&m->pool, &m->line);
+}
+
 static loci_question where_thing(loci_maker *m, const world *w, int t)
 {
     const loci_split s = m->opt->names;
@@ -152,7 +169,7 @@ static loci_question where_thing(loci_maker *m, const world *w, int t)
     return (loci_question){
         .question =
             loci_maker_say(m, LOCI_ASK_THING, &(loci_say_args){ .key = things[s][w->thing[t]] }),
-        .answer = places[s][w->place[now.place]],
+        .answer = steps(m, people[s][w->person[w->mover[t]]], NULL, places[s][w->place[now.place]]),
         .n_gold = 2,
         .gold = { w->taken[t], now.at },
     };
@@ -170,7 +187,8 @@ static bool where_before(loci_maker *m, const world *w, int t, int place, loci_q
         .question = loci_maker_say(m, LOCI_ASK_EARLIER,
                                    &(loci_say_args){ .key = things[s][w->thing[t]],
                                                      .value = places[s][w->place[place]] }),
-        .answer = places[s][w->place[was.place]],
+        .answer = steps(m, people[s][w->person[w->mover[t]]], places[s][w->place[place]],
+                        places[s][w->place[was.place]]),
         .n_gold = 3,
         .gold = { w->taken[t], w->trail[t][i].at, was.at },
     };

@@ -14,17 +14,20 @@ enum {
 };
 static const float READ_SCALE = 0.25f, POINTER_EPS = 1e-6f;
 
-/* Columns of the content of the cases to come: a key and a value, or one vector for both. */
-static int read_columns = 128;
-#define EITHER_CONTENT for (read_columns = 128; read_columns > 0; read_columns -= 64)
+/* Columns of the content of the cases to come: a key and a value, or one vector for both; and whether
+ * places say what their features add up to, or their rank. */
+static int read_columns = 128, read_marks;
+#define EITHER_CONTENT                                                                             \
+    for (read_columns = 128; read_columns > 0; read_columns -= 64)                                 \
+        for (read_marks = 0; read_marks < 2; read_marks++)
 
 typedef struct {
     int n, n_chunks, cols;
-    float *q, *content, *w, *rank, *dout, *before;
+    float *q, *content, *w, *phi, *row, *dout, *before; /* phi NULL: ranks */
     int32_t *n_tokens, *pick, *source, *lo, *hi;
     float *o, *lse, *stat;     /* truth, forward */
     float *dq, *dw, *dcontent; /* truth, backward */
-    double *drank;
+    double *drow;
     float share, pointer;
 } read_case;
 
@@ -37,8 +40,9 @@ static inline read_case read_new(int n, int n_chunks)
     r.q = random_bf16(wide, 1.7);
     r.content = random_bf16(rows * (size_t)r.cols, 1.7);
     r.dout = random_bf16(wide, 1.0);
-    r.w = floats((size_t)n * PICKS);
-    r.rank = random_f32(PICKS * 64, 0.5);
+    r.w = floats((size_t)n * PICKS * HEADS);
+    r.phi = read_marks ? floats((size_t)n * PICKS * 8) : NULL;
+    r.row = random_f32(PICKS * 64, 0.5);
     r.before = random_f32((size_t)LOCI_GPU_STATS * n, 1.0);
     r.n_tokens = ints(n_chunks);
     r.source = ints(n);
@@ -54,7 +58,10 @@ static inline read_case read_new(int n, int n_chunks)
     for (int t = 0; t < n; t++) {
         const int32_t *p = r.pick + (size_t)t * SLOTS;
         for (int i = 0; i < PICKS; i++)
-            if (p[i] >= 0) r.w[(size_t)t * PICKS + i] = (float)loci_rng_unit(&rng);
+            for (int h = 0; h < HEADS && p[i] >= 0; h++) {
+                r.w[((size_t)t * PICKS + i) * HEADS + h] = (float)loci_rng_unit(&rng);
+                if (r.phi) r.phi[((size_t)t * PICKS + i) * 8 + h] = (float)loci_rng_unit(&rng);
+            }
         r.source[t] = p[PICKS] < 0 ? -1 : p[PICKS] * 64 + below(r.n_tokens[p[PICKS]]);
     }
     r.o = floats(wide);
@@ -63,10 +70,17 @@ static inline read_case read_new(int n, int n_chunks)
     r.stat = floats((size_t)LOCI_GPU_STATS * n);
     memcpy(r.stat, r.before, (size_t)LOCI_GPU_STATS * n * sizeof(float));
     r.dq = floats(wide);
-    r.dw = floats((size_t)n * PICKS);
+    r.dw = floats((size_t)n * PICKS * HEADS);
     r.dcontent = floats(rows * 128);
-    r.drank = host(PICKS * 64 * sizeof(double));
+    r.drow = host(PICKS * 64 * sizeof(double));
     return r;
+}
+
+/* How much of row f the place of a query's pick i says. */
+static inline double place_share(const read_case *r, int t, int i, int f)
+{
+    if (!r->phi) return f == i ? 1.0 : 0.0;
+    return f < 8 ? r->phi[((size_t)t * PICKS + i) * 8 + f] : 0.0;
 }
 
 /* p_h at the source and their mean. */
@@ -93,10 +107,13 @@ static inline void read_truth(read_case *r)
                             *o = r->o + (size_t)t * WIDE;
             if (c < 0) continue;
             const float *k = r->content + (size_t)(c * 64 * r->cols), *v = k + r->cols - 64;
-            for (int h = 0; h < HEADS; h++) w[h] = i < PICKS ? r->w[(size_t)t * PICKS + i] : 0.0f;
+            for (int h = 0; h < HEADS; h++)
+                w[h] = i < PICKS ? r->w[((size_t)t * PICKS + i) * HEADS + h] : 0.0f;
             loci_chunk_attn_ref(i < PICKS ? o : NULL, 64, lse, q, 64, k, r->cols, v, r->cols, w,
                                 HEADS, r->n_tokens[c], 64, 64, READ_SCALE);
-            for (int x = 0; i < PICKS && x < WIDE; x++) o[x] += w[0] * r->rank[i * 64 + x % 64];
+            for (int f = 0; i < PICKS && f < PICKS; f++)
+                for (int x = 0; x < WIDE; x++)
+                    o[x] += (float)(w[x / 64] * place_share(r, t, i, f)) * r->row[f * 64 + x % 64];
             if (i < PICKS) continue;
             double p[HEADS];
             r->stat[LOCI_STAT_POINTER * r->n + t] -=
@@ -132,27 +149,25 @@ static inline void read_gradient(read_case *r)
 {
     for (int t = 0; t < r->n; t++) {
         const float *dout = r->dout + (size_t)t * WIDE;
-        double sum[64] = { 0 };
-        for (int x = 0; x < WIDE; x++) sum[x % 64] += dout[x];
         for (int i = 0; i < PICKS; i++) {
             const int c = r->pick[(size_t)t * SLOTS + i];
-            const size_t at = (size_t)t * PICKS + i;
-            float w[HEADS], dw[HEADS];
+            const size_t at = ((size_t)t * PICKS + i) * HEADS;
+            float w[HEADS], *dw = r->dw + at;
             if (c < 0) continue;
             const float *k = r->content + (size_t)(c * 64 * r->cols), *v = k + r->cols - 64;
             float *d = r->dcontent + (size_t)c * 64 * 128;
-            for (int h = 0; h < HEADS; h++) w[h] = r->w[at];
+            for (int h = 0; h < HEADS; h++) w[h] = r->w[at + h];
             loci_chunk_attn_bwd_ref(r->dq + (size_t)t * WIDE, 64, d, 128, d + 64, 128, dw, dout, 64,
                                     r->q + (size_t)t * WIDE, 64, k, r->cols, v, r->cols,
                                     r->lse + ((size_t)t * PAIRS + i) * HEADS, w, NULL, HEADS,
                                     r->n_tokens[c], 64, 64, READ_SCALE);
-            double all = 0.0;
-            for (int h = 0; h < HEADS; h++) all += dw[h];
-            for (int x = 0; x < 64; x++) {
-                all += sum[x] * r->rank[i * 64 + x];
-                r->drank[i * 64 + x] += r->w[at] * sum[x];
+            for (int f = 0; f < PICKS; f++) {
+                const double share = place_share(r, t, i, f);
+                for (int x = 0; share != 0.0 && x < WIDE; x++) {
+                    dw[x / 64] += (float)(share * dout[x] * r->row[f * 64 + x % 64]);
+                    r->drow[f * 64 + x % 64] += w[x / 64] * share * dout[x];
+                }
             }
-            r->dw[at] = (float)all;
         }
         if (r->pick[(size_t)t * SLOTS + PICKS] >= 0) pointer_truth(r, t);
     }
@@ -166,8 +181,9 @@ static inline loci_gpu_read read_upload(const read_case *r, const loci_gpu_lists
         .n_tokens = put_i32(r->n_tokens, r->n_chunks),
         .pick = pick,
         .source = put_i32(r->source, r->n),
-        .w = put_f32(r->w, (size_t)r->n * PICKS),
-        .rank = put_f32(r->rank, PICKS * 64),
+        .w = put_f32(r->w, (size_t)r->n * PICKS * HEADS),
+        .phi = r->phi ? put_f32(r->phi, (size_t)r->n * PICKS * 8) : NULL,
+        .row = put_f32(r->row, PICKS * 64),
         .pair = device(NULL, (size_t)r->n * PAIRS * WIDE * sizeof(loci_bf16)),
         .lists = l,
         .n = r->n,
@@ -229,7 +245,7 @@ static inline void read_backward_case(int n, int n_chunks)
     read_case r = read_new(n, n_chunks);
     const size_t wide = (size_t)n * WIDE, all = (size_t)n_chunks * 64 * 128,
                  lse = (size_t)n * PAIRS * HEADS;
-    const float *before = random_f32(all, 0.1), *rank = random_f32(PICKS * 64, 0.1);
+    const float *before = random_f32(all, 0.1), *row = random_f32(PICKS * 64, 0.1);
     read_truth(&r);
     read_gradient(&r);
     for (size_t i = 0; i < all; i++) r.dcontent[i] += before[i];
@@ -240,20 +256,19 @@ static inline void read_backward_case(int n, int n_chunks)
     const loci_gpu_read_grad g = {
         .dout = put_bf16(r.dout, wide),
         .dq = out_bf16(NULL, wide),
-        .dw = out_f32(NULL, (size_t)n * PICKS),
+        .dw = out_f32(NULL, (size_t)n * PICKS * HEADS),
         .dcontent = out_f32(before, all),
         .part = device(NULL, (size_t)l.max_items * 64 * 128 * sizeof(float)),
-        .drank = out_f32(rank, PICKS * 64),
-        .rank_part = device(NULL, (size_t)LOCI_GPU_SPLITS * PICKS * 64 * sizeof(float)),
+        .drow = out_f32(row, PICKS * 64),
+        .row_part = device(NULL, (size_t)LOCI_GPU_SPLITS * PICKS * 64 * sizeof(float)),
         .pointer = r.pointer,
     };
     TWICE("read_backward") loci_gpu_read_backward(gpu, &job, &g);
     compare("dq", get_bf16(g.dq, wide), r.dq, wide, SOME_ROUNDINGS);
-    compare("dw", of_slots(&r, get_f32(g.dw, (size_t)n * PICKS), PICKS, 1), r.dw, (size_t)n * PICKS,
-            1e-3);
+    compare("dw", get_f32(g.dw, (size_t)n * PICKS * HEADS), r.dw, (size_t)n * PICKS * HEADS, 1e-3);
     compare("dcontent", get_f32(g.dcontent, all), r.dcontent, all, SOME_ROUNDINGS);
-    compare("drank", get_f32(g.drank, PICKS * 64), sum_floats(rank, r.drank, PICKS * 64),
-            PICKS * 64, F32_SUMS);
+    compare("drow", get_f32(g.drow, PICKS * 64), sum_floats(row, r.drow, PICKS * 64), PICKS * 64,
+            F32_SUMS);
     done("read_backward");
 }
 

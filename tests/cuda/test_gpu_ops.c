@@ -17,6 +17,7 @@
 #include "check_code.h"
 #include "check_weigh.h"
 #include "check_read.h"
+#include "check_order.h"
 #include "check_mass.h"
 #include "check_encode.h"
 #include "check_tier.h"

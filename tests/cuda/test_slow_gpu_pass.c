@@ -510,6 +510,16 @@ static void test_shared_tiers(void **state)
     check(&hp, true, true);
 }
 
+/* Heads that weigh picks by their order. */
+static void test_order(void **state)
+{
+    (void)state;
+    loci_hparams hp = small_shape();
+    hp.order = 1;
+    check(&hp, true, true);
+    check(&hp, false, true);
+}
+
 /* The same batch again: the same bits.  A model with everything in it, so that every op takes part. */
 static void test_same_bits(void **state)
 {
@@ -517,7 +527,7 @@ static void test_same_bits(void **state)
     if (!gpu) skip();
     loci_hparams hp = small_shape();
     hp.d_summary = 32;
-    hp.content_bits4 = hp.shared_kv = hp.trained_codes = 1;
+    hp.content_bits4 = hp.shared_kv = hp.trained_codes = hp.order = 1;
     const size_t n = loci_param_floats(&hp);
     float *base = loci_alloc_aligned(n * sizeof *base), *grad[2];
     sequence *q = malloc(N_SEQ * sizeof *q);
@@ -548,7 +558,8 @@ int main(void)
         cmocka_unit_test(test_gist),         cmocka_unit_test(test_tiers),
         cmocka_unit_test(test_tiers_dense),  cmocka_unit_test(test_shared),
         cmocka_unit_test(test_shared_tiers), cmocka_unit_test(test_codes),
-        cmocka_unit_test(test_regret),       cmocka_unit_test(test_same_bits),
+        cmocka_unit_test(test_regret),       cmocka_unit_test(test_order),
+        cmocka_unit_test(test_same_bits),
     };
     return cmocka_run_group_tests(tests, open_gpu, close_gpu);
 }

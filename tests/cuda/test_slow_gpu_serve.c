@@ -583,6 +583,15 @@ static void test_stream_with_large_bank(void **state)
     check_stream(&hp, 3000);
 }
 
+/* Heads that weigh picks by their order. */
+static void test_stream_with_order(void **state)
+{
+    (void)state;
+    loci_hparams hp = small_shape();
+    hp.order = 1;
+    check_stream(&hp, 37);
+}
+
 /* Gist heads over the documents outside and the stream's own pyramid. */
 static void test_stream_with_summaries(void **state)
 {
@@ -753,6 +762,7 @@ int main(void)
         cmocka_unit_test(test_stream_alone),
         cmocka_unit_test(test_stream_with_bank),
         cmocka_unit_test(test_stream_with_large_bank),
+        cmocka_unit_test(test_stream_with_order),
         cmocka_unit_test(test_stream_with_summaries),
         cmocka_unit_test(test_no_groups),
         cmocka_unit_test(test_places_change_hands),

@@ -18,13 +18,15 @@ static loci_mat *mat_of(loci_params *p, const loci_param_info *info)
 
 static void bound_once(void **state)
 {
-    loci_hparams hp[3];
+    loci_hparams hp[4];
     (void)state;
     loci_hparams_default(&hp[0]);
     hp[1] = hp[2] = stream_hparams();
     hp[2].trained_codes = hp[2].content_bits4 = 1;
     hp[2].d_summary = 32;
-    for (int i = 0; i < 3; i++) {
+    hp[3] = hp[2];
+    hp[3].order = 1;
+    for (int i = 0; i < 4; i++) {
         static loci_param_info list[MOST];
         loci_params p;
         const int n = loci_param_list(&hp[i], list, MOST);
@@ -56,7 +58,8 @@ static void bound_once(void **state)
         }
         /* All matrices of the blocks in use, and no other, are bound. */
         const int unbound =
-            3 * !hp[i].content_bits4 + (hp[i].d_summary == 0) * (1 + 4 * hp[i].n_groups);
+            3 * !hp[i].content_bits4 + (hp[i].d_summary == 0) * (1 + 4 * hp[i].n_groups) +
+            (hp[i].order ? 1 : 2) * hp[i].n_groups;
         const size_t layers = (size_t)(hp[i].n_lower + hp[i].n_upper);
         assert_int_equal(bytes + (size_t)unbound * sizeof(loci_mat),
                          sizeof(loci_mat) + layers * sizeof(loci_layer_params) +

@@ -88,14 +88,15 @@ static void draw_landmarks(const read_case *c, float *landmark, int n, loci_rng 
     }
 }
 
-/* Redraw the biases until the K-th and the next score differ clearly for every query. */
+/* Redraw the biases until the K-th and the next score differ clearly for every query, and with order until
+ * no pick has less than a tenth of the weight of another. */
 static void draw_biases(read_case *c, loci_rng *rng)
 {
     const int K = c->s.m.hp.top_k;
     loci_loss_sums sums = { 0 };
     const loci_read_job job = job_of(c, &sums);
     for (double least = 0.0; least < 0.1;) {
-        fill_normal(c->bank.bias, CHUNKS, 1.5, rng);
+        fill_normal(c->bank.bias, CHUNKS, c->s.m.hp.order ? 0.5 : 1.5, rng);
         memcpy(c->y, c->h, T * 64 * sizeof *c->y);
         loci_read_forward(&c->s.m, &c->s.m.p.read[0], &c->tape, c->y, &job, c->scratch);
         least = 1.0;
@@ -110,6 +111,8 @@ static void draw_biases(read_case *c, loci_rng *rng)
                     gap = fmin(gap, s[j] - s[i]);
                 }
                 if (better == K) least = fmin(least, gap);
+                for (int j = 0; better < K && c->s.m.hp.order && j < c->n_eligible[t]; j++)
+                    if (s[j] - s[i] > 2.2) least = 0.0;
             }
         }
     }
@@ -242,16 +245,17 @@ static void check_sums(read_case *c, const loci_loss_sums *sums)
     assert_true(sums->consulted >= 0 && sums->consulted <= T - 6);
 }
 
-static void read_gradients(bool routed, int kl_every)
+/* With order the picks' places are counted, which no difference may change: the scores are drawn so
+ * close that every pick counts as one. */
+static void read_gradients_with(loci_hparams hp, bool routed, int kl_every)
 {
     read_case c;
     loci_rng rng;
     loci_loss_sums sums = { 0 };
-    read_open(&c, routed, kl_every);
+    read_open_with(&c, hp, routed, kl_every);
     loci_rng_seed(&rng, SEED + 1);
     const loci_read_job job = job_of(&c, &sums);
-    const loci_hparams *hp = &c.s.m.hp;
-    const size_t l = (size_t)(hp->n_landmarks * hp->d_landmark);
+    const size_t l = (size_t)(hp.n_landmarks * hp.d_landmark);
 
     memcpy(c.y, c.h, T * 64 * sizeof *c.y);
     loci_read_forward(&c.s.m, &c.s.m.p.read[0], &c.tape, c.y, &job, c.scratch);
@@ -280,15 +284,30 @@ static void read_gradients(bool routed, int kl_every)
         mat_array("o", &p->o, &g->o),
         mat_array("gate_up", &p->gate_up, &g->gate_up),
         mat_array("down", &p->down, &g->down),
-        mat_array("rank", &p->rank, &g->rank),
+        mat_array("place", hp.order ? &p->mark : &p->rank, hp.order ? &g->mark : &g->rank),
+        mat_array("order", &p->order, &g->order),
     };
     grad_check check = grad_check_begin(read_loss, &c, 16);
-    for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) {
+    for (size_t i = 0; i < sizeof arrays / sizeof *arrays - !hp.order; i++) {
         grad_check_samples(&check, &arrays[i], 16, STEP, &rng);
         grad_check_direction(&check, &arrays[i], STEP / 8, &rng);
     }
     grad_check_end(&check);
     read_close(&c);
+}
+
+static void read_gradients(bool routed, int kl_every)
+{
+    read_gradients_with(small_hparams(), routed, kl_every);
+}
+
+static void test_order(void **state)
+{
+    (void)state;
+    loci_hparams hp = small_hparams();
+    hp.order = 1;
+    read_gradients_with(hp, true, 1);
+    read_gradients_with(hp, false, 1); /* dense: the heads' own mass, order has no say */
 }
 
 static void test_dense(void **state)
@@ -561,10 +580,11 @@ static void test_negatives(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_dense),         cmocka_unit_test(test_routed),
-        cmocka_unit_test(test_routed_choice), cmocka_unit_test(test_tau_limit),
-        cmocka_unit_test(test_negatives),     cmocka_unit_test(test_kl_rows),
-        cmocka_unit_test(test_kl_rows_mass),  cmocka_unit_test(test_hard_gate),
+        cmocka_unit_test(test_dense),     cmocka_unit_test(test_routed),
+        cmocka_unit_test(test_order),     cmocka_unit_test(test_routed_choice),
+        cmocka_unit_test(test_tau_limit), cmocka_unit_test(test_negatives),
+        cmocka_unit_test(test_kl_rows),   cmocka_unit_test(test_kl_rows_mass),
+        cmocka_unit_test(test_hard_gate),
     };
     print_message("seed %d\n", SEED);
     return cmocka_run_group_tests(tests, NULL, NULL);

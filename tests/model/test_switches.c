@@ -110,6 +110,14 @@ static void dense_stream(void **state)
     stream_equals_pass(&hp);
 }
 
+static void order_stream(void **state)
+{
+    (void)state;
+    loci_hparams hp = stream_hparams();
+    hp.order = 1;
+    stream_equals_pass(&hp);
+}
+
 static void shared_stream(void **state)
 {
     (void)state;
@@ -258,13 +266,16 @@ static bool config_names(const char *key)
 static const struct {
     const char *key;
     bool ingest;
-} switches[] = { { "tied", false }, { "hard_gate", false }, { "shared_kv", true } };
+} switches[] = {
+    { "tied", false }, { "hard_gate", false }, { "shared_kv", true }, { "order", false }
+};
 
 static void throw_switch(loci_hparams *hp, const char *key)
 {
     if (strcmp(key, "tied") == 0) hp->tied = 0;
     if (strcmp(key, "hard_gate") == 0) hp->hard_gate = 1;
     if (strcmp(key, "shared_kv") == 0) hp->shared_kv = 1, hp->d_value = hp->d_key;
+    if (strcmp(key, "order") == 0) hp->order = 1;
 }
 
 /* The same numbers in all tensors that both shapes have, by name. */
@@ -338,6 +349,7 @@ int main(void)
         cmocka_unit_test(untied_stream),
         cmocka_unit_test(dense_stream),
         cmocka_unit_test(shared_stream),
+        cmocka_unit_test(order_stream),
         cmocka_unit_test(hard_gate_stream),
         cmocka_unit_test(hard_gate_searches),
         cmocka_unit_test(dense_tensors),

@@ -50,8 +50,8 @@ static loci_gpu_read read_job(gpu_bench *b, const loci_gpu_lists *l)
                         .n_tokens = gpu_take_i32(b, CHUNKS, full),
                         .pick = gpu_take_i32(b, n * SLOTS, gpu_pick),
                         .source = gpu_take_i32(b, n, routed_source),
-                        .w = gpu_take_equal(b, n * PICKS, 1.0f / 32),
-                        .rank = gpu_take_f32(b, PICKS * 64),
+                        .w = gpu_take_equal(b, n * PICKS * LOCI_GPU_READ_HEADS, 1.0f / 32),
+                        .row = gpu_take_f32(b, PICKS * 64),
                         .pair = gpu_take(b, n * PAIRS * READ * 2),
                         .lse = gpu_take_equal(b, n * PAIRS * LOCI_GPU_READ_HEADS, 5.0f),
                         .o = gpu_take(b, n * READ * 2),
@@ -83,17 +83,51 @@ gpu_work gpu_bench_read_backward(gpu_bench *b, int variant)
     const loci_gpu_read_grad g = {
         .dout = gpu_take_bf16(b, (size_t)TOKENS * READ),
         .dq = gpu_take(b, (size_t)TOKENS * READ * 2),
-        .dw = gpu_take(b, (size_t)TOKENS * PICKS * sizeof(float)),
+        .dw = gpu_take(b, (size_t)TOKENS * PICKS * LOCI_GPU_READ_HEADS * sizeof(float)),
         .dcontent = gpu_take(b, (size_t)CHUNKS * 64 * 128 * sizeof(float)),
         .part = gpu_take(b, (size_t)l.max_items * 64 * 128 * sizeof(float)),
-        .drank = gpu_take(b, PICKS * 64 * sizeof(float)),
-        .rank_part = gpu_take(b, (size_t)LOCI_GPU_SPLITS * PICKS * 64 * sizeof(float)),
+        .drow = gpu_take(b, PICKS * 64 * sizeof(float)),
+        .row_part = gpu_take(b, (size_t)LOCI_GPU_SPLITS * PICKS * 64 * sizeof(float)),
         .pointer = 1e-4f
     };
     LAUNCH(loci_gpu_read_backward(b->g, &r, &g));
     /* Five products: scores, dp, dq, dk, dv. */
     return (gpu_work){ "65536x16 picks", pair_count() * LOCI_GPU_READ_HEADS * 64 * 64 * 10,
                        tokens * (6 * READ + 12 * PICKS) + 3 * content_bytes };
+}
+
+static loci_gpu_order order_job(gpu_bench *b)
+{
+    const size_t n = TOKENS, each = n * PICKS * LOCI_GPU_READ_HEADS;
+    return (loci_gpu_order){ .w = gpu_take_equal(b, n * PICKS, 1.0f / 32),
+                             .pick = gpu_take_i32(b, n * SLOTS, gpu_pick),
+                             .c = gpu_take_bf16(b, n * 64),
+                             .head_w = gpu_take_equal(b, each, 1.0f / 32),
+                             .phi = gpu_take_equal(b, each, 0.5f),
+                             .n = TOKENS };
+}
+
+gpu_work gpu_bench_order_forward(gpu_bench *b, int variant)
+{
+    (void)variant;
+    const loci_gpu_order o = order_job(b);
+    LAUNCH(loci_gpu_order_forward(b->g, &o));
+    return (gpu_work){ "65536x16 picks", tokens * PICKS * LOCI_GPU_READ_HEADS * 2 * 8,
+                       tokens * (2 * 64 + 4 * (PICKS + SLOTS) + 8 * PICKS * LOCI_GPU_READ_HEADS) };
+}
+
+gpu_work gpu_bench_order_backward(gpu_bench *b, int variant)
+{
+    (void)variant;
+    const size_t n = TOKENS;
+    const loci_gpu_order o = order_job(b);
+    const float *d = gpu_take_f32(b, n * PICKS * LOCI_GPU_READ_HEADS);
+    float *dw = gpu_take(b, n * PICKS * sizeof *dw);
+    loci_bf16 *dc = gpu_take(b, n * 64 * sizeof *dc);
+    LAUNCH(loci_gpu_order_backward(b->g, &o, d, dw, dc));
+    return (gpu_work){ "65536x16 picks", tokens * PICKS * LOCI_GPU_READ_HEADS * 2 * 8,
+                       tokens *
+                           (2 * 64 + 4 * (2 * PICKS + SLOTS) + 12 * PICKS * LOCI_GPU_READ_HEADS) };
 }
 
 gpu_work gpu_bench_mass(gpu_bench *b, int variant)

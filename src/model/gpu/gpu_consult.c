@@ -163,21 +163,23 @@ static void read_picks(loci_gpu_pass *p, const loci_read_params *w, loci_gpu_con
 {
     const int m = p->b.n, D = p->w->hp.d_model;
     const size_t picks = (size_t)n * SLOTS * sizeof(int32_t);
+    const int32_t *pick = (const int32_t *)(const void *)c->wanted;
+    const float *weight = (const float *)(const void *)(c->wanted + picks);
     const loci_gpu_read job = { .q = c->t.q,
                                 .content = r->bank->content,
                                 .n_tokens = r->bank->n_tokens,
-                                .pick = (const int32_t *)(const void *)c->wanted,
-                                .w = (const float *)(const void *)(c->wanted + picks),
-                                .rank = c->t.rank,
+                                .pick = pick,
+                                .w = c->t.head_w,
+                                .phi = p->w->hp.order ? c->t.phi : NULL,
+                                .row = c->t.row,
                                 .pair = c->pair,
                                 .o = c->t.o,
                                 .n = n,
                                 .cols = loci_content_cols(&p->w->hp),
                                 .scale = loci_read_scale(&p->w->hp) };
     loci_gpu_upload(p->g, c->wanted, c->host_wanted, picks + (size_t)n * PICKS * sizeof(float));
-    loci_gpu_clear(p->g, c->t.rank, PICKS * 64 * sizeof(float)); /* top_k may be less */
-    loci_gpu_copy(p->g, c->t.rank, w->rank.data,
-                  (size_t)w->rank.rows * (size_t)w->rank.cols * sizeof(float));
+    const loci_gpu_order o = loci_gpu_order_rows(p, w, &c->t, weight, pick, n);
+    loci_gpu_order_forward(p->g, &o);
     loci_gpu_read_forward(p->g, &job);
     loci_gpu_scale_rows(p->g, p->s.wide, c->t.o, gate, m, WIDE);
     loci_gpu_linear(p, p->h, D, p->s.wide, WIDE, &w->o, m, 1.0f, true);

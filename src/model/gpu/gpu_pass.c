@@ -134,6 +134,8 @@ static void plan_scratch(loci_gpu_pass *p, loci_arena *a, bool routed)
     s->du = loci_arena_take(a, N * 128, 4);
     s->dz = loci_arena_take(a, N, 4);
     s->dw = loci_arena_take(a, N * LOCI_GPU_PICKS, 4);
+    s->dhead_w = loci_arena_take(a, N * LOCI_GPU_PICKS * LOCI_GPU_READ_HEADS, 4);
+    s->dorder = loci_arena_take(a, hp->order ? N * 64 : 0, 2);
     s->ds = loci_arena_take(a, N * LOCI_GPU_SLOTS, 4);
     for (int i = 0; i < 5; i++) s->coef[i] = loci_arena_take(a, N, 4);
     s->extra = loci_arena_take(a, largest(N * 8, LOCI_GPU_SPLITS * LOCI_GPU_PICKS * 64), 4);

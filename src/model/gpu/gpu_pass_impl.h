@@ -40,7 +40,9 @@ typedef struct {                    /* of one Read block                       *
     float *gold_score, *log_den;    /* (N)                                     */
     float *w, *pick_score;          /* (N, 16)                                 */
     float *pair_lse, *lse, *target; /* (N, 17, 8) (N, 8) (n_kl, target_ld)     */
-    float *tau, *rank, *drank;      /* (1) (16, 64) twice                      */
+    float *tau, *row, *drow;        /* (1) (16, 64) twice: ranks, or 8 marks   */
+    float *head_w, *phi;            /* (N, 16, 8) twice; phi with order        */
+    loci_bf16 *order;               /* (N, 64) with order                      */
     int32_t *above, *pick;          /* (N) (N, 18)                             */
     loci_gpu_lists lists;
 } loci_gpu_read_tape;
@@ -85,6 +87,8 @@ typedef struct {                      /* gone when a block is done              
     loci_bf16 *pair;                  /* (N, 17, 512)                            */
     float *part;                      /* partial sums: the most that an op wants */
     float *du, *dz, *dw, *ds;         /* (N, 128) (N) (N, 16) (N, 18)            */
+    float *dhead_w;                   /* (N, 16, 8)                              */
+    loci_bf16 *dorder;                /* (N, 64) with order                      */
     float *coef[5], *extra, *delta;   /* (N) (N, 8) (N, H or 8)                  */
     float *z, *dz_enc;                /* (R, e)                                  */
     loci_bf16 *enc_wide;              /* (R, max(3e, m))                         */
@@ -182,6 +186,11 @@ void loci_gpu_read_plan_rows(loci_gpu_read_tape *t, loci_arena *a, const loci_hp
 void loci_gpu_read_plan(loci_gpu_read_tape *t, loci_arena *a, const loci_hparams *hp,
                         const loci_gpu_layout *b, bool routed);
 void loci_gpu_read_block(loci_gpu_pass *p, int group);
+/* Ranks or marks of a block to t->row, coefficients of n rows to t->order; returns what the op is told about
+ * picks (n, SLOTS) with weights (n, PICKS). */
+loci_gpu_order loci_gpu_order_rows(loci_gpu_pass *p, const loci_read_params *w,
+                                   loci_gpu_read_tape *t, const float *weight, const int32_t *pick,
+                                   int n);
 void loci_gpu_read_block_backward(loci_gpu_pass *p, int group);
 /* What the block does to a row that has read nothing. */
 void loci_gpu_read_block_bare(loci_gpu_pass *p, int group);

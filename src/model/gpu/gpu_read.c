@@ -31,7 +31,10 @@ void loci_gpu_read_plan_rows(loci_gpu_read_tape *t, loci_arena *a, const loci_hp
     t->inv2 = loci_arena_take(a, N, 4);
     t->gold_score = loci_arena_take(a, N, 4);
     t->tau = loci_arena_take(a, 1, 4);
-    t->rank = loci_arena_take(a, PICKS * 64, 4);
+    t->row = loci_arena_take(a, PICKS * 64, 4);
+    t->head_w = loci_arena_take(a, N * PICKS * HEADS, 4);
+    t->phi = loci_arena_take(a, hp->order ? N * PICKS * HEADS : 0, 4);
+    t->order = loci_arena_take(a, hp->order ? N * WIDE / 8 : 0, 2);
 }
 
 void loci_gpu_read_plan(loci_gpu_read_tape *t, loci_arena *a, const loci_hparams *hp,
@@ -48,7 +51,7 @@ void loci_gpu_read_plan(loci_gpu_read_tape *t, loci_arena *a, const loci_hparams
     t->pair_lse = loci_arena_take(a, routed ? N * (PICKS + 1) * HEADS : 0, 4);
     t->lse = loci_arena_take(a, routed ? 0 : N * HEADS, 4);
     t->target = loci_arena_take(a, (size_t)b->n_kl * (size_t)b->target_ld, 4);
-    t->drank = loci_arena_take(a, PICKS * 64, 4);
+    t->drow = loci_arena_take(a, PICKS * 64, 4);
     t->above = loci_arena_take(a, N, 4);
     t->pick = loci_arena_take(a, N * SLOTS, 4);
     loci_gpu_lists *l = &t->lists;
@@ -112,8 +115,9 @@ static loci_gpu_read routed_of(const loci_gpu_pass *p, const loci_gpu_read_tape 
                             .n_tokens = p->b.n_tokens,
                             .pick = t->pick,
                             .source = p->b.source,
-                            .w = t->w,
-                            .rank = t->rank,
+                            .w = t->head_w,
+                            .phi = p->w->hp.order ? t->phi : NULL,
+                            .row = t->row,
                             .pair = p->s.pair,
                             .lse = t->pair_lse,
                             .o = t->o,
@@ -184,12 +188,35 @@ static void read_dense(loci_gpu_pass *p, loci_gpu_read_tape *t)
                                  1.0f / (float)p->w->hp.n_groups);
 }
 
+/* Ranks or marks. */
+static const loci_mat *row_table(const loci_hparams *hp, const loci_read_params *w)
+{
+    return hp->order ? &w->mark : &w->rank;
+}
+
+loci_gpu_order loci_gpu_order_rows(loci_gpu_pass *p, const loci_read_params *w,
+                                   loci_gpu_read_tape *t, const float *weight, const int32_t *pick,
+                                   int n)
+{
+    const loci_hparams *hp = &p->w->hp;
+    const loci_mat *row = row_table(hp, w);
+    loci_gpu_clear(p->g, t->row, PICKS * 64 * sizeof(float)); /* top_k may be less */
+    loci_gpu_copy(p->g, t->row, row->data, (size_t)row->rows * 64 * sizeof(float));
+    if (hp->order)
+        loci_gpu_linear(p, t->order, WIDE / 8, t->xn, hp->d_model, &w->order, n, 0.0f, false);
+    return (loci_gpu_order){ .w = weight,
+                             .pick = pick,
+                             .c = hp->order ? t->order : NULL,
+                             .head_w = t->head_w,
+                             .phi = t->phi,
+                             .n = n };
+}
+
 static void read_routed(loci_gpu_pass *p, const loci_read_params *w, loci_gpu_read_tape *t)
 {
-    const size_t rank = (size_t)w->rank.rows * (size_t)w->rank.cols * sizeof(float);
     const loci_gpu_read r = routed_of(p, t);
-    loci_gpu_clear(p->g, t->rank, PICKS * 64 * sizeof(float)); /* top_k may be less */
-    loci_gpu_copy(p->g, t->rank, w->rank.data, rank);
+    const loci_gpu_order o = loci_gpu_order_rows(p, w, t, t->w, t->pick, p->b.n);
+    loci_gpu_order_forward(p->g, &o);
     loci_gpu_lists_build(p->g, &t->lists, t->pick);
     loci_gpu_read_forward(p->g, &r);
 }
@@ -233,7 +260,7 @@ void loci_gpu_read_block_bare(loci_gpu_pass *p, int group)
 
 /* ---- backward --------------------------------------------------------------------------------------- */
 
-/* d_o (s.wide) -> dq (s.wide2); routed: s.dw. */
+/* d_o (s.wide) -> dq (s.wide2); routed: s.dw, and s.dorder with order. */
 static void reading_backward(loci_gpu_pass *p, const loci_read_params *dw, loci_gpu_read_tape *t,
                              float pointer)
 {
@@ -242,15 +269,23 @@ static void reading_backward(loci_gpu_pass *p, const loci_read_params *dw, loci_
         const loci_gpu_read r = routed_of(p, t);
         const loci_gpu_read_grad g = { .dout = p->s.wide,
                                        .dq = p->s.wide2,
-                                       .dw = p->s.dw,
+                                       .dw = p->s.dhead_w,
                                        .dcontent = p->dcontent,
                                        .part = p->s.part,
-                                       .drank = t->drank,
-                                       .rank_part = p->s.extra,
+                                       .drow = t->drow,
+                                       .row_part = p->s.extra,
                                        .pointer = pointer };
-        loci_gpu_clear(p->g, t->drank, PICKS * 64 * sizeof(float));
+        const loci_mat *row = row_table(&p->w->hp, dw);
+        const loci_gpu_order order = { .w = t->w,
+                                       .pick = t->pick,
+                                       .c = p->w->hp.order ? t->order : NULL,
+                                       .head_w = t->head_w,
+                                       .phi = t->phi,
+                                       .n = p->b.n };
+        loci_gpu_clear(p->g, t->drow, PICKS * 64 * sizeof(float));
         loci_gpu_read_backward(p->g, &r, &g);
-        loci_gpu_axpy(p->g, dw->rank.data, t->drank, 1.0f, (size_t)dw->rank.rows * 64);
+        loci_gpu_axpy(p->g, row->data, t->drow, 1.0f, (size_t)row->rows * 64);
+        loci_gpu_order_backward(p->g, &order, p->s.dhead_w, p->s.dw, p->s.dorder);
         return;
     }
     const loci_gpu_attn a = dense_of(p, t);
@@ -370,6 +405,10 @@ void loci_gpu_read_block_backward(loci_gpu_pass *p, int group)
     loci_gpu_norm_rope_bwd(p->g, p->s.wide2, WIDE, t->q, WIDE, t->inv_q, NULL, NULL, HEADS, n);
     loci_gpu_linear_dx(p, p->s.narrow, D, p->s.wide2, WIDE, &w->q, n, 0.0f);
     loci_gpu_linear_dw(p, &dw->q, p->s.wide2, WIDE, t->xn, D, n);
+    if (o->routed && hp->order) {
+        loci_gpu_linear_dx(p, p->s.narrow, D, p->s.dorder, WIDE / 8, &w->order, n, 1.0f);
+        loci_gpu_linear_dw(p, &dw->order, p->s.dorder, WIDE / 8, t->xn, D, n);
+    }
 
     scores_backward(p, w, dw, t, share);
     router_backward(p, w, dw, t);

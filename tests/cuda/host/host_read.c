@@ -1,6 +1,8 @@
 /* host_read.c - routed reading: queries attend to the chunks they picked, entry by entry of the lists.
  *
- *   o(t,h) = sum_i w_i ( softmax_j(scale q_h k_j) v_j + rank_i )      j in chunk i, i-th oldest pick
+ *   o(t,h) = sum_i w_hi ( softmax_j(scale q_h k_j) v_j + row_i )      j in chunk i, i-th oldest pick
+ *
+ * row_i: the i-th rank, or phi_i times the marks;
  *
  * and back, P being the softmax of an entry's scores and dP = dO v^T:
  *
@@ -79,6 +81,18 @@ static double scores(const loci_gpu_read *r, const float *q, const float *k, int
     return top;
 }
 
+static size_t head_at(int t, int slot, int h)
+{
+    return ((size_t)t * HOST_PICKS + (size_t)slot) * HOST_HEADS + (size_t)h;
+}
+
+/* How much of row f the place of a query's pick i says. */
+static double place_share(const loci_gpu_read *r, int t, int i, int f)
+{
+    if (!r->phi) return f == i ? 1.0 : 0.0;
+    return f < 8 ? (double)r->phi[((size_t)t * HOST_PICKS + i) * 8 + f] : 0.0;
+}
+
 static void forward_entry(const loci_gpu_read *r, const operands *x, int c, int t, int slot)
 {
     const float *k = x->content + (size_t)c * HOST_CHUNK * r->cols, *v = k + r->cols - 64;
@@ -96,7 +110,7 @@ static void forward_entry(const loci_gpu_read *r, const operands *x, int c, int 
         }
         for (int j = 0; j < r->n_tokens[c]; j++)
             host_add(acc, host_round((float)p[j]), v + (size_t)j * r->cols, 64);
-        const double w = (double)r->w[(size_t)t * HOST_PICKS + slot] / sum;
+        const double w = (double)r->w[head_at(t, slot, h)] / sum;
         for (int d = 0; d < 64; d++) acc[d] = (float)(acc[d] * w);
         host_put(r->pair + at * HOST_WIDE + h * 64, acc, 64);
     }
@@ -105,14 +119,19 @@ static void forward_entry(const loci_gpu_read *r, const operands *x, int c, int 
             (float)((double)r->share * log(mean + POINTER_EPS));
 }
 
-/* Pairs of a query and their ranks, in order. */
+/* Pairs of a query and their rows, in order. */
 static void combine(const loci_gpu_read *r, int t)
 {
     float sum[HOST_WIDE] = { 0 }, pair[HOST_WIDE];
     for (int i = 0; i < HOST_PICKS && r->pick[(size_t)t * HOST_SLOTS + i] >= 0; i++) {
-        const float w = r->w[(size_t)t * HOST_PICKS + i];
         host_get(pair, r->pair + ((size_t)t * HOST_PAIRS + i) * HOST_WIDE, HOST_WIDE);
-        for (int d = 0; d < HOST_WIDE; d++) sum[d] += pair[d] + w * r->rank[i * 64 + d % 64];
+        for (int d = 0; d < HOST_WIDE; d++) sum[d] += pair[d];
+        for (int f = 0; f < HOST_PICKS; f++) {
+            const double share = place_share(r, t, i, f);
+            for (int d = 0; share != 0.0 && d < HOST_WIDE; d++)
+                sum[d] +=
+                    (float)(share * (double)r->w[head_at(t, i, d / 64)]) * r->row[f * 64 + d % 64];
+        }
     }
     host_put(r->o + (size_t)t * HOST_WIDE, sum, HOST_WIDE);
 }
@@ -195,7 +214,7 @@ static double head_gradient(const loci_gpu_read *r, const operands *x, int c, in
                 *dout = x->dout + (size_t)t * HOST_WIDE + h * 64,
                 *k = x->content + (size_t)c * HOST_CHUNK * r->cols, *v = k + r->cols - 64;
     const double lse = (double)r->lse[((size_t)t * HOST_PAIRS + slot) * HOST_HEADS + h],
-                 w = slot < HOST_PICKS ? (double)r->w[(size_t)t * HOST_PICKS + slot] : 0.0;
+                 w = slot < HOST_PICKS ? (double)r->w[head_at(t, slot, h)] : 0.0;
     double p[64], dp[64], dw = 0.0;
     for (int j = 0; j < r->n_tokens[c]; j++) {
         p[j] = exp((double)r->scale * host_dot(q, k + (size_t)j * r->cols, 64) - lse);
@@ -217,12 +236,13 @@ static void backward_entry(const loci_gpu_read *r, const loci_gpu_read_grad *gra
 {
     const float *k = x->content + (size_t)c * HOST_CHUNK * r->cols;
     loci_bf16 *pair = r->pair + ((size_t)t * HOST_PAIRS + slot) * HOST_WIDE;
-    double b[HOST_HEADS] = { 0 }, dw = 0.0;
+    double b[HOST_HEADS] = { 0 };
     if (slot == HOST_PICKS) pointer_slopes(r, grad, x, t, b);
     for (int h = 0; h < HOST_HEADS; h++) {
         const size_t at = (size_t)t * HOST_WIDE + h * 64;
         float ds[64], wp[64], dq[64] = { 0 };
-        dw += head_gradient(r, x, c, t, slot, h, b[h], ds, wp);
+        const double dw = head_gradient(r, x, c, t, slot, h, b[h], ds, wp);
+        if (slot < HOST_PICKS) grad->dw[head_at(t, slot, h)] = (float)dw;
         for (int j = 0; j < r->n_tokens[c]; j++) {
             float *row = dc + (size_t)j * HOST_ROW;
             host_add(dq, ds[j], k + (size_t)j * r->cols, 64);
@@ -232,24 +252,29 @@ static void backward_entry(const loci_gpu_read *r, const loci_gpu_read_grad *gra
         for (int d = 0; d < 64; d++) dq[d] *= r->scale;
         host_put(pair + h * 64, dq, 64);
     }
-    if (slot < HOST_PICKS) grad->dw[(size_t)t * HOST_PICKS + slot] = (float)dw;
 }
 
-/* dq of a query from its pairs in order; ranks: dw_i += <sum_h dO_h, rank_i>, drank_i += w_i sum_h dO_h. */
+/* dq of a query from its pairs in order; rows: dw_hi += <dO_h, row_i>, drow += what it weighed. */
 static void finish_query(const loci_gpu_read *r, const loci_gpu_read_grad *grad, const operands *x,
-                         double *drank, int t)
+                         double *drow, int t)
 {
-    float dq[HOST_WIDE] = { 0 }, pair[HOST_WIDE], d[64] = { 0 };
-    for (int h = 0; h < HOST_HEADS; h++)
-        host_add(d, 1.0f, x->dout + (size_t)t * HOST_WIDE + h * 64, 64);
+    float dq[HOST_WIDE] = { 0 }, pair[HOST_WIDE];
+    const float *dout = x->dout + (size_t)t * HOST_WIDE;
     for (int i = 0; i < HOST_PAIRS; i++) {
-        const size_t at = (size_t)t * HOST_PICKS + i;
+        if (i < HOST_PICKS && r->pick[(size_t)t * HOST_SLOTS + i] < 0)
+            memset(grad->dw + head_at(t, i, 0), 0, HOST_HEADS * sizeof *grad->dw);
         if (r->pick[(size_t)t * HOST_SLOTS + i] < 0) continue;
         host_get(pair, r->pair + ((size_t)t * HOST_PAIRS + i) * HOST_WIDE, HOST_WIDE);
         host_add(dq, 1.0f, pair, HOST_WIDE);
-        if (i == HOST_PICKS) continue;
-        grad->dw[at] += (float)host_dot(d, r->rank + i * 64, 64);
-        for (int k = 0; k < 64; k++) drank[i * 64 + k] += (double)r->w[at] * (double)d[k];
+        for (int f = 0; i < HOST_PICKS && f < HOST_PICKS; f++) {
+            const double share = place_share(r, t, i, f);
+            for (int h = 0; share != 0.0 && h < HOST_HEADS; h++) {
+                const double w = share * (double)r->w[head_at(t, i, h)];
+                grad->dw[head_at(t, i, h)] +=
+                    (float)(share * host_dot(dout + h * 64, r->row + f * 64, 64));
+                for (int k = 0; k < 64; k++) drow[f * 64 + k] += w * (double)dout[h * 64 + k];
+            }
+        }
     }
     host_put(grad->dq + (size_t)t * HOST_WIDE, dq, HOST_WIDE);
 }
@@ -262,12 +287,12 @@ void HOST(read_backward)(loci_gpu *g, const loci_gpu_read *r, const loci_gpu_rea
     BEGIN(g);
     const loci_gpu_lists *l = r->lists;
     const size_t each = HOST_CHUNK * HOST_ROW;
-    double drank[HOST_PICKS * 64] = { 0 };
+    double drow[HOST_PICKS * 64] = { 0 };
     operands x = read_in(r, grad);
     check_content(g, __func__, r, &x);
     host_spoil(r->pair, (size_t)r->n * HOST_PAIRS * HOST_WIDE * sizeof *r->pair);
     host_spoil(grad->part, (size_t)l->max_items * each * sizeof *grad->part);
-    host_spoil(grad->rank_part, (size_t)LOCI_GPU_SPLITS * HOST_PICKS * 64 * sizeof(float));
+    host_spoil(grad->row_part, (size_t)LOCI_GPU_SPLITS * HOST_PICKS * 64 * sizeof(float));
     float *dc = host_scratch(each, sizeof *dc);
     for (int c = 0; c < l->n_chunks && !host_failed(g); c++) {
         memset(dc, 0, each * sizeof *dc);
@@ -277,8 +302,9 @@ void HOST(read_backward)(loci_gpu *g, const loci_gpu_read *r, const loci_gpu_rea
                                l->entry[i] % HOST_SLOTS);
         host_add(grad->dcontent + (size_t)c * each, 1.0f, dc, (int)each);
     }
-    for (int t = 0; t < r->n && !host_failed(g); t++) finish_query(r, grad, &x, drank, t);
-    for (int i = 0; i < HOST_PICKS * 64; i++) grad->drank[i] = (float)(grad->drank[i] + drank[i]);
+    for (int t = 0; t < r->n && !host_failed(g); t++) finish_query(r, grad, &x, drow, t);
+    for (int i = 0; i < (r->phi ? 8 : HOST_PICKS) * 64; i++)
+        grad->drow[i] = (float)(grad->drow[i] + drow[i]);
     free(dc);
     free_operands(&x);
 }
