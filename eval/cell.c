@@ -5,6 +5,7 @@
  * passage shown overlaps the bytes that carry the answer.  Recalled = these bytes are in one of the K
  * chunks that the router reads at <a>, whatever their weight: what search alone is answerable for. */
 #include "cell.h"
+#include "answer.h"
 #include <errno.h>
 #include <fts.h>
 #include <limits.h>
@@ -31,17 +32,6 @@ int cell_args_check(cell_args *c)
 }
 
 /* ---- one question --------------------------------------------------------------------------- */
-
-/* Without the white space at its ends. */
-static const char *trimmed(const loci_answer *a, size_t *n)
-{
-    static const char blank[] = " \t\r\n";
-    const char *s = a->answer;
-    *n = a->answer_bytes;
-    while (*n > 0 && strchr(blank, s[0]) && s[0]) s++, --*n;
-    while (*n > 0 && strchr(blank, s[*n - 1]) && s[*n - 1]) --*n;
-    return s;
-}
 
 static bool shows(const loci_answer *a, const fact_place *p)
 {
@@ -84,9 +74,11 @@ static loci_status recall(const cell_args *c, loci_engine *e, field *f, const ch
     return st;
 }
 
-static void list_answer(const cell_args *c, const loci_question *q, const char *got, size_t n,
+static void list_answer(const cell_args *c, const loci_question *q, const loci_answer *a,
                         bool right, const fact_place *gold, bool shown)
 {
+    size_t n = a->answer_bytes;
+    const char *got = answer_trimmed(a->answer, &n);
     if (!c->list) return;
     json_t *o = json_object();
     put_text(o, "question", q->question);
@@ -105,17 +97,6 @@ bool cell_late(const cell_args *c, const tally *t)
     return c->seconds > 0 && t->asked > 0 && now_seconds() - t->since >= (double)c->seconds;
 }
 
-/* Of an answer in steps, what stands behind the last ", ". */
-static const char *last_step(const char *text, size_t *n)
-{
-    for (size_t i = *n; i > 2; i--)
-        if (memcmp(text + i - 2, ", ", 2) == 0) {
-            *n -= i;
-            return text + i;
-        }
-    return text;
-}
-
 loci_status cell_ask(const cell_args *c, loci_engine *e, field *f, const loci_question *q,
                      const fact_place *gold, tally *t, loci_error *err)
 {
@@ -127,11 +108,8 @@ loci_status cell_ask(const cell_args *c, loci_engine *e, field *f, const loci_qu
     const loci_status st =
         loci_ask(e, f->bank, f->n_banks, q->question, strlen(q->question), &opt, &out, err);
     if (st != LOCI_OK) return st;
-    size_t n;
-    const char *got = trimmed(&out, &n);
-    if (c->end_only) got = last_step(got, &n);
-    const bool right = strlen(q->answer) == n && memcmp(got, q->answer, n) == 0;
-    const bool denies = n == sizeof not_stated - 1 && memcmp(got, not_stated, n) == 0;
+    const bool right = answer_is(out.answer, out.answer_bytes, q->answer, c->end_only);
+    const bool denies = answer_is(out.answer, out.answer_bytes, not_stated, c->end_only);
     const bool shown = gold && shows(&out, gold);
     t->asked++;
     t->exact += right;
@@ -143,7 +121,7 @@ loci_status cell_ask(const cell_args *c, loci_engine *e, field *f, const loci_qu
     t->prefill_ms += out.prefill_ms;
     t->decode_ms += out.per_token_ms * out.completion_tokens;
     t->answer_tokens += out.completion_tokens;
-    list_answer(c, q, got, n, right, gold, shown);
+    list_answer(c, q, &out, right, gold, shown);
     loci_answer_free(&out);
     return c->recall && gold ? recall(c, e, f, q->question, gold, t, err) : LOCI_OK;
 }

@@ -89,9 +89,10 @@ typedef struct {
     const char *answer; /* without trailing punctuation or newline */
     int n_gold;         /* facts the answer needs, 0 for absence */
     int gold[8];        /* indices into facts; the last one carries the answer (variable:
-                           from the variable asked for back to the number; multivalue and
-                           multiquery: all, in the order of the answer; latest: the latest
-                           alone; conflict: the clause asked about, if one is, first)  */
+                           from the variable asked for back to the number; latest: the
+                           latest alone; conflict: the clause asked about, if one is,
+                           first), or each one part of it, joined by ", " in this order
+                           (multivalue, multiquery, variable, qa2, qa3)                */
     bool absent;
     size_t start, end; /* extract: where the answer stands in the options' text, half-open;
                            otherwise 0, 0                                         */

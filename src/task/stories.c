@@ -46,6 +46,7 @@ typedef struct {
     stop where[PEOPLE];                               /* at = -1: nobody knows */
     int holder[THINGS], taken[THINGS];                /* -1: nobody; the fact that last moved it */
     int mover[THINGS];                                /* the person of that fact */
+    int came[THINGS];                                 /* that person's move to where the thing is */
     stop trail[THINGS][TRAIL];                        /* its places, in order */
     int n_trail[THINGS];
 } world;
@@ -90,6 +91,14 @@ static loci_fact event(loci_maker *m, loci_say say, const char *who, const char 
     return (loci_fact){ .text = text, .len = (int)strlen(text) };
 }
 
+/* Person p takes or drops thing t in fact i. */
+static void hand(world *w, int p, int t, int i)
+{
+    w->mover[t] = p;
+    w->taken[t] = i;
+    w->came[t] = w->where[p].at;
+}
+
 static loci_fact move(loci_maker *m, world *w, int p, int i)
 {
     const loci_split s = m->opt->names;
@@ -97,7 +106,10 @@ static loci_fact move(loci_maker *m, world *w, int p, int i)
     if (to == w->where[p].place && w->where[p].at >= 0) to = (to + 1) % w->n_places;
     w->where[p] = (stop){ to, i };
     for (int t = 0; t < w->n_things; t++)
-        if (w->holder[t] == p) trail_add(w, t, w->where[p]);
+        if (w->holder[t] == p) {
+            trail_add(w, t, w->where[p]);
+            w->came[t] = i;
+        }
     return event(m, LOCI_SAY_MOVE, people[s][w->person[p]], places[s][w->place[to]]);
 }
 
@@ -113,13 +125,12 @@ static loci_fact next_event(loci_maker *m, world *w, int i, bool carry)
     if (!carry || wish < 5 || w->where[p].at < 0) return move(m, w, p, i);
     if (w->holder[t] == p && wish < 7) {
         w->holder[t] = -1;
-        w->mover[t] = p;
-        w->taken[t] = i;
+        hand(w, p, t, i);
         return event(m, LOCI_SAY_DROP, people[s][w->person[p]], things[s][w->thing[t]]);
     }
     if (w->holder[t] >= 0 || !here) return move(m, w, p, i);
-    w->holder[t] = w->mover[t] = p;
-    w->taken[t] = i;
+    w->holder[t] = p;
+    hand(w, p, t, i);
     if (w->n_trail[t] == 0) trail_add(w, t, w->where[p]);
     return event(m, LOCI_SAY_GET, people[s][w->person[p]], things[s][w->thing[t]]);
 }
@@ -129,8 +140,8 @@ static loci_fact opening(loci_maker *m, world *w, int i)
 {
     const loci_split s = m->opt->names;
     if (i != 1) return move(m, w, 0, i);
-    w->holder[0] = w->mover[0] = 0;
-    w->taken[0] = i;
+    w->holder[0] = 0;
+    hand(w, 0, 0, i);
     trail_add(w, 0, w->where[0]);
     return event(m, LOCI_SAY_GET, people[s][w->person[0]], things[s][w->thing[0]]);
 }
@@ -171,7 +182,7 @@ static loci_question where_thing(loci_maker *m, const world *w, int t)
             loci_maker_say(m, LOCI_ASK_THING, &(loci_say_args){ .key = things[s][w->thing[t]] }),
         .answer = steps(m, people[s][w->person[w->mover[t]]], NULL, places[s][w->place[now.place]]),
         .n_gold = 2,
-        .gold = { w->taken[t], now.at },
+        .gold = { w->taken[t], w->came[t] },
     };
 }
 

@@ -37,6 +37,9 @@ loci_status loci_item_encode(loci_item_maker *m, const char *text, size_t bytes,
                              int32_t *tok, uint32_t *ends, size_t *n_tok, loci_error *err);
 
 /* ---- task_item.c ---------------------------------------------------------------------------- */
+/* Where a value of len > 0 bytes stands in a fact of n: the last place, values mostly following keys,
+ * but none within a word or a number if there is another ("store QX4 in QX41"); 0: nowhere. */
+size_t loci_item_last_place(const char *text, size_t n, const char *value, size_t len);
 /* Try to make a task item of an empty one; *made says whether the facts fitted. */
 loci_status loci_item_task(loci_item *it, loci_item_maker *m, const loci_train_config *c,
                            const loci_phase *p, const loci_corpus *corpus, uint64_t theme,

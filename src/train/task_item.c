@@ -11,8 +11,10 @@
  *
  * A question that needs several facts one after the other (chains, stories, clauses) has gold chunks
  * on its last tokens too: the fact asked about first, the one before the last right before <a>.  A
- * Read finds one thing at a time; so the way is walked while the question ends, and the first token of
- * the answer comes out right.  In a list the comma has the chunk of the value that it announces. */
+ * Read finds one thing at a time; so the way is walked while the question ends, and a short answer's
+ * first token comes out right.  Chains and stories give the way in their answer too, each step from
+ * the fact that says it.  In a list and in a way the comma has the chunk of the value that it
+ * announces. */
 #include "train/item.h"
 #include <math.h>
 #include <string.h>
@@ -251,6 +253,11 @@ static int position_of(const making *k, size_t at)
     return (int)lo + 1;
 }
 
+static bool is_word(char c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+}
+
 /* The place of `len` bytes from byte `at` of m->text. */
 static value_place place_at(const making *k, size_t at, size_t len)
 {
@@ -265,8 +272,23 @@ static value_place place_at(const making *k, size_t at, size_t len)
     return v;
 }
 
+size_t loci_item_last_place(const char *text, size_t n, const char *value, size_t len)
+{
+    size_t whole = 0, any = 0;
+    bool found = false;
+    for (size_t i = 0; i + len <= n; i++) {
+        if (memcmp(text + i, value, len) != 0) continue;
+        any = i;
+        if (i > 0 && is_word(text[i - 1]) && is_word(value[0])) continue;
+        if (i + len < n && is_word(text[i + len]) && is_word(value[len - 1])) continue;
+        whole = i;
+        found = true;
+    }
+    return found ? whole : any;
+}
+
 /* Where each of the question's values stands: several values (joined by ", ") come from the
- * gold facts in order, a single one from the last gold fact. */
+ * gold facts in order, a single one from the last gold fact.  "1,234 euros" is one value. */
 static int find_values(const making *k, const loci_question *q, value_place *out)
 {
     if (q->absent) {
@@ -284,10 +306,7 @@ static int find_values(const making *k, const loci_question *q, value_place *out
         const loci_fact *f = &k->task.fact[q->gold[g]];
         const char *end = list ? strstr(part, ", ") : NULL;
         const size_t len = end ? (size_t)(end - part) : strlen(part);
-        size_t at = 0;
-        for (size_t i = 0; i + len <= (size_t)f->len; i++)
-            if (memcmp(f->text + i, part, len) == 0)
-                at = i; /* the last place: values mostly follow keys */
+        const size_t at = loci_item_last_place(f->text, (size_t)f->len, part, len);
         out[parts++] = place_at(k, k->m->fact_at[q->gold[g]] + at, len);
         part = end ? end + 2 : part;
     }

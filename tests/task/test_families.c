@@ -291,13 +291,16 @@ static void mark_of(const char *question, char mark[32])
     if (n != 1) fail_msg("'%s': %d marks", question, n);
 }
 
-/* Run statements "WORD name = name-or-number." up to the end and say what `name` is. */
+/* Run statements "WORD name = name-or-number." up to the end and say what `name` is: the way there,
+ * "X1, X0, 17". */
 static const char *resolve(const loci_task_item *item, const char *name, int *n_steps,
                            int visited[8])
 {
-    static char found[32];
+    static char way[8 * 32];
     char want[32];
+    size_t n = 0;
     snprintf(want, sizeof want, "%s", name);
+    way[0] = '\0';
     for (*n_steps = 0; *n_steps < 8;) {
         bool moved = false;
         for (int i = 0; i < item->n_facts && !moved; i++) {
@@ -309,12 +312,13 @@ static const char *resolve(const loci_task_item *item, const char *name, int *n_
             if (strcmp(left, want) != 0) continue;
             visited[(*n_steps)++] = i;
             snprintf(want, sizeof want, "%s", right);
+            n += (size_t)snprintf(way + n, sizeof way - n, "%s%s", n ? ", " : "", want);
+            assert_true(n < sizeof way);
             moved = true;
         }
         if (!moved) break;
     }
-    snprintf(found, sizeof found, "%s", want);
-    return found;
+    return way;
 }
 
 /* The last variable of each chain; in training, and where there are more questions than chains, each

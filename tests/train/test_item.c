@@ -3,93 +3,7 @@
  * Goal: what an item says of its tokens is true of its tokens, whatever family, phase and corpus.
  * Method: many seeds; each label is checked against the ids that it speaks of, and the counts
  * against what a forward pass of the model counts. */
-#include "train_test.h"
-
-enum { SEQ = 512, SEEDS = 60, VOCAB = 512 };
-
-static loci_tokenizer *tok;
-
-static int open_tokenizer(void **state)
-{
-    (void)state;
-    tok = tiny_tokenizer(VOCAB);
-    return 0;
-}
-
-static int close_tokenizer(void **state)
-{
-    (void)state;
-    loci_tokenizer_close(tok);
-    return 0;
-}
-
-/* A config of one phase.  family < 0: all of them. */
-static void config_of(loci_train_config *c, int family, double separate, double synthetic)
-{
-    char text[2048];
-    snprintf(text, sizeof text,
-             "{" TINY_MODEL_WITH(EVERYTHING) ", \"families\": "
-                                             "{\"%s\": 1%s}, "
-                                             "\"phases\": "
-                                             "[{\"name\": \"p\", "
-                                             "\"tokens\": 1000, "
-                                             "\"seq_len\": %d, "
-                                             "\"batch\": 2, "
-                                             "\"routed\": true, "
-                                             "\"synthetic\": %g, "
-                                             "\"separate\": %g, "
-                                             "\"facts_min\": 1, "
-                                             "\"facts_max\": 8, "
-                                             "\"questions_max\": "
-                                             "6}]}",
-             loci_task_name(family < 0 ? LOCI_TASK_NEEDLE : (loci_task_family)family),
-             family < 0 ? ", \"multikey\": 1, \"multivalue\": 1, \"kv\": 1, \"copy\": 1, "
-                          "\"variable\": 1, \"latest\": 1, \"absent\": 1"
-                        : "",
-             SEQ, synthetic, separate);
-    MUST(loci_train_config_parse(c, text, "test", err));
-    c->hp.vocab = VOCAB;
-}
-
-typedef struct {
-    loci_train_config c;
-    loci_corpus corpus; /* empty: the generator's text */
-    loci_item_maker *maker;
-    loci_item item;
-} fixture;
-
-static void fixture_open(fixture *f, int family, double separate, double synthetic)
-{
-    memset(f, 0, sizeof *f);
-    config_of(&f->c, family, separate, synthetic);
-    MUST(loci_item_maker_open(&f->maker, tok, SEQ, err));
-    MUST(loci_item_init(&f->item, SEQ, err));
-}
-
-static void fixture_close(fixture *f)
-{
-    loci_item_free(&f->item);
-    loci_item_maker_close(f->maker);
-    loci_corpus_free(&f->corpus);
-}
-
-static const loci_sequence *make(fixture *f, uint64_t seed)
-{
-    MUST(loci_item_make(&f->item, f->maker, &f->c, f->c.phase, &f->corpus, seed, seed / 4, err));
-    return &f->item.seq;
-}
-
-static int32_t comma_id(void)
-{
-    loci_encoder *enc;
-    int32_t id[4];
-    size_t n = 0;
-    MUST(loci_encoder_open(&enc, tok, err));
-    MUST(loci_encode(enc, ",", 1, id, NULL, 4, &n, err));
-    loci_encoder_close(enc);
-    assert_int_equal(n, 1);
-    return id[0];
-}
+#include "item_test.h"
 
 /* Documents cover the tokens; targets are the ids that follow within a document. */
 static void check_frame(const loci_sequence *s, uint64_t seed)
@@ -160,66 +74,6 @@ static void test_families(void **state)
             assert_true(absent == 0 && sources > answers * 5 / 6);
         fixture_close(&x);
     }
-}
-
-static size_t decode(const int32_t *ids, int n, char *out, size_t cap)
-{
-    size_t bytes = 0;
-    MUST(loci_decode(tok, ids, (size_t)n, out, cap - 1, &bytes, err));
-    assert_true(bytes < cap);
-    out[bytes] = '\0';
-    return bytes;
-}
-
-/* The text of chunk c and the one before it, which a fact may begin in. */
-static void chunk_text(const loci_sequence *s, int chunk, int c, char *out, size_t cap)
-{
-    int from = (c - 1) * chunk, end = (c + 1) * chunk;
-    if (from < 1) from = 1; /* <bos> */
-    if (end > s->doc[1]) end = s->doc[1];
-    decode(s->ids + from, end - from, out, cap);
-}
-
-/* Is there a mark, capitals and digits, that stands in both texts? */
-static bool share_a_mark(const char *a, const char *b)
-{
-    static const char caps[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
-    for (; *a; a++) {
-        char mark[16];
-        const size_t letters = strspn(a, caps), n = letters + strspn(a + letters, "0123456789");
-        if (letters < 2 || n == letters || n >= sizeof mark) continue;
-        memcpy(mark, a, n);
-        mark[n] = '\0';
-        if (strstr(b, mark)) return true;
-    }
-    return false;
-}
-
-/* The last token of a question about a chain reads the statement before the root: it names a variable
- * that the root's chunk names too, behind which the answer stands. */
-static void test_chains_are_walked(void **state)
-{
-    (void)state;
-    static char before[8 * SEQ], root[8 * SEQ];
-    fixture x;
-    int walked = 0, steps = 0;
-    fixture_open(&x, LOCI_TASK_VARIABLE, 1.0, 1.0);
-    for (uint64_t seed = 0; seed < SEEDS; seed++) {
-        const loci_sequence *s = make(&x, seed);
-        for (int t = 1; t < s->T; t++) {
-            if (s->ids[t] == LOCI_TOK_BOS || s->ids[t] == LOCI_TOK_A) continue;
-            steps += s->gold[t] >= 0 && !s->answer[t];
-            if (s->target[t] != LOCI_TOK_A || s->gold[t] < 0 || s->gold[t + 1] < 0) continue;
-            chunk_text(s, x.c.hp.chunk, s->gold[t], before, sizeof before);
-            chunk_text(s, x.c.hp.chunk, s->gold[t + 1], root, sizeof root);
-            if (!share_a_mark(before, root))
-                fail_msg("seed %d: '%s', '%s'", (int)seed, before, root);
-            walked++;
-        }
-    }
-    print_message("%d questions, %d steps\n", walked, steps);
-    assert_true(walked > SEEDS && steps > walked);
-    fixture_close(&x);
 }
 
 /* What answers say, read back: they are in the text, or its list of values is, or "not stated". */
@@ -434,13 +288,9 @@ static void test_short_documents(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_families),
-        cmocka_unit_test(test_chains_are_walked),
-        cmocka_unit_test(test_answers_stand_in_the_text),
-        cmocka_unit_test(test_dense),
-        cmocka_unit_test(test_clear_of_the_window),
-        cmocka_unit_test(test_same_seed),
-        cmocka_unit_test(test_counts),
+        cmocka_unit_test(test_families),        cmocka_unit_test(test_answers_stand_in_the_text),
+        cmocka_unit_test(test_dense),           cmocka_unit_test(test_clear_of_the_window),
+        cmocka_unit_test(test_same_seed),       cmocka_unit_test(test_counts),
         cmocka_unit_test(test_short_documents),
     };
     return cmocka_run_group_tests(tests, open_tokenizer, close_tokenizer);
