@@ -308,10 +308,18 @@ void loci_order_marks(const loci_model *m, const loci_read_params *p, float *o, 
                       const float *phi, int n);
 /* head_w, phi and order of a tape's rows from t->first on. */
 void loci_order_forward(const loci_model *m, const loci_read_params *p, loci_read_tape *t, int T);
+/* o += what the places of the picks say, of these rows. */
+void loci_order_add(const loci_model *m, const loci_read_params *p, loci_read_tape *t, int T);
 /* d_o (T, HB*dv), dhead_w (T, K, HB): adds what the marks say to dhead_w and g->mark; writes dw (T, K) and, over
  * t->order, its gradient. */
 void loci_order_backward(const loci_model *m, const loci_read_params *p, loci_read_params *g,
                          loci_read_tape *t, int T, const float *d_o, float *dhead_w, float *dw);
+/* Without hp.order: o += sum_i w_i rank_i; g->rank +=, and dw (T, K) written with what the ranks give to
+ * it.  ranks (T, dv): scratch. */
+void loci_ranks_add(const loci_model *m, const loci_read_params *p, loci_read_tape *t, int T,
+                    float *ranks);
+void loci_ranks_backward(const loci_model *m, const loci_read_params *p, loci_read_params *g,
+                         loci_read_tape *t, int T, const float *d_o, float *ranks, float *dw);
 
 /* router.c, called by read.c in this order. */
 size_t loci_router_scratch(const loci_hparams *hp, int T, int capacity); /* floats */
@@ -322,6 +330,11 @@ void loci_router_forward(const loci_model *m, const loci_read_params *p, loci_re
  * gradients in dscore, dneg, dnull. */
 void loci_router_losses(const loci_model *m, const loci_read_params *p, loci_read_tape *t,
                         const loci_read_job *job, bool have_target);
+/* dgate (T), of what weighs: the losses of gate and regret added, through the sigmoid into gate_w, gate_b
+ * and dxn (T, D), rows from t->first on. */
+void loci_router_gate_backward(const loci_model *m, const loci_read_params *p, loci_read_params *g,
+                               const loci_read_tape *t, const loci_read_job *job,
+                               const float *dgate, float *dxn);
 /* dw (T, K): gradient of the routed weights (NULL in the dense mode).  dxn (T, D) +=. */
 void loci_router_backward(const loci_model *m, const loci_read_params *p, loci_read_params *g,
                           loci_read_tape *t, const loci_read_job *job, const float *dw, float *dxn,

@@ -11,7 +11,9 @@
  *
  * One weight for all heads makes a sum in which "the value" and "it came last" no longer belong
  * together: the latest value, the second of three, a list in order were guesses.  With W_order = E = 0,
- * as at the start, the heads weigh as the router does.  phi is not differentiated: it counts. */
+ * as at the start, the heads weigh as the router does.  phi is not differentiated: it counts.
+ *
+ * Without order the picks of all heads have the router's weights and a rank_i each, below. */
 #include "model/model_impl.h"
 
 #include <math.h>
@@ -98,6 +100,16 @@ void loci_order_forward(const loci_model *m, const loci_read_params *p, loci_rea
     }
 }
 
+void loci_order_add(const loci_model *m, const loci_read_params *p, loci_read_tape *t, int T)
+{
+    const int HB = m->hp.read_heads, dv = m->hp.d_value, K = m->hp.top_k;
+    for (int r = t->first; r < T; r++) {
+        const size_t at = (size_t)r * (size_t)K;
+        loci_order_marks(m, p, t->o + (size_t)(r * HB * dv), t->head_w + at * (size_t)HB,
+                         t->phi + at * F, t->n_pick[r]);
+    }
+}
+
 /* Of one row: dmark (8, dv) +=, dhead_w (n, heads) += what the marks say. */
 static void marks_backward(const loci_model *m, const loci_read_params *p, loci_read_params *g,
                            float *dhead_w, const float *d_o, const float *head_w, const float *phi,
@@ -147,4 +159,33 @@ void loci_order_backward(const loci_model *m, const loci_read_params *p, loci_re
         weights_backward(dw + at, t->order + (size_t)(r * HB * F), dhead_w + heads,
                          t->head_w + heads, t->w + at, t->phi + at * F, n, HB);
     }
+}
+
+/* ---- without order: rank_i, one weight for all heads --------------------------------------------- */
+
+void loci_ranks_add(const loci_model *m, const loci_read_params *p, loci_read_tape *t, int T,
+                    float *ranks)
+{
+    const int HB = m->hp.read_heads, dv = m->hp.d_value, K = m->hp.top_k;
+    const size_t f = (size_t)t->first;
+    m->k.gemm(ranks, dv, t->w + f * (size_t)K, K, 0, p->rank.data, dv, 0, T - t->first, dv, K,
+              0.0f);
+    for (int r = t->first; r < T; r++)
+        for (int h = 0; h < HB; h++)
+            m->k.axpy(t->o + (size_t)(r * HB + h) * (size_t)dv,
+                      ranks + (size_t)(r - t->first) * (size_t)dv, 1.0f, (size_t)dv);
+}
+
+void loci_ranks_backward(const loci_model *m, const loci_read_params *p, loci_read_params *g,
+                         loci_read_tape *t, int T, const float *d_o, float *ranks, float *dw)
+{
+    const int HB = m->hp.read_heads, dv = m->hp.d_value, K = m->hp.top_k, n = T - t->first;
+    const size_t f = (size_t)t->first * (size_t)K;
+    memset(ranks, 0, (size_t)n * (size_t)dv * sizeof *ranks);
+    for (int r = t->first; r < T; r++)
+        for (int h = 0; h < HB; h++)
+            m->k.axpy(ranks + (size_t)(r - t->first) * (size_t)dv,
+                      d_o + (size_t)(r * HB + h) * (size_t)dv, 1.0f, (size_t)dv);
+    m->k.gemm(dw + f, K, ranks, dv, 0, p->rank.data, dv, 1, n, K, dv, 0.0f);
+    m->k.gemm(g->rank.data, dv, t->w + f, K, 1, ranks, dv, 0, K, dv, n, 1.0f);
 }

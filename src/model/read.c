@@ -328,33 +328,16 @@ static void routed_chunk(const loci_model *m, loci_read_tape *t, const loci_chun
     }
 }
 
-/* o += what the places of the picks say. */
-static void add_places(const loci_model *m, const loci_read_params *p, loci_read_tape *t, int T,
-                       const read_scratch *x)
-{
-    const int HB = m->hp.read_heads, dv = m->hp.d_value, K = m->hp.top_k;
-    const size_t f = (size_t)t->first;
-    for (int r = t->first; m->hp.order && r < T; r++) {
-        const size_t at = (size_t)r * (size_t)K;
-        loci_order_marks(m, p, t->o + (size_t)(r * HB * dv), t->head_w + at * (size_t)HB,
-                         t->phi + at * LOCI_ORDER, t->n_pick[r]);
-    }
-    if (m->hp.order) return;
-    m->k.gemm(x->ranks, dv, t->w + f * (size_t)K, K, 0, p->rank.data, dv, 0, T - t->first, dv, K,
-              0.0f);
-    for (int r = t->first; r < T; r++)
-        for (int h = 0; h < HB; h++)
-            m->k.axpy(t->o + (size_t)(r * HB + h) * (size_t)dv,
-                      x->ranks + (size_t)(r - t->first) * (size_t)dv, 1.0f, (size_t)dv);
-}
-
 static void routed_read(const loci_model *m, const loci_read_params *p, loci_read_tape *t,
                         const loci_chunks *b, int T, const read_scratch *x)
 {
     index_picks(t, b->n, T, m->hp.top_k, x);
     if (m->hp.order) loci_order_forward(m, p, t, T);
     for (int c = 0; c < b->n; c++) routed_chunk(m, t, b, c, T, x);
-    add_places(m, p, t, T, x);
+    if (m->hp.order)
+        loci_order_add(m, p, t, T);
+    else
+        loci_ranks_add(m, p, t, T, x->ranks);
 }
 
 static void routed_chunk_backward(const loci_model *m, loci_read_tape *t, const loci_chunks *b,
@@ -391,27 +374,12 @@ static void routed_chunk_backward(const loci_model *m, loci_read_tape *t, const 
     }
 }
 
-/* Without order: the ranks, and what they give to dpick. */
-static void ranks_backward(const loci_model *m, const loci_read_params *p, loci_read_params *g,
-                           loci_read_tape *t, int T, const read_scratch *x)
-{
-    const int HB = m->hp.read_heads, dv = m->hp.d_value, K = m->hp.top_k, n = T - t->first;
-    const size_t f = (size_t)t->first * (size_t)K;
-    memset(x->ranks, 0, (size_t)n * (size_t)dv * sizeof *x->ranks);
-    for (int r = t->first; r < T; r++)
-        for (int h = 0; h < HB; h++)
-            m->k.axpy(x->ranks + (size_t)(r - t->first) * (size_t)dv,
-                      x->d_o + (size_t)(r * HB + h) * (size_t)dv, 1.0f, (size_t)dv);
-    m->k.gemm(x->dpick + f, K, x->ranks, dv, 0, p->rank.data, dv, 1, n, K, dv, 0.0f);
-    m->k.gemm(g->rank.data, dv, t->w + f, K, 1, x->ranks, dv, 0, K, dv, n, 1.0f);
-}
-
 /* d_o -> dq, the bank, ranks or marks, and dpick (T, K), the gradient of w. */
 static void routed_read_backward(const loci_model *m, const loci_read_params *p,
                                  loci_read_params *g, loci_read_tape *t, const loci_chunks *b,
                                  int T, const read_scratch *x)
 {
-    if (!m->hp.order) ranks_backward(m, p, g, t, T, x);
+    if (!m->hp.order) loci_ranks_backward(m, p, g, t, T, x->d_o, x->ranks, x->dpick);
     index_picks(t, b->n, T, m->hp.top_k, x);
     for (int c = 0; c < b->n; c++) routed_chunk_backward(m, t, b, c, T, x);
     if (m->hp.order) loci_order_backward(m, p, g, t, T, x->d_o, x->dhead, x->dpick);
@@ -483,26 +451,6 @@ void loci_read_forward(const loci_model *m, const loci_read_params *p, loci_read
     loci_mix_forward(m, p, &t->mix, h, t->o, t->gate, t->first, T);
 }
 
-/* d_gate (rows from first on): gate and regret losses added, then through the sigmoid into parameters and
- * dxn. */
-static void gate_backward(const loci_model *m, const loci_read_params *p, loci_read_params *g,
-                          const loci_read_tape *t, const loci_read_job *job, const read_scratch *x)
-{
-    const loci_loss_options *o = job->opt;
-    const size_t D = (size_t)m->hp.d_model;
-    const float load = o->gate * o->query_scale * o->grad_scale;
-    const float regret = o->regret * o->regret_scale * o->grad_scale / (float)m->hp.n_groups;
-    for (int r = t->first; r < job->s->T; r++) {
-        const float open = t->soft[r];
-        const float cost = (job->bank->n_eligible[r] ? load : 0.0f) -
-                           (job->regret ? regret * job->regret[r] : 0.0f);
-        const float dz = (x->dgate[r] + cost) * open * (1.0f - open);
-        m->k.axpy(x->dxn + (size_t)r * D, p->gate_w.data, dz, D);
-        m->k.axpy(g->gate_w.data, t->xn + (size_t)r * D, dz, D);
-        *(float *)g->gate_b.data += dz;
-    }
-}
-
 void loci_read_backward(const loci_model *m, const loci_read_params *p, loci_read_params *g,
                         loci_read_tape *t, float *dh, const loci_read_job *job, float *scratch)
 {
@@ -529,7 +477,7 @@ void loci_read_backward(const loci_model *m, const loci_read_params *p, loci_rea
         loci_linear_bwd(&m->k, x.dxn + f * (size_t)D, D, 1.0f, &g->order,
                         t->order + f * (size_t)(HB * LOCI_ORDER), HB * LOCI_ORDER,
                         t->xn + f * (size_t)D, D, &p->order, n);
-    gate_backward(m, p, g, t, job, &x);
+    loci_router_gate_backward(m, p, g, t, job, x.dgate, x.dxn);
     if (job->gist)
         loci_gist_backward(m, p, g, job->gist, job->group, job->bank, dh, x.dxn, t->xn, t->first, T,
                            t->capacity, x.part);

@@ -55,6 +55,25 @@ void loci_router_harden(const loci_hparams *hp, float *gate, const float *soft, 
         gate[t] = !hp->hard_gate ? soft[t] : soft[t] > hp->gate_open ? 1.0f : 0.0f;
 }
 
+void loci_router_gate_backward(const loci_model *m, const loci_read_params *p, loci_read_params *g,
+                               const loci_read_tape *t, const loci_read_job *job,
+                               const float *dgate, float *dxn)
+{
+    const loci_loss_options *o = job->opt;
+    const size_t D = (size_t)m->hp.d_model;
+    const float load = o->gate * o->query_scale * o->grad_scale;
+    const float regret = o->regret * o->regret_scale * o->grad_scale / (float)m->hp.n_groups;
+    for (int r = t->first; r < job->s->T; r++) {
+        const float open = t->soft[r];
+        const float cost = (job->bank->n_eligible[r] ? load : 0.0f) -
+                           (job->regret ? regret * job->regret[r] : 0.0f);
+        const float dz = (dgate[r] + cost) * open * (1.0f - open);
+        m->k.axpy(dxn + (size_t)r * D, p->gate_w.data, dz, D);
+        m->k.axpy(g->gate_w.data, t->xn + (size_t)r * D, dz, D);
+        *(float *)g->gate_b.data += dz;
+    }
+}
+
 /* ---- scratch ----------------------------------------------------------------------------- */
 
 typedef struct {
