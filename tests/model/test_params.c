@@ -57,9 +57,9 @@ static void bound_once(void **state)
                 assert_true(((float *)w->data)[j] == (float)(a + 1));
         }
         /* All matrices of the blocks in use, and no other, are bound. */
-        const int unbound =
-            3 * !hp[i].content_bits4 + (hp[i].d_summary == 0) * (1 + 4 * hp[i].n_groups) +
-            (hp[i].order ? 1 : 2) * hp[i].n_groups;
+        const int unbound = 3 * !hp[i].content_bits4 +
+                            (hp[i].d_summary == 0) * (1 + 4 * hp[i].n_groups) +
+                            (hp[i].order ? 1 : 2) * hp[i].n_groups;
         const size_t layers = (size_t)(hp[i].n_lower + hp[i].n_upper);
         assert_int_equal(bytes + (size_t)unbound * sizeof(loci_mat),
                          sizeof(loci_mat) + layers * sizeof(loci_layer_params) +
