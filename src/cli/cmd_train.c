@@ -43,6 +43,12 @@ static json_t *step_json(const loci_train_progress *p)
     return o;
 }
 
+static void on_note(void *ctx, const char *line)
+{
+    const bool *quiet = ctx;
+    if (!*quiet) fprintf(stderr, "%s\n", line);
+}
+
 /* One line: where, losses by kind (those that are on), what the router does, speed, time left. */
 static int on_step(void *ctx, const loci_train_progress *p)
 {
@@ -123,7 +129,7 @@ int cmd_train(int argc, char **argv)
         { "device", ARG_STR, &opt.device, 0, 0, "NAME",
           "cpu (default), cuda, cuda:N: where the arithmetic is done" },
         { "init", ARG_STR, &opt.init, 0, 0, "DIR",
-          "start from the f32 checkpoint in DIR (same shape)" },
+          "start from the f32 checkpoint in DIR (same shape; may lack order)" },
         { "no-resume", ARG_FLAG, &no_resume, 0, 0, NULL,
           "begin anew where --out holds a checkpoint" },
         { "steps", ARG_INT, &opt.stop_after_steps, 0, 1e12, "N",
@@ -156,6 +162,7 @@ int cmd_train(int argc, char **argv)
     opt.resume = !no_resume;
     opt.stop_after_seconds = 60.0 * minutes;
     opt.progress = on_step;
+    opt.note = on_note;
     opt.progress_ctx = &quiet;
 
     loci_error err = { 0 };

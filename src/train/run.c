@@ -211,29 +211,20 @@ loci_train_options loci_train_options_default(void)
     return (loci_train_options){ .resume = true };
 }
 
-/* Start from the weights of an f32 checkpoint instead of random ones. */
-static loci_status init_from(loci_trainer *t, const char *dir, loci_error *err)
+/* Go on from the state in opt->out, else from the weights of opt->init, else from random ones, which
+ * are there already. */
+static loci_status start(loci_trainer *t, const loci_train_options *opt, loci_error *err)
 {
-    char path[4096];
-    loci_params p;
-    loci_st *f;
-    loci_status st = loci_path_join(path, sizeof path, dir, "model.safetensors", err);
-    if (st == LOCI_OK) st = loci_st_open(&f, path, err);
-    if (st != LOCI_OK) return st;
-    loci_params_bind(&p, &t->config.hp, t->optim.param);
-    for (int i = 0; i < t->optim.n_info && st == LOCI_OK; i++) {
-        const loci_param_info *x = &t->optim.info[i];
-        const loci_mat *w = (const loci_mat *)(const void *)((const char *)&p + x->offset);
-        const loci_tensor_view *v = loci_st_find(f, x->name);
-        if (!v || v->dtype != LOCI_F32 || v->n_dims != 2 || v->dim[0] != x->rows ||
-            v->dim[1] != x->cols)
-            st = loci_fail(err, LOCI_EFORMAT, "%s: tensor %s: expected F32 (%d, %d), found %s",
-                           path, x->name, x->rows, x->cols, v ? "another type or shape" : "none");
-        else
-            memcpy(w->data, v->data, v->bytes);
+    loci_error none = { 0 };
+    if (opt->resume) {
+        const loci_status st =
+            loci_checkpoint_load(opt->out, &t->config, &t->optim, &t->state, &none);
+        if (st != LOCI_ENOTFOUND) {
+            if (st != LOCI_OK && err) *err = none;
+            return st;
+        }
     }
-    loci_st_close(f);
-    return st;
+    return opt->init ? loci_trainer_init_from(t, opt, err) : LOCI_OK;
 }
 
 static loci_status set_up(loci_trainer *t, const loci_train_options *opt, loci_error *err)
@@ -255,12 +246,8 @@ static loci_status set_up(loci_trainer *t, const loci_train_options *opt, loci_e
     if (st == LOCI_OK) st = loci_trainer_alloc(t, err);
     if (st != LOCI_OK) return st;
     loci_params_init(t->optim.param, &t->config.hp, (uint64_t)t->config.seed);
-    if (opt->init && (st = init_from(t, opt->init, err)) != LOCI_OK) return st;
     st = loci_model_wrap(&t->model, &t->config.hp, t->optim.param, flags, err);
-    if (st == LOCI_OK && opt->resume) {
-        st = loci_checkpoint_load(opt->out, &t->config, &t->optim, &t->state, err);
-        if (st == LOCI_ENOTFOUND) st = LOCI_OK;
-    }
+    if (st == LOCI_OK) st = start(t, opt, err);
     return st == LOCI_OK && t->on_gpu ? loci_gpu_trainer_open(t, device, err) : st;
 }
 

@@ -8,19 +8,19 @@
 static char dir[TEMP_PATH], config[TEMP_PATH];
 
 /* Both phases, all losses, Muon and AdamW; four steps a phase. */
-#define CONFIG(seed)                                                                               \
-    "{" TINY_MODEL_WITH(                                                                           \
-        EVERYTHING) ", \"train\": {\"seed\": " seed ", \"slots\": 3, \"lr\": 0.003, "              \
-                    "\"muon\": 0.02, \"warmup_tokens\": 1000, \"log_every\": 1, "                  \
-                    "\"checkpoint_every\": 100, "                                                  \
-                    "\"tokenizer_bytes\": 100000}, \"phases\": ["                                  \
-                    "{\"name\": \"dense\", \"tokens\": 2000, \"seq_len\": 128, "                   \
-                    "\"batch\": 4, \"routed\": false, "                                            \
-                    "\"pointer_from\": 1, \"decode_from\": 0.5, \"facts_max\": 3},"                \
-                    "{\"name\": \"routed\", \"tokens\": 4000, \"seq_len\": 256, "                  \
-                    "\"batch\": 4, "                                                               \
-                    "\"routed\": true, \"facts_max\": 4, \"gate_target\": 0.5, "                   \
-                    "\"synthetic\": 0.8}]}"
+#define CONFIG(seed) CONFIG_WITH(seed, EVERYTHING)
+#define CONFIG_WITH(seed, parts)                                                                   \
+    "{" TINY_MODEL_WITH(parts) ", \"train\": {\"seed\": " seed ", \"slots\": 3, \"lr\": 0.003, "   \
+                               "\"muon\": 0.02, \"warmup_tokens\": 1000, \"log_every\": 1, "       \
+                               "\"checkpoint_every\": 100, "                                       \
+                               "\"tokenizer_bytes\": 100000}, \"phases\": ["                       \
+                               "{\"name\": \"dense\", \"tokens\": 2000, \"seq_len\": 128, "        \
+                               "\"batch\": 4, \"routed\": false, "                                 \
+                               "\"pointer_from\": 1, \"decode_from\": 0.5, \"facts_max\": 3},"     \
+                               "{\"name\": \"routed\", \"tokens\": 4000, \"seq_len\": 256, "       \
+                               "\"batch\": 4, "                                                    \
+                               "\"routed\": true, \"facts_max\": 4, \"gate_target\": 0.5, "        \
+                               "\"synthetic\": 0.8}]}"
 
 static int make_dir(void **state)
 {
@@ -198,6 +198,33 @@ static void test_another_config(void **state)
     REFUSED(loci_train(&run_in(&r, "out")->o, &report, err), LOCI_EFORMAT, "train_state");
 }
 
+static void count_note(void *ctx, const char *line)
+{
+    *(int *)ctx += strncmp(line, "begin at 0: read.0.order, read.0.mark", 37) == 0;
+}
+
+/* A run with order from a checkpoint without it says so once, and goes on from its own state alone. */
+static void test_init_with_order(void **state)
+{
+    (void)state;
+    run r;
+    char from[TEMP_PATH], other[TEMP_PATH];
+    int notes = 0;
+    run_in(&r, "before")->o.stop_after_steps = 1;
+    go(&r);
+    path_in(from, dir, "before");
+    write_text(dir, "order.json", CONFIG_WITH("1", EVERYTHING ", \"order\": 1"));
+    for (int i = 1; i <= 2; i++) {
+        run_in(&r, "ordered")->o.config = path_in(other, dir, "order.json");
+        r.o.init = i == 1 ? from : "tests/train/none"; /* not looked at when resuming */
+        r.o.stop_after_steps = 1;
+        r.o.note = count_note;
+        r.o.progress_ctx = &notes;
+        assert_int_equal(go(&r).steps, i);
+        assert_int_equal(notes, 1);
+    }
+}
+
 static void test_init(void **state)
 {
     (void)state;
@@ -265,9 +292,9 @@ static void test_tokenizer(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        IN_DIR(test_resume),         IN_DIR(test_threads), IN_DIR(test_cancel),
-        IN_DIR(test_another_config), IN_DIR(test_init),    IN_DIR(test_tokenizer),
-        IN_DIR(test_hard_gate),      IN_DIR(test_regret),
+        IN_DIR(test_resume),         IN_DIR(test_threads),   IN_DIR(test_cancel),
+        IN_DIR(test_another_config), IN_DIR(test_init),      IN_DIR(test_init_with_order),
+        IN_DIR(test_tokenizer),      IN_DIR(test_hard_gate), IN_DIR(test_regret),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
