@@ -31,20 +31,15 @@ static void snapshot_free(loci_bank *b, const loci_bank *other)
     loci_bank_free_codes(b);
 }
 
-/* The segments of a large bank together keep the content of so many groups in memory, some 800 KB
- * each.  Whoever asks it reads a few chunks here and there, and the first look at a group reads all
- * of it: after some hundred tokens nearly everything would have been touched.  Reading a chunk then
- * costs some 10 us of page faults; a small bank stays. */
+/* A small bank may come into memory as it is read, a large one not: segment_content.c. */
 #define LARGE_BYTES ((int64_t)256 << 20)
-enum { KEPT_GROUPS = 96 };
 
-static void bound_segments(loci_bank *b)
+static void read_large(loci_bank *b)
 {
     int64_t bytes = 0;
     for (int64_t i = 0; i < b->n_segments; i++) bytes += b->segment_row[i].bytes;
-    const int64_t each = KEPT_GROUPS / (b->n_segments ? b->n_segments : 1) + 1;
-    const int bound = bytes <= LARGE_BYTES ? 0 : each < LOCI_SEG_KEPT ? (int)each : LOCI_SEG_KEPT;
-    for (int64_t i = 0; i < b->n_segments; i++) loci_segment_bound(b->segment[i], bound);
+    for (int64_t i = 0; i < b->n_segments && bytes > LARGE_BYTES; i++)
+        loci_segment_read_content(b->segment[i]);
 }
 
 static loci_status open_segments(loci_bank *b, const loci_bank *old, loci_error *err)
@@ -66,7 +61,7 @@ static loci_status open_segments(loci_bank *b, const loci_bank *old, loci_error 
             return loci_fail(err, LOCI_EFORMAT, "%s: %lld chunks, the catalogue says %lld", path,
                              (long long)loci_segment_count(b->segment[i]), (long long)row->chunks);
     }
-    bound_segments(b);
+    read_large(b);
     return LOCI_OK;
 }
 

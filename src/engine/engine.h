@@ -91,11 +91,11 @@ typedef struct loci_segment loci_segment; /* open for reading, mapped */
 loci_status loci_segment_open(loci_segment **out, const char *path, const loci_segment_shape *shape,
                               loci_error *err);
 void loci_segment_close(loci_segment *s);
-/* Keep the content of no more than about `groups` (0..LOCI_SEG_KEPT) groups in this process's memory:
- * that of others is given back when more are read, and read again from the system's copy of the file
- * when it is wanted.  0: no bound. */
-enum { LOCI_SEG_KEPT = 32 };
-void loci_segment_bound(loci_segment *s, int groups);
+/* segment_content.c.  Of a large bank: content is read from the file and not mapped from now on; one more
+ * open file, and where there is none it stays mapped. */
+void loci_segment_read_content(loci_segment *s);
+/* Give back what of a group of such a segment is mapped in memory; it comes again when it is wanted. */
+void loci_segment_forget(loci_segment *s, int64_t group);
 int64_t loci_segment_count(const loci_segment *s);
 /* Copy columns of chunks [first, first+n) after checking the checksum of each group touched for
  * the first time (a bad one: LOCI_EFORMAT naming file, group, column, offset). */
@@ -118,6 +118,11 @@ typedef struct {
 } loci_chunk_view;
 loci_status loci_segment_chunk(loci_segment *s, int64_t chunk, bool with_content,
                                loci_chunk_view *out, loci_error *err);
+/* Of a chunk n_tokens, content, its scales and the summary: in `room` (loci_segment_room bytes, 64-byte
+ * aligned, the caller's), or in the mapping as above.  Errors: those, and LOCI_EIO. */
+loci_status loci_segment_content(loci_segment *s, int64_t chunk, void *room, loci_chunk_view *out,
+                                 loci_error *err);
+size_t loci_segment_room(const loci_segment_shape *s);
 /* Bytes that hold what in the file: add to bytes[part], parts of bank.h. */
 void loci_segment_sizes(const loci_segment *s, int64_t bytes[LOCI_BANK_PARTS]);
 /* One block of postings (postings.h) of a segment that has them, checked as above: block i covers

@@ -17,8 +17,7 @@ enum { BASE = 16, KEPT = 4 * LOCI_GIST_DOCS };
 
 typedef struct {
     int32_t bank;
-    int64_t row; /* of the document in its bank */
-    float score;
+    int64_t row;  /* of the document in its bank */
     int32_t kept; /* its place in kept, -1 none */
 } doc;
 
@@ -34,9 +33,10 @@ struct loci_frontiers {
     const loci_bank *const *bank;
     int n_banks, ds, M, dl;
     int64_t n_docs;
-    doc *doc;    /* (n_docs) in order of time */
-    float *root; /* (n_docs, dl) and one more, with more than LOCI_GIST_DOCS documents */
-    bool rooted; /* roots were made */
+    doc *doc;       /* (n_docs) in order of time */
+    float *root;    /* (n_docs, dl) and one more, with more than LOCI_GIST_DOCS documents */
+    float *no_bias; /* (n_docs) zeros, with roots */
+    bool rooted;    /* roots were made */
     frontier kept[KEPT];
     int n_kept;  /* of them that have memory */
     float *node; /* theirs: (n_kept, rows_max, ds) */
@@ -65,7 +65,8 @@ static loci_status take_memory(loci_frontiers *f, loci_error *err)
     f->open = malloc(open_rows(f->chunks_max) * ds * sizeof *f->open);
     if (f->n_docs > LOCI_GIST_DOCS)
         f->root = calloc(((size_t)f->n_docs + 1) * (size_t)f->dl, sizeof *f->root);
-    if (!f->node || !f->open || (f->n_docs > LOCI_GIST_DOCS && !f->root))
+    if (f->n_docs > LOCI_GIST_DOCS) f->no_bias = calloc((size_t)f->n_docs, sizeof *f->no_bias);
+    if (!f->node || !f->open || (f->n_docs > LOCI_GIST_DOCS && (!f->root || !f->no_bias)))
         return loci_fail(err, LOCI_ENOMEM, "no memory for the gist of %lld documents",
                          (long long)f->n_docs);
     for (int i = 0; i < f->n_kept; i++)
@@ -98,7 +99,7 @@ loci_status loci_frontiers_open(loci_frontiers **out, const loci_kernels *k,
         for (int64_t r = 0; r < bank[i]->n_docs; r++) {
             const int64_t chunks = bank[i]->doc[r].chunks;
             if (chunks == 0) continue;
-            d[f->n_docs++] = (doc){ i, r, 0.0f, -1 };
+            d[f->n_docs++] = (doc){ i, r, -1 };
             if (chunks > f->chunks_max) f->chunks_max = chunks;
         }
     const loci_status st = take_memory(f, err);
@@ -117,6 +118,7 @@ void loci_frontiers_close(loci_frontiers *f)
     free(f->open);
     free(f->doc);
     free(f->root);
+    free(f->no_bias);
     free(f);
 }
 
@@ -157,6 +159,7 @@ static loci_status read_summaries(const loci_frontiers *f, const doc *d, open_no
             const size_t i = (size_t)(at % LOCI_SEG_GROUP);
             push(f, o, summary + i * (size_t)f->ds, scale[i]);
         }
+        loci_segment_forget(s, g);
     }
     return LOCI_OK;
 }
@@ -220,6 +223,7 @@ static loci_status make_root(const loci_frontiers *f, const doc *d, float *root,
                                  v.landmark_scale + i, 1, f->dl);
                 f->k->axpy(root, row, share, (size_t)f->dl);
             }
+        loci_segment_forget(s, g); /* of a large bank not all landmarks need stay */
     }
     return LOCI_OK;
 }
@@ -239,25 +243,14 @@ static loci_status make_roots(loci_frontiers *f, loci_error *err)
 /* The best LOCI_GIST_DOCS documents into list, in order of time: ties to the earlier. */
 static int choose(loci_frontiers *f, const float *u, int64_t list[LOCI_GIST_DOCS])
 {
-    int n = 0;
-    for (int64_t i = 0; i < f->n_docs; i++) {
-        const float *root = f->root + (size_t)i * (size_t)f->dl;
-        float score = 0.0f;
-        for (int k = 0; k < f->dl; k++) score += u[k] * root[k];
-        f->doc[i].score = score;
-        int at = n; /* best first */
-        while (at > 0 && f->doc[list[at - 1]].score < score) at--;
-        if (at == LOCI_GIST_DOCS) continue;
-        if (n < LOCI_GIST_DOCS) n++;
-        memmove(list + at + 1, list + at, (size_t)(n - 1 - at) * sizeof *list);
-        list[at] = i;
+    loci_scored best[LOCI_GIST_DOCS];
+    const int n = f->k->landmark_topk(best, 0, LOCI_GIST_DOCS, u, f->root, f->no_bias, 1.0f, 1,
+                                      f->dl, (int)f->n_docs, 0);
+    for (int i = 0; i < n; i++) {
+        int at = i; /* 64 at most */
+        for (; at > 0 && list[at - 1] > best[i].index; at--) list[at] = list[at - 1];
+        list[at] = best[i].index;
     }
-    for (int i = 1; i < n; i++) /* by time; 64 at most */
-        for (int j = i; j > 0 && list[j - 1] > list[j]; j--) {
-            const int64_t t = list[j];
-            list[j] = list[j - 1];
-            list[j - 1] = t;
-        }
     return n;
 }
 

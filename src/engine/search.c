@@ -6,11 +6,11 @@
  *   3  chunks that share a rare token run with the question join (hits.c)
  *
  * Scores are those of the stored int8 landmarks and biases: whoever is scored comes in its exact place.
- * Content is decoded for the picks only, and the last 512
- * decoded chunks stay.
+ * Content is decoded for the picks only (content.c).
  *
  * Numbering: chunks of all banks in order of banks, then ingestion, then place: the *union index*,
  * which is also a pick's time.  A pick's id names the bank in its upper bits. */
+#include "engine/content.h"
 #include "engine/frontier.h"
 #include "engine/scan.h"
 #include <stdlib.h>
@@ -24,18 +24,9 @@ enum {
     SURVIVORS_SHARE =
         16, /* one chunk in 16: codes of a fixed projection are coarse.  Seen with XS at
                              16,384 chunks: of 256 survivors the gold chunk was missing in 6 % */
-    SURVIVORS_MIN = 256,
-    CACHE_SLOTS = 512,   /* decoded chunks kept; 16 MiB at 64 x 128 */
-    CACHE_BUCKETS = 1024 /* power of two */
+    SURVIVORS_MIN = 256
 };
 _Static_assert(SURVIVORS_MIN >= (int)LOCI_MAX_PICKS, "enough for any K");
-
-typedef struct {          /* one decoded chunk */
-    int64_t id;           /* -1: empty */
-    int32_t older, newer; /* in order of use; -1 ends it */
-    int32_t next;         /* in its bucket; -1 ends it */
-    int n_tokens;
-} cache_slot;
 
 struct loci_searcher {
     const loci_model *model;
@@ -53,10 +44,7 @@ struct loci_searcher {
     loci_hits hits;
     loci_frontiers *frontiers; /* NULL without summaries */
     loci_scored best[LOCI_MAX_PICKS];
-    cache_slot slot[CACHE_SLOTS];
-    int32_t bucket[CACHE_BUCKETS];
-    int32_t oldest, newest;
-    float *content; /* (CACHE_SLOTS, 64, d_content) */
+    loci_contents *contents;
     loci_searcher_counts counts;
     loci_error err; /* the first one */
 };
@@ -77,15 +65,6 @@ static loci_status add_banks(loci_searcher *s, loci_bank *const *banks, int n_ba
                              (long long)s->first[i + 1], i + 1, INT32_MAX);
     }
     return LOCI_OK;
-}
-
-static void cache_init(loci_searcher *s)
-{
-    for (int i = 0; i < CACHE_BUCKETS; i++) s->bucket[i] = -1;
-    for (int i = 0; i < CACHE_SLOTS; i++)
-        s->slot[i] = (cache_slot){ -1, i - 1, i + 1 < CACHE_SLOTS ? i + 1 : -1, -1, 0 };
-    s->oldest = 0;
-    s->newest = CACHE_SLOTS - 1;
 }
 
 /* Chunks that no bucket holds: those that banks have codes of. */
@@ -128,12 +107,8 @@ loci_status loci_searcher_open_with(loci_searcher **out, loci_engine *e, loci_ba
     s->tok = e->tok;
     s->n_banks = n_banks;
     s->shape = banks[0]->shape;
-    /* Not zeroed: pages are taken as chunks are decoded, most questions need few. */
-    s->content = aligned_alloc(SEG_ALIGN, (size_t)CACHE_SLOTS * SEG_CHUNK_TOKENS *
-                                              (size_t)s->shape.d_content * sizeof(float));
-    cache_init(s);
-    loci_status st = s->content ? add_banks(s, banks, n_banks, err)
-                                : loci_fail(err, LOCI_ENOMEM, "no memory for a search");
+    loci_status st = add_banks(s, banks, n_banks, err);
+    if (st == LOCI_OK) st = loci_contents_open(&s->contents, s->model, &s->shape, err);
     s->exact = mode == LOCI_SEARCH_EXACT;
     if (st == LOCI_OK && !s->exact) st = open_ways(s, e->pool, mode == LOCI_SEARCH_CODES, err);
     if (st == LOCI_OK && s->shape.d_summary)
@@ -152,7 +127,7 @@ void loci_searcher_close(loci_searcher *s)
     loci_frontiers_close(s->frontiers);
     loci_scan_close(s->scan);
     loci_probe_close(s->probe);
-    free(s->content);
+    loci_contents_close(s->contents);
     free(s);
 }
 
@@ -486,101 +461,21 @@ int64_t loci_searcher_id(const loci_searcher *s, int64_t index)
 }
 
 /* ---- content ------------------------------------------------------------------------------------------------ */
-static int32_t *bucket_of(loci_searcher *s, int64_t id)
-{
-    return &s->bucket[loci_rng_mix((uint64_t)id, 0) & (CACHE_BUCKETS - 1)];
-}
-
-static void cache_unlink(loci_searcher *s, int32_t i)
-{
-    cache_slot *x = &s->slot[i];
-    if (x->older >= 0)
-        s->slot[x->older].newer = x->newer;
-    else
-        s->oldest = x->newer;
-    if (x->newer >= 0)
-        s->slot[x->newer].older = x->older;
-    else
-        s->newest = x->older;
-}
-
-static void cache_use(loci_searcher *s, int32_t i)
-{
-    if (s->newest == i) return;
-    cache_unlink(s, i);
-    s->slot[i].older = s->newest;
-    s->slot[i].newer = -1;
-    s->slot[s->newest].newer = i;
-    s->newest = i;
-}
-
-static void cache_forget(loci_searcher *s, int32_t i)
-{
-    if (s->slot[i].id < 0) return;
-    int32_t *link = bucket_of(s, s->slot[i].id);
-    while (*link != i) link = &s->slot[*link].next;
-    *link = s->slot[i].next;
-    s->slot[i].id = -1;
-}
-
-static float *slot_rows(loci_searcher *s, int32_t i)
-{
-    return s->content + (size_t)i * SEG_CHUNK_TOKENS * (size_t)s->shape.d_content;
-}
-
-/* Stored content of a chunk to f32 rows. */
-static void decode_rows(const loci_searcher *s, float *rows, const loci_chunk_view *v)
-{
-    const int half = s->shape.d_content / 2, ds = s->shape.d_summary;
-    if (s->shape.content_bits4) {
-        float z[LOCI_MAX_SUMMARY];
-        s->model->k.dequant_q8(z, ds, v->summary, ds, &v->summary_scale, 1, ds);
-        loci_unpack_content(s->model, rows, v->packed, v->packed_scale, z, v->n_tokens);
-    } else {
-        s->model->k.dequant_q8(rows, half, v->content, half, v->content_scale, 2 * v->n_tokens,
-                               half);
-    }
-}
-
-/* Decode into the slot that was used longest ago. */
-static loci_status cache_fill(loci_searcher *s, int64_t id, int32_t *slot)
-{
-    int bank;
-    int64_t index;
-    loci_chunk_view v;
-    if (!split_id(s, id, &bank, &index))
-        return loci_fail(&s->err, LOCI_EINVAL, "no chunk with id %lld", (long long)id);
-    const place p = place_of(s, bank, index);
-    const loci_status st = loci_segment_chunk(p.segment, p.at, true, &v, &s->err);
-    if (st != LOCI_OK) return st;
-    const int32_t i = s->oldest;
-    cache_forget(s, i);
-    decode_rows(s, slot_rows(s, i), &v);
-    int32_t *link = bucket_of(s, id);
-    s->slot[i].id = id;
-    s->slot[i].n_tokens = v.n_tokens;
-    s->slot[i].next = *link;
-    *link = i;
-    *slot = i;
-    return LOCI_OK;
-}
-
 static int content(void *ctx, const loci_pick *pick, const float **rows)
 {
     loci_searcher *s = ctx;
-    int32_t i = *bucket_of(s, pick->id);
-    *rows = NULL;
-    while (i >= 0 && s->slot[i].id != pick->id) i = s->slot[i].next;
-    if (i >= 0) {
+    int bank;
+    int64_t index;
+    const int n = loci_contents_find(s->contents, pick->id, rows);
+    if (n > 0) {
         s->counts.hits++;
-    } else {
-        s->counts.misses++;
-        const loci_status st = cache_fill(s, pick->id, &i);
-        if (st != LOCI_OK) return st;
+        return n;
     }
-    cache_use(s, i);
-    *rows = slot_rows(s, i);
-    return s->slot[i].n_tokens;
+    s->counts.misses++;
+    if (!split_id(s, pick->id, &bank, &index))
+        return loci_fail(&s->err, LOCI_EINVAL, "no chunk with id %lld", (long long)pick->id);
+    const place p = place_of(s, bank, index);
+    return loci_contents_read(s->contents, pick->id, p.segment, p.at, rows, &s->err);
 }
 
 static int gist(void *ctx, const float *u, float tau, int64_t own_end, loci_gist_take *take,

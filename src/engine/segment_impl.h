@@ -12,6 +12,7 @@
 
 #include "engine/engine.h"
 #include "engine/postings.h"
+#include <stdatomic.h>
 #include <string.h>
 
 /* Columns are read in place through the mapping; a big-endian port needs a copying reader. */
@@ -172,6 +173,19 @@ static inline int32_t seg_id(const loci_chunk_view *v, int id_bytes, int k)
     const uint8_t *p = (const uint8_t *)v->ids + (size_t)k * (size_t)id_bytes;
     return id_bytes == 2 ? (int32_t)p[0] | (int32_t)p[1] << 8 : (int32_t)get_u32(p);
 }
+
+/* ---- an open segment ----------------------------------------------------------------------------- */
+struct loci_segment {
+    loci_map map;
+    char *path;
+    loci_segment_shape shape;
+    int64_t chunks, groups;
+    const uint8_t *table;    /* (groups, 272), checked */
+    _Atomic uint16_t *sound; /* (groups) bit c: column c was checked and is good */
+    loci_file file;          /* content is read from it; fd -1: in the mapping */
+};
+/* Check those columns of `mask` (bits) of a group that nobody has checked yet. */
+loci_status loci_seg_need(loci_segment *s, int64_t group, unsigned mask, loci_error *err);
 
 /* What a bank needs of a whole group for rescoring: borrowed from the mapping, checked. */
 typedef struct {

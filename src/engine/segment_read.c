@@ -3,30 +3,12 @@
  * Opening reads header, trailer and table and insists that the file is laid out exactly as they
  * say.  A column's bytes are checked (checksum, zeros behind it, range of its numbers) when it
  * is first touched, so that opening a large bank does not read its content; afterwards pointers
- * into the mapping are handed out.  Any number of threads may read one segment.  Checking all of a
- * file at once is segment_verify.c's. */
+ * into the mapping are handed out.  Any number of threads may read one segment.  Content of large banks
+ * is segment_content.c's, checking all of a file at once segment_verify.c's. */
 #include "engine/segment_impl.h"
 #include <math.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <xxhash.h>
-
-struct loci_segment {
-    loci_map map;
-    char *path;
-    loci_segment_shape shape;
-    int64_t chunks, groups;
-    const uint8_t *table;                /* (groups, 272), checked */
-    _Atomic uint16_t *sound;             /* (groups) bit c: column c was checked and is good */
-    int bound;                           /* groups whose content may be in memory; 0: all */
-    _Atomic uint32_t reads;              /* of content */
-    _Atomic int64_t read[LOCI_SEG_KEPT]; /* (bound) groups, of the last reads */
-};
-
-void loci_segment_bound(loci_segment *s, int groups)
-{
-    s->bound = groups < LOCI_SEG_KEPT ? groups : LOCI_SEG_KEPT;
-}
 
 static const char *column_name(int c)
 {
@@ -237,6 +219,7 @@ loci_status loci_segment_open(loci_segment **out, const char *path, const loci_s
     *out = NULL;
     loci_segment *s = calloc(1, sizeof *s);
     if (!s) return loci_fail(err, LOCI_ENOMEM, "no memory to open %s", path);
+    s->file.fd = -1;
     const loci_status st = segment_load(s, path, shape, err);
     if (st != LOCI_OK) {
         loci_segment_close(s);
@@ -249,6 +232,7 @@ loci_status loci_segment_open(loci_segment **out, const char *path, const loci_s
 void loci_segment_close(loci_segment *s)
 {
     if (!s) return;
+    (void)loci_file_close(&s->file, NULL);
     loci_map_close(&s->map);
     free(s->sound);
     free(s->path);
@@ -337,7 +321,7 @@ loci_status loci_seg_check_column(loci_segment *s, int64_t g, int column, loci_e
 
 /* Check those columns of `mask` that nobody has checked yet.  Two threads may both do it: that
  * costs time, not truth. */
-static loci_status need(loci_segment *s, int64_t g, unsigned mask, loci_error *err)
+loci_status loci_seg_need(loci_segment *s, int64_t g, unsigned mask, loci_error *err)
 {
     const unsigned left =
         mask & ~(unsigned)atomic_load_explicit(&s->sound[g], memory_order_relaxed);
@@ -363,7 +347,7 @@ loci_status loci_segment_codes(loci_segment *s, int64_t first, int64_t n, uint64
     while (st == LOCI_OK && n > 0) {
         const int64_t g = first / LOCI_SEG_GROUP, from = first % LOCI_SEG_GROUP;
         const int64_t here = (int64_t)group_chunks(s, g) - from, take = n < here ? n : here;
-        if ((st = need(s, g, 1u << COL_CODES, err)) != LOCI_OK) break;
+        if ((st = loci_seg_need(s, g, 1u << COL_CODES, err)) != LOCI_OK) break;
         memcpy(code, s->map.data + loci_seg_column_offset(s, g, COL_CODES) + (size_t)from * size,
                (size_t)take * size);
         code += (size_t)take * size / sizeof *code;
@@ -377,7 +361,7 @@ loci_status loci_segment_group(loci_segment *s, int64_t g, loci_group_view *out,
 {
     memset(out, 0, sizeof *out);
     loci_status st =
-        need(s, g, 1u << COL_LANDMARKS | 1u << COL_LANDMARK_SCALES | 1u << COL_BIAS, err);
+        loci_seg_need(s, g, 1u << COL_LANDMARKS | 1u << COL_LANDMARK_SCALES | 1u << COL_BIAS, err);
     if (st != LOCI_OK) return st;
     const uint8_t *base = s->map.data;
     out->landmark = (const int8_t *)(base + loci_seg_column_offset(s, g, COL_LANDMARKS));
@@ -391,7 +375,7 @@ loci_status loci_segment_group(loci_segment *s, int64_t g, loci_group_view *out,
 loci_status loci_segment_summaries(loci_segment *s, int64_t g, const int8_t **summary,
                                    const float **scale, loci_error *err)
 {
-    const loci_status st = need(s, g, 1u << COL_SUMMARIES | 1u << COL_SUMMARY_SCALES, err);
+    const loci_status st = loci_seg_need(s, g, 1u << COL_SUMMARIES | 1u << COL_SUMMARY_SCALES, err);
     const uint8_t *base = s->map.data;
     *summary = NULL;
     *scale = NULL;
@@ -399,25 +383,6 @@ loci_status loci_segment_summaries(loci_segment *s, int64_t g, const int8_t **su
     *summary = (const int8_t *)(base + loci_seg_column_offset(s, g, COL_SUMMARIES));
     *scale = (const float *)(const void *)(base + loci_seg_column_offset(s, g, COL_SUMMARY_SCALES));
     return LOCI_OK;
-}
-
-/* Content of group g was read: that of the group before so many reads, and of its neighbours, is given
- * back.  Neighbours, because the system maps up to a megabyte or two around a page that is read.  What
- * stands before the content, landmarks above all, stays: searches come back to it. */
-static void note_read(loci_segment *s, int64_t g)
-{
-    enum { NEIGHBOURS = 2 };
-    const uint32_t i =
-        atomic_fetch_add_explicit(&s->reads, 1, memory_order_relaxed) % (uint32_t)s->bound;
-    const int64_t old = atomic_exchange_explicit(&s->read[i], g + 1, memory_order_relaxed) - 1;
-    if (old < 0 || old == g) return; /* empty, or read again */
-    for (int64_t n = old - NEIGHBOURS; n <= old + NEIGHBOURS; n++) {
-        if (n < 0 || n >= s->groups) continue;
-        const size_t from = loci_seg_column_offset(s, n, COL_CONTENT);
-        const size_t to = n + 1 < s->groups ? loci_seg_column_offset(s, n + 1, 0)
-                                            : (size_t)(s->table - s->map.data);
-        loci_map_release(&s->map, from, to);
-    }
 }
 
 loci_status loci_segment_chunk(loci_segment *s, int64_t chunk, bool with_content,
@@ -430,9 +395,8 @@ loci_status loci_segment_chunk(loci_segment *s, int64_t chunk, bool with_content
     loci_status st = check_range(s, chunk, 1, err);
     if (st != LOCI_OK) return st;
     const int64_t g = chunk / LOCI_SEG_GROUP;
-    if ((st = need(s, g, with_content ? all : all & ~content, err)) != LOCI_OK) return st;
+    if ((st = loci_seg_need(s, g, with_content ? all : all & ~content, err)) != LOCI_OK) return st;
 
-    if (with_content && s->bound) note_read(s, g);
     const uint8_t *cell[COL_POSTINGS];
     for (int c = 0; c < COL_POSTINGS; c++)
         cell[c] = s->map.data + loci_seg_column_offset(s, g, c) +
@@ -479,7 +443,7 @@ loci_status loci_segment_postings(loci_segment *s, int64_t i, const uint8_t **bl
         return loci_fail(err, LOCI_EINVAL, "%s: postings %lld of %lld", s->path, (long long)i,
                          (long long)loci_segment_postings_blocks(s));
     const int64_t g = loci_seg_postings_group(s, i);
-    const loci_status st = need(s, g, 1u << COL_POSTINGS, err);
+    const loci_status st = loci_seg_need(s, g, 1u << COL_POSTINGS, err);
     if (st != LOCI_OK) return st;
     *block = s->map.data + loci_seg_column_offset(s, g, COL_POSTINGS);
     *chunks = postings_chunks(s, g);

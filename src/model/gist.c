@@ -356,9 +356,9 @@ void loci_gist_backward(const loci_model *m, const loci_read_params *p, loci_rea
 
 /* ---- streams: nodes come from a memory, a block at a time ---------------------------------------- */
 
-/* Nodes attended to at once; blocks of a group whose keys and values are remembered: a frontier is
- * mostly that of the token before, and comparing nodes costs far less than products with them. */
-enum { BLOCK = 128, BLOCKS = 16, CAPACITY = BLOCK * BLOCKS };
+/* Nodes attended to at once, and nodes of a group whose keys and values are remembered: frontiers are
+ * mostly those of the token before, and comparing a node costs far less than products with it. */
+enum { BLOCK = 128, CAPACITY = 2048 /* power of two */, NO_LEVEL = 0xff };
 
 void loci_gist_reader_plan(loci_gist_reader *x, loci_arena *a, const loci_hparams *hp, int n)
 {
@@ -370,36 +370,60 @@ void loci_gist_reader_plan(loci_gist_reader *x, loci_arena *a, const loci_hparam
     x->xn = loci_arena_take(a, block * ds, f);
     x->y = loci_arena_take(a, block * ds, f);
     x->kv = loci_arena_take(a, block * 2 * W, f);
+    x->fresh = loci_arena_take(a, block * 2 * W, f);
     x->part = loci_arena_take(a, rows ? HEADS * W : 0, f);
     x->level = loci_arena_take(a, block, 1);
     for (int g = 0; g < hp->n_groups; g++) {
         x->known[g].node = loci_arena_take(a, all * ds, f);
         x->known[g].kv = loci_arena_take(a, all * 2 * W, f);
         x->known[g].level = loci_arena_take(a, all, 1);
-        x->known[g].n = 0;
+        if (x->known[g].level) memset(x->known[g].level, NO_LEVEL, all);
     }
 }
 
-/* Keys and values of the block: remembered ones if its nodes are those of the last time. */
-static const float *block_keys(loci_gist_reader *x)
+/* Where a node is remembered if it is: its numbers decide, wherever it comes from. */
+static size_t place_of(const float *node, int ds, uint8_t level)
+{
+    uint64_t h = level;
+    for (int i = 0; i < ds; i += ds < 8 ? 1 : ds / 8) {
+        uint32_t bits;
+        memcpy(&bits, node + i, sizeof bits);
+        h = (h ^ bits) * 0x9e3779b97f4a7c15u; /* odd: nothing is lost before the last mixing */
+    }
+    return (size_t)loci_rng_mix(h, 0) & (CAPACITY - 1);
+}
+
+/* Keys and values of the block's nodes into x->kv: remembered ones, or made and remembered. */
+static void block_keys(loci_gist_reader *x)
 {
     const int ds = x->m->hp.d_summary;
     loci_gist_known *k = &x->known[x->group];
-    const size_t at = (size_t)x->before, n = (size_t)x->n, bytes = n * (size_t)ds * sizeof(float);
-    const bool fits = at + n <= CAPACITY;
-    float *node = fits ? k->node + at * (size_t)ds : NULL;
-    float *kv = fits ? k->kv + at * 2 * W : x->kv;
-    if (fits && (int)(at + n) <= k->n && memcmp(k->level + at, x->level, n) == 0 &&
-        memcmp(node, x->node, bytes) == 0)
-        return kv;
-    x->m->k.rmsnorm(x->xn, ds, NULL, x->node, ds, x->n, ds, x->m->hp.norm_eps);
-    loci_gist_keys(x->m, x->p, kv, NULL, x->y, x->xn, x->level, x->n);
-    if (fits) {
-        memcpy(node, x->node, bytes);
-        memcpy(k->level + at, x->level, n);
-        if ((int)(at + n) > k->n) k->n = (int)(at + n); /* each row behind is still its node's */
+    const size_t bytes = (size_t)ds * sizeof(float);
+    size_t place[BLOCK];
+    uint8_t level[BLOCK];
+    int row[BLOCK], n = 0; /* those to make */
+    for (int i = 0; i < x->n; i++) {
+        const float *node = x->node + (size_t)i * (size_t)ds;
+        const size_t at = place[i] = place_of(node, ds, x->level[i]);
+        if (k->level[at] == x->level[i] && memcmp(k->node + at * (size_t)ds, node, bytes) == 0) {
+            memcpy(x->kv + (size_t)i * 2 * W, k->kv + at * 2 * W, 2 * W * sizeof *x->kv);
+            continue;
+        }
+        x->m->k.rmsnorm(x->xn + (size_t)n * (size_t)ds, ds, NULL, node, ds, 1, ds,
+                        x->m->hp.norm_eps);
+        level[n] = x->level[i];
+        row[n++] = i;
     }
-    return kv;
+    if (n == 0) return;
+    loci_gist_keys(x->m, x->p, x->fresh, NULL, x->y, x->xn, level, n);
+    for (int j = 0; j < n; j++) {
+        const float *kv = x->fresh + (size_t)j * 2 * W;
+        const size_t i = (size_t)row[j], at = place[i];
+        memcpy(x->kv + i * 2 * W, kv, 2 * W * sizeof *kv);
+        memcpy(k->kv + at * 2 * W, kv, 2 * W * sizeof *kv);
+        memcpy(k->node + at * (size_t)ds, x->node + i * (size_t)ds, bytes);
+        k->level[at] = level[j];
+    }
 }
 
 /* What the block's nodes say joins what those before said: two softmaxes become one. */
@@ -407,10 +431,10 @@ static void flush(loci_gist_reader *x)
 {
     float lse[HEADS];
     if (x->n == 0) return;
-    const float *kv = block_keys(x);
+    block_keys(x);
     memset(x->part, 0, HEADS * W * sizeof *x->part);
-    x->m->k.chunk_attn(x->part, W, lse, x->row_q, W, kv, 2 * W, kv + W, 2 * W, NULL, HEADS, x->n, W,
-                       W, SCALE);
+    x->m->k.chunk_attn(x->part, W, lse, x->row_q, W, x->kv, 2 * W, x->kv + W, 2 * W, NULL, HEADS,
+                       x->n, W, W, SCALE);
     for (int h = 0; h < HEADS; h++) {
         const float top = fmaxf(x->lse[h], lse[h]);
         const float all = top + logf(expf(x->lse[h] - top) + expf(lse[h] - top));
@@ -419,7 +443,6 @@ static void flush(loci_gist_reader *x)
         for (int i = 0; i < W; i++) o[i] = old * o[i] + now * x->part[h * W + i];
         x->lse[h] = all;
     }
-    x->before += x->n;
     x->n = 0;
 }
 
@@ -440,7 +463,7 @@ int loci_gist_read(const loci_model *m, int group, loci_gist_reader *x, int row,
     x->m = m;
     x->p = &m->p.read[group];
     x->group = group;
-    x->n = x->before = 0;
+    x->n = 0;
     x->row_q = x->q + (size_t)row * HEADS * W;
     x->row_o = x->o + (size_t)row * HEADS * W;
     for (int h = 0; h < HEADS; h++) x->lse[h] = -INFINITY;

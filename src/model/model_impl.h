@@ -226,16 +226,15 @@ void loci_gist_keys(const loci_model *m, const loci_read_params *p, float *kv, f
 void loci_gist_queries(const loci_model *m, const loci_read_params *p, float *q, float *inv,
                        const float *xn, int n);
 /* Rows of a stream: o (n, 4*64) of q (n, 4*64), over the nodes that the memory gives. */
-typedef struct { /* what a group last made of its first nodes */
+typedef struct { /* what a group made of nodes lately, by a hash of their numbers */
     float *node, *kv;
-    uint8_t *level;
-    int n;
+    uint8_t *level; /* 0xff: nothing there */
 } loci_gist_known;
 typedef struct {
     float *q, *o;
-    float *node, *xn, *y, *kv, *part; /* a block of nodes */
+    float *node, *xn, *y, *kv, *fresh, *part; /* a block of nodes */
     uint8_t *level;
-    int n, before; /* nodes in it, and in the blocks before it */
+    int n; /* nodes in it */
     loci_gist_known known[LOCI_MAX_GROUPS];
     const loci_model *m;
     const loci_read_params *p;

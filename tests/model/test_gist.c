@@ -341,7 +341,7 @@ static void test_reader(void **state)
         check_read(&s, (int)(i % 2), &reader, &x); /* from memory */
         if (x.n == 0) continue;
         const int at = (int)loci_rng_below(&rng, (uint32_t)x.n);
-        x.node[at * DS] += 0.5f;
+        x.node[at * DS + (int)i % DS] += 0.5f;
         check_read(&s, (int)(i % 2), &reader, &x);
         x.level[at] = (uint8_t)((x.level[at] + 1) % 3);
         check_read(&s, (int)(i % 2), &reader, &x);
