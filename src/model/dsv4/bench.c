@@ -258,7 +258,7 @@ size_t loci_dsv4_bench_bytes(const loci_dsv4_hparams *hp, int layers, int expert
     dsv4_each_tensor(&cut, add_bytes, &sum);
     sum += (size_t)experts * 3 * (size_t)hp->hidden * (size_t)hp->expert_width * 17 / 32;
     if (loci_dsv4_layout_plan(&lay, &cut, LOCI_DSV4_MODE_FAST, 0, NULL) == LOCI_OK)
-        sum += (size_t)(loci_dsv4_bytes_per_token(&lay, &cut) * (double)tokens);
+        sum += (size_t)(loci_dsv4_bytes_per_token(&lay) * (double)tokens);
     return sum;
 }
 

@@ -197,7 +197,7 @@ loci_status loci_dsv4_cost_of(loci_dsv4_cost *out, const loci_dsv4_hparams *hp, 
     dsv4_each_tensor(hp, count, &c);
     out->active = out->parameters - (int64_t)hp->vocab * hp->hidden - c.experts +
                   c.experts / hp->n_experts * hp->n_active;
-    out->bytes_per_token = loci_dsv4_bytes_per_token(&lay, hp);
+    out->bytes_per_token = loci_dsv4_bytes_per_token(&lay);
     out->state_bytes = state_bytes(hp, &lay);
     return LOCI_OK;
 }

@@ -230,8 +230,8 @@ const char *loci_dsv4_mode_name(loci_dsv4_mode mode);
 /* Entry sizes of a shape in a mode; block_tokens as above. */
 loci_status loci_dsv4_layout_plan(loci_dsv4_layout *lay, const loci_dsv4_hparams *hp,
                                   loci_dsv4_mode mode, int block_tokens, loci_error *err);
-/* Bytes that one more token of context costs, on average, and what a sequence holds besides. */
-double loci_dsv4_bytes_per_token(const loci_dsv4_layout *lay, const loci_dsv4_hparams *hp);
+/* Bytes that one more token of context costs, on average. */
+double loci_dsv4_bytes_per_token(const loci_dsv4_layout *lay);
 
 /* ---- a sequence (state.c, forward.c) ---------------------------------------------------------
  * Everything carried between tokens, at any position.  Logits depend on the ids alone, bit for bit:

@@ -69,9 +69,8 @@ loci_status loci_dsv4_layout_plan(loci_dsv4_layout *lay, const loci_dsv4_hparams
     return LOCI_OK;
 }
 
-double loci_dsv4_bytes_per_token(const loci_dsv4_layout *lay, const loci_dsv4_hparams *hp)
+double loci_dsv4_bytes_per_token(const loci_dsv4_layout *lay)
 {
-    (void)hp;
     return (double)lay->block_bytes / lay->block_tokens;
 }
 

@@ -251,30 +251,36 @@ static loci_status common_blocks(const loci_dsv4_store *d, const int32_t *ids, i
     return LOCI_OK;
 }
 
-/* The record of one position into s, whose whole blocks are mapped already.  *same: the ids of its
- * unfinished block are those of the text. */
-static loci_status take_record(loci_dsv4_store *d, loci_dsv4_seq *s, int64_t position,
+/* The record of one position as it is stored (*data owned).  *same: the ids of its unfinished block, with
+ * which the body begins, are those of the text. */
+static loci_status load_record(const loci_dsv4_store *d, int64_t position, const int32_t *ids,
+                               char **data, size_t *bytes, bool *same, loci_error *err)
+{
+    char path[PATH_BYTES];
+    const int64_t whole = dsv4_whole_blocks(d->m, position) * d->m->lay.block_tokens;
+    const size_t tail = (size_t)(position - whole) * sizeof *ids;
+    *data = NULL;
+    loci_status st = record_path(d, position, path, err);
+    if (st == LOCI_OK) st = loci_file_load(d->vfs, path, (size_t)1 << 40, data, bytes, err);
+    *same = st == LOCI_OK && *bytes >= DSV4_RECORD_HEAD + tail &&
+            memcmp(*data + DSV4_RECORD_HEAD, ids + whole, tail) == 0;
+    return st;
+}
+
+/* The record of one position into s, whose whole blocks are mapped already, if it is *same. */
+static loci_status take_record(const loci_dsv4_store *d, loci_dsv4_seq *s, int64_t position,
                                const int32_t *ids, bool *same, loci_error *err)
 {
-    char path[PATH_BYTES], *data = NULL;
-    size_t bytes = 0;
+    char path[PATH_BYTES], *data;
+    size_t bytes;
     int64_t found = 0;
-    const int64_t whole = dsv4_whole_blocks(d->m, position) * d->m->lay.block_tokens;
-    *same = false;
-    loci_status st = record_path(d, position, path, err);
-    if (st == LOCI_OK) st = loci_file_load(d->vfs, path, (size_t)1 << 40, &data, &bytes, err);
+    loci_status st = load_record(d, position, ids, &data, &bytes, same, err);
+    if (st == LOCI_OK) st = record_path(d, position, path, err);
     if (st == LOCI_OK) st = dsv4_record_position(data, bytes, path, &found, err);
     if (st == LOCI_OK && found != position)
         st = loci_fail(err, LOCI_EFORMAT, "%s: expected position %lld, found %lld", path,
                        (long long)position, (long long)found);
-    /* The body begins with the ids of the unfinished block. */
-    const size_t tail = (size_t)(position - whole) * sizeof *ids;
-    if (st == LOCI_OK && bytes < DSV4_RECORD_HEAD + tail)
-        st = loci_fail(err, LOCI_EFORMAT, "%s: %zu bytes are too few", path, bytes);
-    if (st == LOCI_OK && memcmp(data + DSV4_RECORD_HEAD, ids + whole, tail) == 0) {
-        *same = true;
-        st = dsv4_record_apply(s, d->fingerprint, data, bytes, path, err);
-    }
+    if (st == LOCI_OK && *same) st = dsv4_record_apply(s, d->fingerprint, data, bytes, path, err);
     free(data);
     return st;
 }
@@ -343,21 +349,17 @@ static loci_status shared_prefix(loci_dsv4_store *d, const loci_dsv4_seq *s, int
     loci_status st = most > 0 ? map_blocks(&probe, err) : LOCI_OK;
     if (st == LOCI_OK) st = common_blocks(&probe, s->ids, s->n, most, blocks, err);
     if (probe.mapped) loci_map_close(&probe.map);
-    /* A record inside the first block that differs, or ahead of the text, is dropped. */
-    while (st == LOCI_OK && *records < d->n_records && d->record[*records] <= s->n &&
-           dsv4_whole_blocks(d->m, d->record[*records]) <= *blocks) {
-        char path[PATH_BYTES], *data = NULL;
-        size_t bytes = 0;
-        const int64_t at = d->record[*records];
-        const int64_t whole = dsv4_whole_blocks(d->m, at) * d->m->lay.block_tokens;
-        const size_t tail = (size_t)(at - whole) * sizeof *s->ids;
-        st = record_path(d, at, path, err);
-        if (st == LOCI_OK) st = loci_file_load(d->vfs, path, (size_t)1 << 40, &data, &bytes, err);
-        const bool same = st == LOCI_OK && bytes >= DSV4_RECORD_HEAD + tail &&
-                          memcmp(data + DSV4_RECORD_HEAD, s->ids + whole, tail) == 0;
+    /* Where one record agrees, those before it do: all belong to one text.  One inside the first
+     * block that differs, or ahead of the text, is dropped. */
+    for (int i = d->n_records; i > 0 && st == LOCI_OK && *records == 0; i--) {
+        const int64_t at = d->record[i - 1];
+        char *data;
+        size_t bytes;
+        bool same;
+        if (at > s->n || dsv4_whole_blocks(d->m, at) > *blocks) continue;
+        st = load_record(d, at, s->ids, &data, &bytes, &same, err);
+        if (same) *records = i;
         free(data);
-        if (!same) break;
-        ++*records;
     }
     return st;
 }
