@@ -265,7 +265,7 @@ static int bench_phase(loci_bench_phase phase, int argc, char **argv)
         { "config", ARG_STR, &a.o.config, 0, 0, "FILE",
           "generated weights in the shape of a training config instead" },
         { "type", ARG_STR, &a.type, 0, 0, "TYPE",
-          "of generated weights: int8 (default), bf16, f32" },
+          "of generated weights: int8 (default), int4, bf16, f32" },
         { "banks", ARG_INT, &a.banks, 1, 100, "N", "that share the depth (default 1)" },
         { "units", ARG_INT, &a.units, 1, 1 << 28, "N",
           "tokens or queries of a spell (default 32K read, 64 decoded, 64 asked)" },

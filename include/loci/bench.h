@@ -121,7 +121,7 @@ LOCI_API const char *loci_bench_phase_name(loci_bench_phase phase); /* static st
 typedef struct {
     const char *model_dir; /* a model; or NULL and ... */
     const char *config;    /* ... a training config, of which "model" is taken: weights generated */
-    const char *dtype;     /* of those: "int8" (default), "bf16", "f32" */
+    const char *dtype;     /* of those: "int8" (default), "int4", "bf16", "f32" */
     const char *work_dir; /* exists; a model, texts and banks are made in it, and what a run made is
                               removed by the next one and by close */
     int threads;          /* 0 = all cores */

@@ -44,9 +44,10 @@ typedef struct {
         *model_dir;  /* config.json, tokenizer.json, model.safetensors; borrowed for the call */
     int threads;     /* 0 = all cores this process may use; 1..1024 */
     const char *cpu; /* NULL or "native"; "avx512", "avx2", "ref" lower it; borrowed */
-    /* Numbers of the products, NULL: "int8" for weights stored as int8, else "f32".
+    /* Numbers of the products, NULL: "int8" for weights stored as int8, "int4" as int4, else "f32".
      *   "int8"  activations to int8, a scale a row; weights of other types to int8 when they are loaded
-     *   "int4"  the same with 4 bits a weight and a scale for 32, the head in int8
+     *   "int4"  the same with 4 bits a weight, as stored or with a scale for 32; encoder, routers and
+     *           attention of the lower stack in int8
      *   "f32"   activations in f32, weights as they are stored: the reference; borrowed */
     const char *compute;
     /* DeepSeek-V4 models (deepseek.h), whose model_dir may be a GGUF file: */
@@ -79,6 +80,7 @@ typedef struct {
     int64_t ingest_bytes_per_thread;
     double bank_bytes_per_token;     /* on disk, of a bank of a million tokens or more */
     double resident_bytes_per_token; /* codes kept in memory while a bank is open */
+    int64_t stored_f32, stored_bf16, stored_int8, stored_int4; /* parameters, by type on disk */
 } loci_model_info;
 /* What a checkpoint is and needs, before anything is loaded or allocated for it. */
 LOCI_API loci_status loci_model_describe(const char *model_dir, loci_model_info *info,
@@ -102,7 +104,9 @@ LOCI_API loci_expert_stats loci_engine_experts(const loci_engine *e);
 /* Name of the GPU in use, NULL on the CPU: borrowed from e. */
 LOCI_API const char *loci_engine_gpu(const loci_engine *e);
 
-/* Convert the weights of a checkpoint: dtype "f32", "bf16" or "int8" (one scale a row); copies
+/* Convert the weights of a checkpoint: dtype "f32", "bf16", "int8" (one scale a row) or "int4" (one for
+ * 32 of a row; encoder, routers, attention of the lower stack, and rows that are not whole groups of 32, as
+ * int8); copies
  * tokenizer.json and config.json.  out_dir is made; an existing model.safetensors there is
  * replaced only when all is written. */
 LOCI_API loci_status loci_quantize(const char *model_dir, const char *out_dir, const char *dtype,

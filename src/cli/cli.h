@@ -168,7 +168,7 @@ typedef struct {
     { "cpu", ARG_STR, &(e).cpu, 0, 0, "NAME", "kernels: native (default), avx512, avx2, ref" }, \
     { "device", ARG_STR, &(e).device, 0, 0, "NAME", "cpu (default), cuda, cuda:N" },            \
     { "compute", ARG_STR, &(e).compute, 0, 0, "TYPE",                                           \
-      "products in int8, int4 or f32 (default: int8 for weights stored so)" },                  \
+      "products in int8, int4 or f32 (default: as weights are stored, bf16 as f32)" },                  \
     { "quiet", ARG_FLAG, &(e).quiet, 0, 0, NULL, "no progress, no notes" }
 /* clang-format on */
 

@@ -30,6 +30,12 @@ static void info_json(const loci_model_info *m, const char *dir)
     put_text(o, "fingerprint", m->fingerprint);
     put_int(o, "parameters", m->parameters);
     put_int(o, "weight_bytes", m->weight_bytes);
+    json_t *stored = json_object();
+    put_int(stored, "int4", m->stored_int4);
+    put_int(stored, "int8", m->stored_int8);
+    put_int(stored, "bf16", m->stored_bf16);
+    put_int(stored, "f32", m->stored_f32);
+    json_object_set_new(o, "stored", stored);
     put_int(o, "vocab", m->vocab);
     put_int(o, "d_model", m->d_model);
     put_int(o, "window", m->window);
@@ -46,12 +52,32 @@ static void info_json(const loci_model_info *m, const char *dir)
     print_json(o);
 }
 
+/* Parameters by the type that they are stored in. */
+static void print_stored(const loci_model_info *m)
+{
+    const struct {
+        const char *type;
+        int64_t n;
+    } part[] = { { "int4", m->stored_int4 },
+                 { "int8", m->stored_int8 },
+                 { "bf16", m->stored_bf16 },
+                 { "f32", m->stored_f32 } };
+    const char *before = "  stored as     ";
+    for (int i = 0; i < COUNT(part); i++) {
+        if (part[i].n == 0) continue;
+        printf("%s%s %.2f M", before, part[i].type, 1e-6 * (double)part[i].n);
+        before = ", ";
+    }
+    printf("\n");
+}
+
 static void info_text(const loci_model_info *m, const char *dir)
 {
     char a[32], b[32];
     print_name(stdout, dir);
     printf("\n  architecture  %s, %.1f M parameters, %s of weights\n", m->architecture,
            1e-6 * (double)m->parameters, human_bytes((double)m->weight_bytes, a));
+    print_stored(m);
     printf("  fingerprint   %s\n", m->fingerprint);
     printf("  shape         vocabulary %d, width %d, %d + %d layers, %d groups, window %d\n",
            m->vocab, m->d_model, m->n_lower, m->n_upper, m->n_groups, m->window);
@@ -113,7 +139,8 @@ int cmd_quantize(int argc, char **argv)
     arg args[] = {
         { "model", ARG_STR, &model, 0, 0, "DIR", "folder of the model (default: the shipped one)" },
         { "out", ARG_STR, &out, 0, 0, "DIR", "folder of the new one, made if missing" },
-        { "type", ARG_STR, &type, 0, 0, "TYPE", "int8 (one scale a row), bf16 or f32" },
+        { "type", ARG_STR, &type, 0, 0, "TYPE",
+          "int4 (mixed with int8), int8 (one scale a row), bf16 or f32" },
         { "json", ARG_FLAG, &json, 0, 0, NULL, "sizes before and after as one JSON object" },
         { "quiet", ARG_FLAG, &quiet, 0, 0, NULL, "print nothing" },
     };

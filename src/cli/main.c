@@ -12,7 +12,7 @@ static const command commands[] = {
     { "generate", cmd_generate, "continue a text" },
     { "logits", cmd_logits, "logits of every position, as .npy" },
     { "model", cmd_model, "model info: what a checkpoint is and needs" },
-    { "quantize", cmd_quantize, "convert a checkpoint to int8, bf16 or f32" },
+    { "quantize", cmd_quantize, "convert a checkpoint to int4, int8, bf16 or f32" },
     { "train", cmd_train, "train a model from a config and text" },
     { "tokenizer", cmd_tokenizer, "tokenizer train | encode | decode | prompt | reply" },
     { "tasks", cmd_tasks, "tasks make: synthetic long-range tasks" },

@@ -40,6 +40,14 @@ static void bank_costs(const loci_hparams *hp, loci_model_info *info)
     info->resident_bytes_per_token = codes / s;
 }
 
+static int64_t *stored_as(loci_model_info *info, loci_dtype type)
+{
+    return type == LOCI_U8     ? &info->stored_int4
+           : type == LOCI_I8   ? &info->stored_int8
+           : type == LOCI_BF16 ? &info->stored_bf16
+                               : &info->stored_f32;
+}
+
 static loci_status fill_info(const loci_model *m, const char *dir, loci_model_info *info,
                              loci_error *err)
 {
@@ -66,7 +74,11 @@ static loci_status fill_info(const loci_model *m, const char *dir, loci_model_in
     loci_param_info *list = calloc((size_t)n, sizeof *list);
     if (!list) return loci_fail(err, LOCI_ENOMEM, "no memory for %d tensors", n);
     loci_param_list(hp, list, n);
-    for (int i = 0; i < n; i++) info->parameters += (int64_t)list[i].rows * list[i].cols;
+    for (int i = 0; i < n; i++) {
+        const int64_t numbers = (int64_t)list[i].rows * list[i].cols;
+        info->parameters += numbers;
+        *stored_as(info, loci_param_at(&m->p, &list[i])->type) += numbers;
+    }
     free(list);
     info->weight_bytes = stat(path, &st) == 0 ? (int64_t)st.st_size : 0;
     info->session_bytes = (int64_t)loci_stream_bytes(hp, LOCI_ASK_BATCH);

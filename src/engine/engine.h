@@ -38,6 +38,8 @@ struct loci_engine {
 
 /* Refuse a model that has no Read blocks: it can neither fill a bank nor look into one. */
 loci_status loci_engine_need_reads(const loci_engine *e, loci_error *err);
+/* quantize.c: "f32", "bf16", "int8", "int4" (LOCI_U8) as loci_model_save's type.  LOCI_EINVAL another. */
+loci_status loci_quantize_type(const char *name, loci_dtype *type, loci_error *err);
 
 /* The tokenizer that a GGUF file holds (deepseek_tokenizer.c).  Errors: LOCI_EFORMAT naming file,
  * key, expected and found; LOCI_EVERSION another kind or pre-split; LOCI_ENOMEM. */

@@ -99,17 +99,14 @@ static loci_status write_tokenizer(const char *dir, int vocab, uint64_t seed, lo
 
 static loci_status write_model(const loci_bench_model *b, const loci_hparams *hp, loci_error *err)
 {
-    const char *type = b->opt.dtype;
-    const loci_dtype dtype = strcmp(type, "f32") == 0    ? LOCI_F32
-                             : strcmp(type, "bf16") == 0 ? LOCI_BF16
-                                                         : LOCI_I8;
-    if (dtype == LOCI_I8 && strcmp(type, "int8") != 0)
-        return loci_fail(err, LOCI_EINVAL, "weights: expected int8, bf16 or f32, found %s", type);
+    loci_dtype dtype;
     loci_model *m = NULL;
+    loci_status st = loci_quantize_type(b->opt.dtype, &dtype, err);
+    if (st != LOCI_OK) return st;
     float *base = loci_alloc_aligned(loci_param_floats(hp) * sizeof *base);
     if (!base) return loci_fail(err, LOCI_ENOMEM, "no memory for a model's weights");
     loci_params_init(base, hp, b->opt.seed);
-    loci_status st = loci_model_wrap(&m, hp, base, loci_cpu_detect(), err);
+    st = loci_model_wrap(&m, hp, base, loci_cpu_detect(), err);
     if (st == LOCI_OK) st = loci_model_save(m, b->model_dir, dtype, NULL, err);
     loci_model_close(m);
     loci_free_aligned(base);

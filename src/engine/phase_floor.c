@@ -27,9 +27,8 @@ static loci_phase_cost times(loci_phase_cost a, double share)
 static loci_phase_cost product(const loci_mat *w)
 {
     const double n = (double)w->rows * w->cols;
-    return (loci_phase_cost){
-        n * (double)loci_dtype_size(w->type) + (w->scale ? 4.0 * w->rows : 0.0), 2.0 * n
-    };
+    const size_t bytes = (size_t)w->rows * loci_mat_row_bytes(w) + loci_mat_scale_bytes(w);
+    return (loci_phase_cost){ (double)bytes, 2.0 * n };
 }
 
 static loci_phase_cost products(const loci_mat *const *w, size_t n)
@@ -150,7 +149,7 @@ static double product_rate(const loci_bench_model *b)
 {
     const loci_bench_machine *w = &b->machine;
     const loci_dtype type = b->engine->model->p.embed.type;
-    if (type == LOCI_I8) return w->int8[1];
+    if (type == LOCI_I8 || type == LOCI_U8) return w->int8[1];
     return type == LOCI_BF16 && w->bf16[1] > 0.0 ? w->bf16[1] : w->f32[1];
 }
 

@@ -1,4 +1,5 @@
-/* quantize.c - the same model with other numbers: f32, bf16 or int8 with one scale a row.
+/* quantize.c - the same model with other numbers: f32, bf16, int8 with one scale a row, or 4 bits with
+ * one for 32 of a row (what is `fine`, params.c, in int8).
  *
  * What ingest reads is among what changes, so a bank made with one form belongs to that form: the
  * fingerprint tells them apart. */
@@ -30,20 +31,30 @@ static loci_status convert(const loci_model *m, float *base, const char *out_dir
     return st;
 }
 
+loci_status loci_quantize_type(const char *name, loci_dtype *type, loci_error *err)
+{
+    static const struct {
+        const char *name;
+        loci_dtype type;
+    } known[] = {
+        { "f32", LOCI_F32 }, { "bf16", LOCI_BF16 }, { "int8", LOCI_I8 }, { "int4", LOCI_U8 }
+    };
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+        if (strcmp(name, known[i].name) == 0) {
+            *type = known[i].type;
+            return LOCI_OK;
+        }
+    return loci_fail(err, LOCI_EINVAL, "weights: expected f32, bf16, int8 or int4, found %.40s",
+                     name);
+}
+
 loci_status loci_quantize(const char *model_dir, const char *out_dir, const char *dtype,
                           loci_error *err)
 {
-    loci_dtype type;
+    loci_dtype type = LOCI_F32;
     loci_model *m;
-    if (strcmp(dtype, "f32") == 0)
-        type = LOCI_F32;
-    else if (strcmp(dtype, "bf16") == 0)
-        type = LOCI_BF16;
-    else if (strcmp(dtype, "int8") == 0)
-        type = LOCI_I8;
-    else
-        return loci_fail(err, LOCI_EINVAL, "dtype \"%s\": expected f32, bf16 or int8", dtype);
-    loci_status st = loci_model_open(&m, model_dir, 0, err);
+    loci_status st = loci_quantize_type(dtype, &type, err);
+    if (st == LOCI_OK) st = loci_model_open(&m, model_dir, 0, err);
     if (st != LOCI_OK) return st;
     float *base = loci_alloc_aligned(loci_param_floats(&m->hp) * sizeof(float));
     if (!base)

@@ -2,8 +2,9 @@
  *
  *   y = x w^T          dx (+)= dy w          dw += dy^T x
  *
- * A stored matrix is f32, bf16 or int8 with one scale a row, and x is used in f32; one row goes
- * through the gemv family, which reads the matrix once and packs nothing.  A matrix that is packed
+ * A stored matrix is f32, bf16, int8 with one scale a row or 4 bits (four.c), and x is used in f32; one
+ * row goes through the gemv family, which reads the matrix once and packs nothing; 4 bits are made f32
+ * some rows at a time.  A matrix that is packed
  * (packed.c) meets x as int8.  With a pool, rows of w are shared out in tiles, unless the work is less
  * than it costs to tell another thread.  Only f32 matrices have gradients. */
 #include "model/model_impl.h"
@@ -23,8 +24,9 @@ loci_mat loci_mat_rows(const loci_mat *w, int first, int rows)
 {
     assert(first >= 0 && rows >= 0 && first + rows <= w->rows);
     loci_mat part = *w;
-    part.data = (char *)w->data + (size_t)first * (size_t)w->cols * loci_dtype_size(w->type);
+    part.data = (char *)w->data + (size_t)first * loci_mat_row_bytes(w);
     part.scale = w->scale ? w->scale + first : NULL;
+    part.half = w->half ? w->half + (size_t)first * (size_t)(w->cols / LOCI_W4_GROUP) : NULL;
     part.rows = rows;
     part.packed_row += first;
     if (part.packed_row % LOCI_PANEL != 0) {
@@ -36,11 +38,28 @@ loci_mat loci_mat_rows(const loci_mat *w, int first, int rows)
 
 /* ---- one product ---------------------------------------------------------------------------- */
 
+/* 4 bits: as many rows of w as fit in the buffer at a time. */
+static void linear_four(const loci_kernels *k, float *y, int ldy, const float *x, int ldx,
+                        const loci_mat *w, int m)
+{
+    float rows[LOCI_FOUR_COLS];
+    const int cols = w->cols, step = LOCI_FOUR_COLS / cols;
+    for (int r = 0; r < w->rows; r += step) {
+        const int n = w->rows - r < step ? w->rows - r : step;
+        loci_four_rows(k, rows, w, r, n);
+        if (m == 1)
+            k->gemv(y + r, rows, cols, x, n, cols);
+        else
+            k->gemm(y + r, ldy, x, ldx, 0, rows, cols, 1, m, n, cols, 0.0f);
+    }
+}
+
 static void linear_row(const loci_kernels *k, float *y, const float *x, const loci_mat *w)
 {
     switch (w->type) {
     case LOCI_BF16: k->gemv_bf16(y, w->data, w->cols, x, w->rows, w->cols); break;
     case LOCI_I8: k->gemv_q8(y, w->data, w->cols, w->scale, x, w->rows, w->cols); break;
+    case LOCI_U8: linear_four(k, y, w->rows, x, w->cols, w, 1); break;
     default: k->gemv(y, w->data, w->cols, x, w->rows, w->cols); break;
     }
 }
@@ -54,6 +73,7 @@ static void linear_rows(const loci_kernels *k, float *y, int ldy, const float *x
     case LOCI_I8:
         k->gemm_q8(y, ldy, x, ldx, w->data, w->cols, w->scale, m, w->rows, w->cols);
         break;
+    case LOCI_U8: linear_four(k, y, ldy, x, ldx, w, m); break;
     default:
         k->gemm(y, ldy, x, ldx, 0, w->data, w->cols, 1, m, w->rows, w->cols, (float)add);
         break;
@@ -196,7 +216,7 @@ void loci_linear_bwd(const loci_kernels *k, float *dx, int lddx, float beta, loc
     k->gemm(dw->data, dw->cols, dy, lddy, 1, x, ldx, 0, w->rows, w->cols, m, 1.0f);
 }
 
-void loci_mat_row(float *y, const loci_mat *w, int row)
+void loci_mat_row(const loci_kernels *k, float *y, const loci_mat *w, int row)
 {
     const size_t n = (size_t)w->cols, at = (size_t)row * n;
     if (w->type == LOCI_BF16) {
@@ -205,6 +225,8 @@ void loci_mat_row(float *y, const loci_mat *w, int row)
     } else if (w->type == LOCI_I8) {
         const int8_t *q = (const int8_t *)w->data + at;
         for (size_t i = 0; i < n; i++) y[i] = w->scale[row] * (float)q[i];
+    } else if (w->type == LOCI_U8) {
+        loci_four_rows(k, y, w, row, 1);
     } else {
         const float *f = (const float *)w->data + at;
         for (size_t i = 0; i < n; i++) y[i] = f[i];
@@ -214,7 +236,7 @@ void loci_mat_row(float *y, const loci_mat *w, int row)
 void loci_embed(const loci_model *m, float *x, float *inv, const int32_t *ids, int n)
 {
     const int D = m->hp.d_model;
-    for (int t = 0; t < n; t++) loci_mat_row(x + (size_t)t * (size_t)D, &m->p.embed, ids[t]);
+    for (int t = 0; t < n; t++) loci_mat_row(&m->k, x + (size_t)t * (size_t)D, &m->p.embed, ids[t]);
     m->k.rmsnorm(x, D, inv, x, D, n, D, m->hp.norm_eps);
 }
 
@@ -260,6 +282,8 @@ static void widen(const loci_kernels *k, float *out, const loci_mat *w)
         memcpy(out, w->data, n * sizeof *out);
     else if (w->type == LOCI_I8)
         k->dequant_q8(out, w->cols, w->data, w->cols, w->scale, w->rows, w->cols);
+    else if (w->type == LOCI_U8)
+        loci_four_rows(k, out, w, 0, w->rows);
     else
         for (size_t i = 0; i < n; i++) out[i] = loci_bf16_to_f32(((const uint16_t *)w->data)[i]);
 }
@@ -274,10 +298,7 @@ loci_status loci_model_widen(const loci_model *m, float *base, loci_error *err)
     memset(base, 0, loci_param_floats(&m->hp) * sizeof *base);
     loci_params_bind(&flat, &m->hp, base);
     for (int i = 0; i < n; i++) {
-        const loci_mat *from =
-            (const loci_mat *)(const void *)((const char *)&m->p + info[i].offset);
-        const loci_mat *to = (const loci_mat *)(const void *)((const char *)&flat + info[i].offset);
-        widen(&m->k, to->data, from);
+        widen(&m->k, loci_param_at(&flat, &info[i])->data, loci_param_at(&m->p, &info[i]));
     }
     free(info);
     return LOCI_OK;

@@ -78,14 +78,27 @@ loci_status loci_hparams_save(const loci_hparams *hp, const char *path, loci_err
 
 /* ---- parameters (params.c): declared once ------------------------------------------ */
 typedef struct {
-    void *data;   /* (rows, cols) f32, bf16 or int8 row-major; f32 in training  */
-    float *scale; /* (rows) for int8, else NULL                                  */
+    void *data;     /* (rows, cols) f32, bf16 or int8 row-major; f32 in training */
+    float *scale;   /* (rows) for int8, else NULL                                */
+    uint16_t *half; /* (rows, cols / 32) for 4 bits (four.c), else NULL          */
     int rows, cols;
-    loci_dtype type;        /* LOCI_F32, LOCI_BF16, LOCI_I8 */
+    loci_dtype type; /* LOCI_F32, LOCI_BF16, LOCI_I8; LOCI_U8: 4 bits, data (rows, cols / 2) */
     const loci_w8 *packed;  /* the same for integer products (packed.c), or NULL */
     const loci_w4 *packed4; /* the same in 4 bits, or NULL                       */
     int packed_row;         /* of row 0 in either; a multiple of 16              */
 } loci_mat;
+
+/* Bytes of a row as stored, without its scales; of all scales. */
+static inline size_t loci_mat_row_bytes(const loci_mat *w)
+{
+    return (size_t)w->cols * loci_dtype_size(w->type) / (w->type == LOCI_U8 ? 2 : 1);
+}
+static inline size_t loci_mat_scale_bytes(const loci_mat *w)
+{
+    return (size_t)w->rows * (w->scale  ? sizeof *w->scale
+                              : w->half ? (size_t)(w->cols / LOCI_W4_GROUP) * sizeof *w->half
+                                        : 0);
+}
 
 typedef struct {
     loci_mat q;       /* (H*64, D) */
@@ -147,12 +160,17 @@ typedef struct {
     loci_init init; /* NORMAL: deviation `value`; CONST: value */
     float value;
     bool decay;    /* weight decay applies */
-    bool quantise; /* may be stored as bf16 / int8 (else always f32) */
+    bool quantise; /* may be stored as bf16, int8 or 4 bits (else always f32) */
+    bool fine;     /* int8 where others are 4 bits */
     bool ingest;   /* embedding, lower stack, encoder: part of the bank fingerprint */
 } loci_param_info;
 
 /* Fill list (cap entries) in checkpoint order; returns the count (also when list is NULL). */
 int loci_param_list(const loci_hparams *hp, loci_param_info *list, int cap);
+static inline const loci_mat *loci_param_at(const loci_params *p, const loci_param_info *info)
+{
+    return (const loci_mat *)(const void *)((const char *)p + info->offset);
+}
 size_t loci_param_floats(const loci_hparams *hp); /* all, f32, each tensor padded to 16 floats */
 /* Point every matrix of *p into `base` (loci_param_floats f32, 64-byte aligned): parameters or
  * gradients or optimiser state: same layout. */
@@ -189,7 +207,8 @@ void loci_model_close(loci_model *m); /* NULL is fine */
  * (loci_param_floats; padding is zeroed).  Errors: LOCI_ENOMEM. */
 loci_status loci_model_widen(const loci_model *m, float *base, loci_error *err);
 /* Write config.json and model.safetensors into dir (made if missing); type LOCI_F32, LOCI_BF16 or
- * LOCI_I8 for the quantisable tensors.  src is a model whose matrices are f32.  `meta`: as
+ * LOCI_I8 for the quantisable tensors, or LOCI_U8: 4 bits, and int8 for those that are `fine` or are not
+ * whole groups of 32 columns.  src is a model whose matrices are f32.  `meta`: as
  * loci_st_write.  Each file is replaced as a whole, the tensors last.
  * Errors: LOCI_EINVAL a matrix is not f32 or holds a number that is not finite; LOCI_EIO,
  *         LOCI_ENOMEM. */
@@ -201,9 +220,9 @@ loci_status loci_model_save(const loci_model *src, const char *dir, loci_dtype t
  *   INT8  x to int8, one scale a row of x; weights int8 as stored, or made so from f32 or bf16 as
  *         loci_quant_q8 does.  A row of a product has the same bits whatever the number of rows and
  *         threads, and in every variant of the kernels.
- *   INT4  the same with 4 bits a weight, a scale for 32 of a row (loci_quant_q4); the head, and rows
- *         that are not whole groups of 32, as INT8
- *   AUTO  INT8 where the weights are stored as int8, else F32 */
+ *   INT4  the same with 4 bits a weight: as stored, or a scale for 32 of a row (loci_quant_q4); what is
+ *         `fine`, and rows that are not whole groups of 32, as INT8
+ *   AUTO  INT8 where the weights are stored as int8, INT4 where as 4 bits, else F32 */
 typedef enum {
     LOCI_COMPUTE_AUTO,
     LOCI_COMPUTE_F32,

@@ -55,7 +55,16 @@ void loci_linear_all(const loci_model *m, const loci_product *list, int n, const
 /* Rows [first, first + rows) of w as a matrix of its own, any stored type. */
 loci_mat loci_mat_rows(const loci_mat *w, int first, int rows);
 /* y (cols) = row `row` of w as f32. */
-void loci_mat_row(float *y, const loci_mat *w, int row);
+void loci_mat_row(const loci_kernels *k, float *y, const loci_mat *w, int row);
+
+/* ---- four.c: stored in 4 bits ----------------------------------------------------------------- */
+
+enum { LOCI_FOUR_COLS = 16384 }; /* at most: a row as f32 lies on the stack */
+bool loci_four_fits(int cols);
+/* One row of cols numbers, finite: q (cols / 2) and half (cols / 32). */
+void loci_four_round(uint8_t *q, uint16_t *half, const float *x, int cols);
+/* y (rows, cols) = rows of w, LOCI_U8, from `first` on. */
+void loci_four_rows(const loci_kernels *k, float *y, const loci_mat *w, int first, int rows);
 
 /* ---- window.c: whole sequences -------------------------------------------------------- */
 

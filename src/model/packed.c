@@ -1,8 +1,8 @@
 /* packed.c - a model's matrices for integer products, made once when it is opened.
  *
- * All of them lie in one block of memory.  A matrix stored as int8 is packed as it is; f32 and bf16 rows
- * are quantised on the way, as `loci quantize` would; to 4 bits all of them are.  The file keeps the
- * stored form, which embedding rows are still read from. */
+ * All of them lie in one block of memory.  A matrix stored as int8 or in 4 bits is packed as it is; other
+ * rows are quantised on the way, 4 bits too where 8 are asked for.  The file keeps the stored form, which
+ * embedding rows are still read from. */
 #include "model/model_impl.h"
 
 #include <stdlib.h>
@@ -21,14 +21,13 @@ static bool is_packable(loci_model *m, const loci_param_info *info, loci_compute
     const loci_mat *w = mat_of(m, info);
     if (!info->quantise || w->cols > COLS_MAX || w == &m->p.code.key || w == &m->p.code.query)
         return false;
-    return compute != LOCI_COMPUTE_AUTO || w->type == LOCI_I8;
+    return compute != LOCI_COMPUTE_AUTO || w->type == LOCI_I8 || w->type == LOCI_U8;
 }
 
-/* The head decides between neighbours by small differences: it keeps 8 bits. */
-static bool is_four(const loci_model *m, const loci_mat *w, loci_compute compute)
+static bool is_four(const loci_mat *w, const loci_param_info *info, loci_compute compute)
 {
-    return compute == LOCI_COMPUTE_INT4 && w->cols % LOCI_W4_GROUP == 0 && w != &m->p.embed &&
-           w != &m->p.head;
+    if (w->type == LOCI_U8) return compute != LOCI_COMPUTE_INT8;
+    return compute == LOCI_COMPUTE_INT4 && w->cols % LOCI_W4_GROUP == 0 && !info->fine;
 }
 
 typedef struct {
@@ -63,7 +62,8 @@ static place carve(loci_arena *a, const loci_mat *w, bool four)
     return p;
 }
 
-/* A matrix with its numbers in the integers to be: q, and a scale a row or a half a group. */
+/* A matrix with its numbers in the integers to be: q, and a scale a row or a half a group.  What is
+ * stored so has its numbers already. */
 typedef struct {
     float *row; /* (cols): one row as f32 */
     int8_t *q;
@@ -77,6 +77,7 @@ static made carve_made(loci_arena *a, const loci_mat *w, bool four)
     const size_t rows = (size_t)w->rows, cols = (size_t)w->cols;
     made x = { 0 };
     if (!four && w->type == LOCI_I8) return x;
+    if (four && w->type == LOCI_U8) return x;
     x.row = loci_arena_take(a, cols, sizeof *x.row);
     if (four) {
         x.nibbles = loci_arena_take(a, rows * cols / 2, 1);
@@ -97,12 +98,13 @@ static size_t scratch_bytes(const loci_mat *w, bool four)
 
 static void pack_four(const loci_kernels *k, const place *p, loci_mat *w, const made *x)
 {
-    for (int r = 0; r < w->rows; r++) {
-        loci_mat_row(x->row, w, r);
+    for (int r = 0; x->nibbles && r < w->rows; r++) {
+        loci_mat_row(k, x->row, w, r);
         k->quant_q4(x->nibbles + (size_t)r * (size_t)w->cols / 2, w->cols / 2,
                     x->half + (size_t)r * groups(w), (int)groups(w), x->row, w->cols, 1, w->cols);
     }
-    loci_w4_pack(p->nibbles, p->half, x->nibbles, x->half, w->rows, w->cols);
+    loci_w4_pack(p->nibbles, p->half, x->nibbles ? x->nibbles : w->data,
+                 x->nibbles ? x->half : w->half, w->rows, w->cols);
     *p->w4 = (loci_w4){ p->nibbles, p->half, w->rows, w->cols };
     w->packed4 = p->w4;
 }
@@ -110,7 +112,7 @@ static void pack_four(const loci_kernels *k, const place *p, loci_mat *w, const 
 static void pack_eight(const loci_kernels *k, const place *p, loci_mat *w, const made *x)
 {
     for (int r = 0; x->q && r < w->rows; r++) {
-        loci_mat_row(x->row, w, r);
+        loci_mat_row(k, x->row, w, r);
         k->quant_q8(x->q + (size_t)r * (size_t)w->cols, w->cols, x->scale + r, x->row, w->cols, 1,
                     w->cols);
     }
@@ -146,7 +148,7 @@ loci_status loci_model_prepare(loci_model *m, loci_compute compute, loci_error *
     for (int i = 0; i < n; i++) {
         if (!is_packable(m, &list[i], compute)) continue;
         const loci_mat *w = mat_of(m, &list[i]);
-        const bool four = is_four(m, w, compute);
+        const bool four = is_four(w, &list[i], compute);
         const size_t needs = scratch_bytes(w, four);
         scratch = needs > scratch ? needs : scratch;
         carve(&a, w, four);
@@ -164,7 +166,7 @@ loci_status loci_model_prepare(loci_model *m, loci_compute compute, loci_error *
     for (int i = 0; i < n; i++) {
         if (!is_packable(m, &list[i], compute)) continue;
         loci_mat *w = mat_of(m, &list[i]);
-        pack(m, &a, w, is_four(m, w, compute), (loci_arena){ memory, scratch, 0 });
+        pack(m, &a, w, is_four(w, &list[i], compute), (loci_arena){ memory, scratch, 0 });
     }
 
 out:

@@ -1,9 +1,11 @@
 /* params.c - every parameter of the architecture, declared once.
  *
  * declare() walks the tensors in checkpoint order and hands each to a visitor: names, shapes,
- * start values, weight decay and storage are said there and nowhere else.  Listing, counting,
- * binding and initialising are visitors.  In memory each tensor starts on a multiple of 16 floats
- * of one block, so that parameters, gradients and optimiser state share a layout. */
+ * start values, weight decay and storage are said there and nowhere else.  `fine`, int8 where others
+ * are 4 bits, is where 4 bits cost most (docs/EVAL.md), what a bank is made and searched with: encoder,
+ * attention of the lower stack, routers, maps of codes.  Listing, counting, binding and
+ * initialising are visitors.  In memory each tensor starts on a multiple of 16 floats of one block, so
+ * that parameters, gradients and optimiser state share a layout. */
 #include "model/model.h"
 
 #include <assert.h>
@@ -19,6 +21,7 @@ typedef struct {
     int index;          /* of the layer or group, -1: none            */
     size_t offset;      /* of the block inside loci_params            */
     bool ingest;
+    bool fine; /* of its matrices: see loci_param_info */
 } block;
 
 /* How a tensor starts and what may be done to it. */
@@ -50,6 +53,7 @@ static void tensor(const block *b, const char *name, size_t offset, int rows, in
                                        : value;
     p.decay = p.quantise = k == MATRIX || k == HALVED || k == CLOSED || k == NEARLY || k == TWIN;
     p.ingest = b->ingest;
+    p.fine = b->fine && p.quantise;
     const int n = b->index < 0
                       ? snprintf(p.name, sizeof p.name, "%s%s", b->prefix, name)
                       : snprintf(p.name, sizeof p.name, "%s%d.%s", b->prefix, b->index, name);
@@ -63,9 +67,11 @@ static void declare_layer(const block *b, const loci_hparams *hp)
     const int D = hp->d_model, F = hp->ffn, HD = hp->n_heads * hp->d_head;
     const int GD = hp->n_kv_heads * hp->d_head;
 #define AT(field) offsetof(loci_layer_params, field)
-    tensor(b, "attn.q", AT(q), HD, D, MATRIX, 0);
-    tensor(b, "attn.kv", AT(kv), 2 * GD, D, MATRIX, 0);
-    tensor(b, "attn.o", AT(o), D, HD, CLOSED, 0);
+    block attn = *b;
+    attn.fine = b->ingest;
+    tensor(&attn, "attn.q", AT(q), HD, D, MATRIX, 0);
+    tensor(&attn, "attn.kv", AT(kv), 2 * GD, D, MATRIX, 0);
+    tensor(&attn, "attn.o", AT(o), D, HD, CLOSED, 0);
     tensor(b, "ffn.gate_up", AT(gate_up), 2 * F, D, MATRIX, 0);
     tensor(b, "ffn.down", AT(down), D, F, CLOSED, 0);
 #undef AT
@@ -106,8 +112,10 @@ static void declare_read(const block *b, const loci_hparams *hp)
 {
     const int D = hp->d_model, R = hp->read_mlp, HB = hp->read_heads;
 #define AT(field) offsetof(loci_read_params, field)
-    tensor(b, "router1", AT(router1), hp->router_hidden, D, MATRIX, 0);
-    tensor(b, "router2", AT(router2), hp->d_landmark, hp->router_hidden, MATRIX, 0);
+    block finds = *b;
+    finds.fine = true;
+    tensor(&finds, "router1", AT(router1), hp->router_hidden, D, MATRIX, 0);
+    tensor(&finds, "router2", AT(router2), hp->d_landmark, hp->router_hidden, MATRIX, 0);
     tensor(b, "gate_w", AT(gate_w), 1, D, VECTOR, 0);
     tensor(b, "gate_b", AT(gate_b), 1, 1, SCALAR,
            2.0f); /* g = 0.88: reading must be able to help */
@@ -155,15 +163,16 @@ static void declare_codes(block *b, const loci_hparams *hp)
     b->prefix = "codes.";
     b->index = -1;
     b->offset = offsetof(loci_params, code);
-    b->ingest = true;
+    b->ingest = b->fine = true;
     tensor(b, "key", offsetof(loci_code_params, key), d, d, MATRIX, 0);
     b->ingest = false;
     tensor(b, "query", offsetof(loci_code_params, query), d, d, TWIN, 0);
+    b->fine = false;
 }
 
 static void declare(const loci_hparams *hp, visit_fn *visit, void *ctx)
 {
-    block b = { visit, ctx, "", -1, 0, true };
+    block b = { visit, ctx, "", -1, 0, true, false };
     vocab_tensor(&b, "embed", offsetof(loci_params, embed), hp);
     b.prefix = "lower.";
     for (b.index = 0; b.index < hp->n_lower; b.index++) {
@@ -171,7 +180,8 @@ static void declare(const loci_hparams *hp, visit_fn *visit, void *ctx)
         declare_layer(&b, hp);
     }
     if (hp->n_groups > 0)
-        declare_encoder(&(block){ visit, ctx, "bank.", -1, offsetof(loci_params, enc), true }, hp);
+        declare_encoder(&(block){ visit, ctx, "bank.", -1, offsetof(loci_params, enc), true, true },
+                        hp);
     b.ingest = false;
     b.prefix = "read.";
     for (b.index = 0; b.index < hp->n_groups; b.index++) {

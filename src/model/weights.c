@@ -3,7 +3,8 @@
  *   config.json         shape (hparams.c)
  *   tokenizer.json      opaque here: its bytes enter the fingerprint
  *   model.safetensors   each tensor of params.c as "NAME" (rows, cols) in F32 or BF16, or as "NAME" I8
- *                       with "NAME.scale" F32 (rows): w[r,c] = scale[r] q[r,c]
+ *                       with "NAME.scale" F32 (rows): w[r,c] = scale[r] q[r,c], or in 4 bits as
+ *                       "NAME" U8 (rows, cols / 2) with "NAME.scale" F16 (rows, cols / 32): four.c
  *
  * A file must hold exactly the tensors that the shape asks for.  They are used where the file is
  * mapped.  The fingerprint says which banks a model can read: XXH3-128 over a text of the fields that
@@ -119,24 +120,46 @@ static loci_status expect_aligned(const char *path, const loci_tensor_view *t, l
         t->name, unit, (size_t)((uintptr_t)t->data % unit));
 }
 
-/* The row scales of an int8 tensor. */
+/* Number of the first scale that is not finite, or n. */
+static size_t scales_finite(const loci_tensor_view *t, size_t n)
+{
+    const float *f = t->data;
+    const uint16_t *h = t->data;
+    size_t i = 0;
+    while (i < n && (t->dtype == LOCI_F32 ? isfinite(f[i]) : (h[i] & 0x7c00) != 0x7c00)) i++;
+    return i;
+}
+
+/* The scales of an int8 tensor, F32 (rows), or of 4 bits, F16 (rows, cols / 32). */
 static loci_status bind_scale(loci_mat *mat, const loci_st *file, const char *path,
                               const loci_param_info *info, loci_error *err)
 {
     char name[sizeof info->name + 8];
+    const bool four = mat->type == LOCI_U8;
+    const loci_dtype type = four ? LOCI_F16 : LOCI_F32;
+    const int groups = four ? info->cols / LOCI_W4_GROUP : 1;
     scale_name(name, sizeof name, info->name);
     const loci_tensor_view *t = loci_st_find(file, name);
     if (!t)
-        return loci_fail(err, LOCI_EFORMAT, "%s: tensor %s is missing: %s is I8", path, name,
-                         info->name);
-    if (t->dtype != LOCI_F32)
-        return loci_fail(err, LOCI_EFORMAT, "%s: tensor %s: expected type F32, found %s", path,
-                         name, loci_dtype_name(t->dtype));
-    loci_status st = expect_shape(path, t, 1, info->rows, 0, err);
+        return loci_fail(err, LOCI_EFORMAT, "%s: tensor %s is missing: %s is %s", path, name,
+                         info->name, loci_dtype_name(mat->type));
+    if (t->dtype != type)
+        return loci_fail(err, LOCI_EFORMAT, "%s: tensor %s: expected type %s, found %s", path, name,
+                         loci_dtype_name(type), loci_dtype_name(t->dtype));
+    loci_status st = expect_shape(path, t, four ? 2 : 1, info->rows, groups, err);
     if (st == LOCI_OK) st = expect_aligned(path, t, err);
+    if (st != LOCI_OK) return st;
+    const size_t n = (size_t)info->rows * (size_t)groups, finite = scales_finite(t, n);
+    if (finite < n)
+        return loci_fail(err, LOCI_EFORMAT,
+                         "%s: tensor %s: expected finite numbers, found another at %zu", path, name,
+                         finite);
     /* The mapping is read-only and so is every use of an opened model. */
-    if (st == LOCI_OK) mat->scale = (float *)(uintptr_t)t->data;
-    return st;
+    if (four)
+        mat->half = (uint16_t *)(uintptr_t)t->data;
+    else
+        mat->scale = (float *)(uintptr_t)t->data;
+    return LOCI_OK;
 }
 
 static loci_status bind_tensor(loci_mat *mat, const loci_st *file, const char *path,
@@ -147,18 +170,22 @@ static loci_status bind_tensor(loci_mat *mat, const loci_st *file, const char *p
         return loci_fail(err, LOCI_EFORMAT, "%s: tensor %s is missing: expected shape (%d, %d)",
                          path, info->name, info->rows, info->cols);
     const bool plain = t->dtype == LOCI_F32;
-    const bool packed = t->dtype == LOCI_BF16 || t->dtype == LOCI_I8;
+    const bool four = t->dtype == LOCI_U8 && loci_four_fits(info->cols);
+    const bool packed = t->dtype == LOCI_BF16 || t->dtype == LOCI_I8 || four;
     if (!plain && !(packed && info->quantise))
         return loci_fail(err, LOCI_EFORMAT, "%s: tensor %s: expected type %s, found %s", path,
-                         info->name, info->quantise ? "F32, BF16 or I8" : "F32",
+                         info->name,
+                         !info->quantise              ? "F32"
+                         : loci_four_fits(info->cols) ? "F32, BF16, I8 or U8"
+                                                      : "F32, BF16 or I8",
                          loci_dtype_name(t->dtype));
-    loci_status st = expect_shape(path, t, 2, info->rows, info->cols, err);
+    loci_status st = expect_shape(path, t, 2, info->rows, four ? info->cols / 2 : info->cols, err);
     if (st == LOCI_OK) st = expect_aligned(path, t, err);
     if (st != LOCI_OK) return st;
     *mat = (loci_mat){
         .data = (void *)(uintptr_t)t->data, .rows = info->rows, .cols = info->cols, .type = t->dtype
     };
-    return t->dtype == LOCI_I8 ? bind_scale(mat, file, path, info, err) : LOCI_OK;
+    return four || t->dtype == LOCI_I8 ? bind_scale(mat, file, path, info, err) : LOCI_OK;
 }
 
 /* Is this tensor of the file one that a bound parameter uses? */
@@ -166,7 +193,9 @@ static bool is_used(const loci_tensor_view *t, loci_params *p, const loci_param_
 {
     for (int i = 0; i < n; i++) {
         const loci_mat *m = mat_at(p, &list[i]);
-        if (t->data == m->data || (m->scale && t->data == m->scale)) return true;
+        if (t->data == m->data || (m->scale && t->data == m->scale) ||
+            (m->half && t->data == m->half))
+            return true;
     }
     return false;
 }
@@ -179,7 +208,7 @@ static loci_status bind_all(loci_model *m, const char *path, const loci_param_in
         loci_mat *mat = mat_at(&m->p, &list[i]);
         const loci_status st = bind_tensor(mat, m->file, path, &list[i], err);
         if (st != LOCI_OK) return st;
-        used += mat->scale != NULL;
+        used += mat->scale || mat->half;
     }
     if (loci_st_count(m->file) == used) return LOCI_OK;
     for (int i = 0; i < loci_st_count(m->file); i++) {
@@ -232,11 +261,10 @@ static void hash_tensors(XXH3_state_t *h, loci_model *m, const loci_param_info *
 {
     for (int i = 0; i < n; i++) {
         const loci_mat *mat = mat_at(&m->p, &list[i]);
-        const size_t elements = (size_t)mat->rows * (size_t)mat->cols;
+        const void *scale = mat->scale ? (const void *)mat->scale : mat->half;
         if (!list[i].ingest) continue;
-        hash_part(h, list[i].name, mat->data, elements * loci_dtype_size(mat->type));
-        hash_part(h, loci_dtype_name(mat->type), mat->scale ? (const void *)mat->scale : "",
-                  mat->scale ? (size_t)mat->rows * sizeof(float) : 0);
+        hash_part(h, list[i].name, mat->data, (size_t)mat->rows * loci_mat_row_bytes(mat));
+        hash_part(h, loci_dtype_name(mat->type), scale ? scale : "", loci_mat_scale_bytes(mat));
     }
 }
 
@@ -351,13 +379,55 @@ static void image_add(image *f, const char *name, loci_dtype type, int n_dims, i
     f->n++;
 }
 
+static loci_status add_bf16(image *f, const loci_param_info *info, const loci_mat *m,
+                            loci_error *err)
+{
+    const size_t n = (size_t)m->rows * (size_t)m->cols;
+    const float *x = m->data;
+    uint16_t *y = image_room(f, n, sizeof *y, err);
+    if (!y) return LOCI_ENOMEM;
+    for (size_t i = 0; i < n; i++) y[i] = loci_f32_to_bf16(x[i]);
+    image_add(f, info->name, LOCI_BF16, 2, m->rows, m->cols, y);
+    return LOCI_OK;
+}
+
+static loci_status add_int8(image *f, const loci_kernels *k, const loci_param_info *info,
+                            const loci_mat *m, loci_error *err)
+{
+    char name[64];
+    int8_t *q = image_room(f, (size_t)m->rows * (size_t)m->cols, sizeof *q, err);
+    float *scale = q ? image_room(f, (size_t)m->rows, sizeof *scale, err) : NULL;
+    if (!scale) return LOCI_ENOMEM;
+    k->quant_q8(q, m->cols, scale, m->data, m->cols, m->rows, m->cols);
+    image_add(f, info->name, LOCI_I8, 2, m->rows, m->cols, q);
+    scale_name(name, sizeof name, info->name);
+    image_add(f, name, LOCI_F32, 1, m->rows, 0, scale);
+    return LOCI_OK;
+}
+
+static loci_status add_four(image *f, const loci_param_info *info, const loci_mat *m,
+                            loci_error *err)
+{
+    char name[64];
+    const int groups = m->cols / LOCI_W4_GROUP;
+    uint8_t *q = image_room(f, (size_t)m->rows, (size_t)m->cols / 2, err);
+    uint16_t *half = q ? image_room(f, (size_t)m->rows, (size_t)groups * sizeof *half, err) : NULL;
+    if (!half) return LOCI_ENOMEM;
+    for (int r = 0; r < m->rows; r++)
+        loci_four_round(q + (size_t)r * (size_t)(m->cols / 2), half + (size_t)r * (size_t)groups,
+                        (const float *)m->data + (size_t)r * (size_t)m->cols, m->cols);
+    image_add(f, info->name, LOCI_U8, 2, m->rows, m->cols / 2, q);
+    scale_name(name, sizeof name, info->name);
+    image_add(f, name, LOCI_F16, 2, m->rows, groups, half);
+    return LOCI_OK;
+}
+
 static loci_status add_tensor(image *f, const loci_model *src, const loci_param_info *info,
                               loci_dtype type, loci_error *err)
 {
-    const loci_mat *m = (const loci_mat *)(const void *)((const char *)&src->p + info->offset);
+    const loci_mat *m = loci_param_at(&src->p, info);
     const size_t n = (size_t)m->rows * (size_t)m->cols;
     const float *x = m->data;
-    char name[64];
     if (m->type != LOCI_F32)
         return loci_fail(err, LOCI_EINVAL, "tensor %s: expected an F32 model, found %s", info->name,
                          loci_dtype_name(m->type));
@@ -369,19 +439,9 @@ static loci_status add_tensor(image *f, const loci_model *src, const loci_param_
         image_add(f, info->name, LOCI_F32, 2, m->rows, m->cols, x);
         return LOCI_OK;
     }
-    void *packed = image_room(f, n, loci_dtype_size(type), err);
-    if (!packed) return LOCI_ENOMEM;
-    image_add(f, info->name, type, 2, m->rows, m->cols, packed);
-    if (type == LOCI_BF16) {
-        for (size_t i = 0; i < n; i++) ((uint16_t *)packed)[i] = loci_f32_to_bf16(x[i]);
-        return LOCI_OK;
-    }
-    float *scale = image_room(f, (size_t)m->rows, sizeof *scale, err);
-    if (!scale) return LOCI_ENOMEM;
-    src->k.quant_q8(packed, m->cols, scale, x, m->cols, m->rows, m->cols);
-    scale_name(name, sizeof name, info->name);
-    image_add(f, name, LOCI_F32, 1, m->rows, 0, scale);
-    return LOCI_OK;
+    if (type == LOCI_BF16) return add_bf16(f, info, m, err);
+    if (type == LOCI_U8 && !info->fine && loci_four_fits(m->cols)) return add_four(f, info, m, err);
+    return add_int8(f, &src->k, info, m, err);
 }
 
 /* Widest elements first: the data lies without gaps, and so every tensor starts aligned. */
@@ -400,8 +460,8 @@ loci_status loci_model_save(const loci_model *src, const char *dir, loci_dtype t
     loci_param_info *list = NULL;
     image f = { 0 };
     int n = 0;
-    if (type != LOCI_F32 && type != LOCI_BF16 && type != LOCI_I8)
-        return loci_fail(err, LOCI_EINVAL, "storage type: expected F32, BF16 or I8, found %s",
+    if (type != LOCI_F32 && type != LOCI_BF16 && type != LOCI_I8 && type != LOCI_U8)
+        return loci_fail(err, LOCI_EINVAL, "storage type: expected F32, BF16, I8 or U8, found %s",
                          loci_dtype_name(type));
     loci_status st = loci_path_join(config, sizeof config, dir, "config.json", err);
     if (st == LOCI_OK) st = loci_path_join(path, sizeof path, dir, "model.safetensors", err);

@@ -430,7 +430,8 @@ static void model_info(void **state)
     (void)state;
     json_t *o = json_of(RUN("model", "info", "--json", "m"));
     check_keys(
-        o, "schema:i model:s architecture:s fingerprint:s parameters:i weight_bytes:i vocab:i "
+        o, "schema:i model:s architecture:s fingerprint:s parameters:i weight_bytes:i stored:o "
+           "vocab:i "
            "d_model:i "
            "window:i chunk:i n_lower:i n_upper:i n_groups:i top_k:i session_bytes:i "
            "ingest_bytes_per_thread:i bank_bytes_per_token:f resident_bytes_per_token:f banks:a");
@@ -458,6 +459,28 @@ static void model_info(void **state)
     free_result(&r);
     json_decref(o);
     json_decref(q);
+    /* Half of a byte a weight, where it is said to be so; banks are made with it and asked. */
+    o = json_of(RUN("quantize", "--model", "m", "--out", "m4", "--type", "int4", "--json"));
+    q = json_of(RUN("model", "info", "--json", "m4"));
+    const json_t *stored = json_object_get(q, "stored");
+    check_keys(stored, "int4:i int8:i bf16:i f32:i");
+    const int64_t int4 = int_of(stored, "int4"), int8 = int_of(stored, "int8"),
+                  f32 = int_of(stored, "f32");
+    assert_true(int4 > 0 && int8 > 0 && f32 > 0);
+    assert_int_equal(int4 + int8 + f32, int_of(q, "parameters"));
+    assert_true(int_of(q, "weight_bytes") > int4 / 2 + int8 + 4 * f32);
+    assert_string_equal(text_of(q, "fingerprint"), text_of(o, "fingerprint"));
+    json_decref(o);
+    json_decref(q);
+    r = RUN("ingest", "--bank", "bq", "--model", "m4", "docs/a.txt");
+    assert_int_equal(r.code, 0);
+    free_result(&r);
+    static const char *const compute[] = { "int4", "int8", "f32" };
+    for (int i = 0; i < 3; i++) {
+        r = RUN("ask", "--bank", "bq", "--model", "m4", "--compute", compute[i], "gate");
+        assert_int_equal(r.code, 0);
+        free_result(&r);
+    }
 }
 
 static void train_and_resume(void **state)

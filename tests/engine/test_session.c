@@ -136,12 +136,12 @@ static void test_sampling(void **state)
 }
 
 /* Stored as bf16 and int8 the logits move a little: bounds from the rounding of a weight, 2^-9 and
- * 1/254 of a row's largest, which average out over rows of 192. */
+ * 1/254 of a row's largest, which average out over rows of 192; in 4 bits a step is 16 times as wide. */
 static void test_stored_forms(void **state)
 {
     (void)state;
-    static const char *const type[] = { "f32", "bf16", "int8" };
-    static const double bound[] = { 0.0, 0.15, 0.6 };
+    static const char *const type[] = { "f32", "bf16", "int8", "int4" };
+    static const double bound[] = { 0.0, 0.15, 0.6, 9.6 };
     const int vocab = loci_engine_info(engine)->vocab, n = 80;
     int32_t *ids = some_ids(n, SEED);
     float *want = malloc((size_t)vocab * sizeof *want), *got = malloc((size_t)vocab * sizeof *got);
@@ -149,7 +149,7 @@ static void test_stored_forms(void **state)
     loci_session *s = session_open(engine, 1024);
     OK(loci_session_extend(s, ids, n, want, 1, &err));
     loci_session_close(s);
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 4; i++) {
         loci_engine *e;
         loci_engine_options o = loci_engine_options_default();
         OK(loci_quantize(XS_MODEL, at_root(type[i]), type[i], &err));

@@ -4,7 +4,8 @@
  *   - a product is what its definition says, worked out in double from the unpacked weights
  *   - logits and records have the same bits however the tokens are cut into batches and spans and
  *     however many threads share the products; the reference kernels in f32 as well
- *   - an f32 model packed on the fly has the numbers of its int8 copy
+ *   - an f32 model packed on the fly has the numbers of its int8 copy; one stored in 4 bits those of
+ *     its file
  *   - a token allocates nothing once the stream is there, with a pool or without
  * Method: the small model of stream_model.h with a question over a bank. */
 #include "stream_model.h"
@@ -16,22 +17,51 @@ static const struct {
     const char *name;
     loci_compute compute;
     unsigned flags; /* of the kernels */
+    bool stored;    /* in 4 bits, else f32 */
 } paths[] = {
-    { "int8", LOCI_COMPUTE_INT8, ~0u },  { "int8, avx2", LOCI_COMPUTE_INT8, LOCI_CPU_AVX2 },
-    { "int4", LOCI_COMPUTE_INT4, ~0u },  { "int8, ref", LOCI_COMPUTE_INT8, 0 },
-    { "f32, ref", LOCI_COMPUTE_F32, 0 },
+    { "int8", LOCI_COMPUTE_INT8, ~0u, false },
+    { "int8, avx2", LOCI_COMPUTE_INT8, LOCI_CPU_AVX2, false },
+    { "int4", LOCI_COMPUTE_INT4, ~0u, false },
+    { "stored int4", LOCI_COMPUTE_AUTO, ~0u, true },
+    { "int8, ref", LOCI_COMPUTE_INT8, 0, false },
+    { "f32, ref", LOCI_COMPUTE_F32, 0, false },
 };
-enum { PATHS = (int)(sizeof paths / sizeof paths[0]) };
+enum { PATHS = (int)(sizeof paths / sizeof paths[0]), INT4 = 2, STORED = 3 };
+
+/* The model of a file with the weights of r in 4 bits, in the place of r's own. */
+static void store_four(random_model *r)
+{
+    static const char *const name[] = { "tokenizer.json", "config.json", "model.safetensors" };
+    char dir[] = "/tmp/loci-packed-XXXXXX", path[64];
+    loci_error err = { 0 };
+    loci_model *m;
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof path, "%s/%s", dir, name[0]);
+    assert_int_equal(loci_file_replace(NULL, path, "{}", 2, &err), LOCI_OK);
+    if (loci_model_save(r->m, dir, LOCI_U8, NULL, &err) != LOCI_OK) fail_msg("%s", err.text);
+    if (loci_model_open(&m, dir, 0, &err) != LOCI_OK) fail_msg("%s", err.text);
+    loci_model_close(r->m);
+    r->m = m; /* the mapping outlives the names */
+    for (int i = 0; i < 3; i++) {
+        snprintf(path, sizeof path, "%s/%s", dir, name[i]);
+        assert_int_equal(remove(path), 0);
+    }
+    assert_int_equal(remove(dir), 0);
+}
 
 static random_model packed_model(const loci_hparams *hp, int path)
 {
     random_model r = random_model_open(hp, SEED);
     loci_error err = { 0 };
+    if (paths[path].stored) store_four(&r);
     loci_kernels_init(&r.m->k, paths[path].flags & loci_cpu_detect());
     if (loci_model_prepare(r.m, paths[path].compute, &err) != LOCI_OK) fail_msg("%s", err.text);
     assert_int_equal(r.m->packed != NULL, paths[path].compute != LOCI_COMPUTE_F32);
-    assert_int_equal(r.m->p.lower[0].q.packed4 != NULL, paths[path].compute == LOCI_COMPUTE_INT4);
-    assert_null(r.m->p.embed.packed4);
+    assert_int_equal(r.m->p.upper[0].q.packed4 != NULL, path == INT4 || path == STORED);
+    assert_int_equal(r.m->p.embed.packed4 != NULL, path == INT4 || path == STORED);
+    assert_null(r.m->p.lower[0].q.packed4);
+    assert_null(r.m->p.enc.content.packed4);
+    assert_null(r.m->p.read[0].router1.packed4);
     return r;
 }
 
@@ -45,11 +75,16 @@ static loci_hparams packed_hparams(void)
 
 /* ---- products ------------------------------------------------------------------------------- */
 
-/* Row j of w as the definition rounds it: quant_q8, or quant_q4 in 4 bits. */
+/* Row j of w as the definition rounds it: as stored in 4 bits, else quant_q8, or quant_q4 in 4 bits. */
 static void rounded_row(const loci_model *m, const loci_mat *w, int j, double *row)
 {
     const float *x = (const float *)w->data + (size_t)j * (size_t)w->cols;
-    if (w->packed4) {
+    if (w->type == LOCI_U8) {
+        const uint8_t *q = (const uint8_t *)w->data + (size_t)(j * w->cols / 2);
+        for (int c = 0; c < w->cols; c++)
+            row[c] = ((q[c / 2] >> (c % 2 * 4) & 15) - 8) *
+                     (double)loci_f16_to_f32(w->half[(j * w->cols + c) / 32]);
+    } else if (w->packed4) {
         uint8_t q[256];
         uint16_t half[16];
         m->k.quant_q4(q, w->cols / 2, half, w->cols / 32, x, w->cols, 1, w->cols);
@@ -93,30 +128,32 @@ static void products(void **state)
     enum { ROWS = 1100 }; /* more than are quantised at once */
     const loci_hparams hp = packed_hparams();
     (void)state;
-    for (int path = 0; path < 4; path++) {
+    for (int path = 0; path < PATHS - 1; path++) {
         random_model r = packed_model(&hp, path);
-        const loci_mat *w = &r.m->p.enc.content; /* 128 columns */
+        const bool four = path == INT4 || path == STORED;
+        const loci_mat *w = four ? &r.m->p.upper[1].o : &r.m->p.enc.content; /* 128 columns */
+        const int n = w->rows, rest = n - 32;
         float *x = room((size_t)ROWS * 128 * sizeof *x), *add = room((size_t)ROWS * 80 * sizeof *x);
         float *y = room((size_t)ROWS * 80 * sizeof *y);
         loci_rng rng;
         loci_rng_seed(&rng, 3);
         assert_int_equal(w->cols, 128);
-        assert_int_equal(w->rows, 80);
-        assert_true(w->packed || w->packed4);
+        assert_int_equal(n, four ? 64 : 80);
+        assert_true(four ? w->packed4 != NULL : w->packed != NULL);
         for (int i = 0; i < ROWS * 128; i++) x[i] = (float)loci_rng_normal(&rng);
         loci_linear(r.m, y, w->rows, x, 128, w, ROWS);
         expect_product(r.m, w, x, ROWS, y, paths[path].name);
-        for (int i = 0; i < ROWS * 80; i++) add[i] = 1.0f;
+        for (int i = 0; i < ROWS * n; i++) add[i] = 1.0f;
         loci_linear_add(r.m, add, NULL, x, w, ROWS);
-        for (int i = 0; i < ROWS * 80; i++) assert_true(add[i] == 1.0f + y[i]);
+        for (int i = 0; i < ROWS * n; i++) assert_true(add[i] == 1.0f + y[i]);
         /* Part of a matrix; several products at once. */
-        const loci_mat low = loci_mat_rows(w, 0, 32), high = loci_mat_rows(w, 32, 48);
+        const loci_mat low = loci_mat_rows(w, 0, 32), high = loci_mat_rows(w, 32, rest);
         float *a = room(32 * 7 * sizeof *a), *b = room(48 * 7 * sizeof *b);
-        const loci_product both[] = { { &low, a, 32 }, { &high, b, 48 } };
+        const loci_product both[] = { { &low, a, 32 }, { &high, b, rest } };
         loci_linear_all(r.m, both, 2, x, 128, 7);
         for (int i = 0; i < 7; i++) {
-            assert_memory_equal(a + i * 32, y + i * 80, 32 * sizeof *a);
-            assert_memory_equal(b + i * 48, y + i * 80 + 32, 48 * sizeof *b);
+            assert_memory_equal(a + i * 32, y + i * n, 32 * sizeof *a);
+            assert_memory_equal(b + i * rest, y + i * n + 32, (size_t)rest * sizeof *b);
         }
         /* Where a part does not begin at a panel, it is the f32 product. */
         assert_null(loci_mat_rows(w, 8, 8).packed);
@@ -177,7 +214,7 @@ static void same_bits(void **state)
             if (memcmp(want, got, n * sizeof *got) != 0)
                 fail_msg("%s: batches of %d give other logits", paths[path].name, batches[i]);
         }
-        for (int threads = 1; threads <= 3 && path < 3; threads++) {
+        for (int threads = 1; threads <= 3 && path <= STORED; threads++) {
             loci_error err = { 0 };
             assert_int_equal(loci_pool_open(&r.m->pool, threads, &err), LOCI_OK);
             stream_over_bank(r.m, &b, ids + BANKED, 50, 9, got);
@@ -205,13 +242,13 @@ static void near_f32(void **state)
     static const struct {
         int path;
         double most;
-    } form[] = { { PATHS - 1, 0.0 }, { 0, 0.15 }, { 2, 0.7 } };
+    } form[] = { { PATHS - 1, 0.0 }, { 0, 0.15 }, { INT4, 0.7 }, { STORED, 0.7 } };
     const loci_hparams hp = packed_hparams();
     const size_t n = TOKENS * (size_t)hp.vocab;
     int32_t *ids = random_ids(BANKED + TOKENS, hp.vocab, 5);
     float *f32 = room(n * sizeof *f32), *got = room(n * sizeof *got);
     (void)state;
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 4; i++) {
         random_model r = packed_model(&hp, form[i].path);
         plain_bank b = plain_bank_open(&hp);
         plain_bank_add(&b, r.m, ids, BANKED, 6 * 64);
