@@ -38,6 +38,30 @@ static loci_status wrong(const reader *r, const char *key, const char *expected,
 
 /* ---- what the arithmetic is fixed to --------------------------------------------------- */
 
+/* A text that may be absent; `place` names it. */
+static loci_status check_text(const reader *r, const json_t *v, const char *place,
+                              const char *value)
+{
+    return !v || (json_is_string(v) && strcmp(json_string_value(v), value) == 0)
+               ? LOCI_OK
+               : wrong(r, place, value, v);
+}
+
+/* How released weights are stored.  Their tensors say it again, one by one; other ways have other
+ * names for them too. */
+static loci_status check_storage(const reader *r)
+{
+    const json_t *q = get(r->root, "quantization_config"), *experts = get(r->root, "expert_dtype");
+    loci_status st =
+        check_text(r, get(q, "quant_method"), "quantization_config.quant_method", "fp8");
+    if (st == LOCI_OK)
+        st = check_text(r, get(q, "scale_fmt"), "quantization_config.scale_fmt", "ue8m0");
+    const char *type = json_is_string(experts) ? json_string_value(experts) : "";
+    if (st == LOCI_OK && experts && strcmp(type, "fp4") != 0 && strcmp(type, "fp8") != 0)
+        st = wrong(r, "expert_dtype", "fp4 or fp8", experts);
+    return st;
+}
+
 static loci_status check_fixed(const reader *r)
 {
     static const struct {
@@ -53,9 +77,8 @@ static loci_status check_fixed(const reader *r)
                  { "tie_word_embeddings", false } };
     static const char *const one[] = { "num_key_value_heads", "n_shared_experts" };
     for (size_t i = 0; i < sizeof text / sizeof text[0]; i++) {
-        const json_t *v = get(r->root, text[i].key);
-        if (v && (!json_is_string(v) || strcmp(json_string_value(v), text[i].value) != 0))
-            return wrong(r, text[i].key, text[i].value, v);
+        const loci_status st = check_text(r, get(r->root, text[i].key), text[i].key, text[i].value);
+        if (st != LOCI_OK) return st;
     }
     for (size_t i = 0; i < sizeof flag / sizeof flag[0]; i++) {
         const json_t *v = get(r->root, flag[i].key);
@@ -341,6 +364,7 @@ static loci_status read_all(reader *r, loci_dsv4_hparams *hp)
         return wrong(r, "model_type", "deepseek_v4 or deepseek_v41", type);
     if (v41 && json_is_object(get(r->root, "text_config"))) r->root = get(r->root, "text_config");
     loci_status st = check_fixed(r);
+    if (st == LOCI_OK && !v41) st = check_storage(r);
     if (st == LOCI_OK) st = read_numbers(r, hp);
     if (st == LOCI_OK) st = read_id(r, "bos_token_id", &hp->bos);
     if (st == LOCI_OK) st = read_id(r, "eos_token_id", &hp->eos);
