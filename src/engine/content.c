@@ -10,6 +10,7 @@ typedef struct {          /* one decoded chunk */
     int32_t older, newer; /* in order of use; -1 ends it */
     int32_t next;         /* in its bucket; -1 ends it */
     int n_tokens;
+    bool ahead; /* decoded before it was wanted */
 } slot;
 
 struct loci_contents {
@@ -19,7 +20,14 @@ struct loci_contents {
     int32_t bucket[BUCKETS];
     int32_t oldest, newest;
     float *rows;   /* (LOCI_CONTENTS, 64, d_content) */
-    uint8_t *room; /* of one chunk as stored */
+    uint8_t *room; /* (LOCI_MAX_PICKS) of a chunk as stored */
+    size_t room_bytes;
+    loci_searcher_counts counts;
+    /* What is being read. */
+    const loci_content_want *want;
+    int32_t to[LOCI_MAX_PICKS]; /* slots */
+    int got[LOCI_MAX_PICKS];    /* tokens, or a status */
+    loci_error err;             /* of the first */
 };
 
 loci_status loci_contents_open(loci_contents **out, const loci_model *m,
@@ -32,12 +40,13 @@ loci_status loci_contents_open(loci_contents **out, const loci_model *m,
     c->shape = *shape;
     for (int i = 0; i < BUCKETS; i++) c->bucket[i] = -1;
     for (int i = 0; i < LOCI_CONTENTS; i++)
-        c->slot[i] = (slot){ -1, i - 1, i + 1 < LOCI_CONTENTS ? i + 1 : -1, -1, 0 };
+        c->slot[i] = (slot){ -1, i - 1, i + 1 < LOCI_CONTENTS ? i + 1 : -1, -1, 0, false };
     c->newest = LOCI_CONTENTS - 1;
     /* Not zeroed: pages are taken as chunks are decoded, most questions need few. */
     c->rows = aligned_alloc(SEG_ALIGN, (size_t)LOCI_CONTENTS * SEG_CHUNK_TOKENS *
                                            (size_t)shape->d_content * sizeof(float));
-    c->room = loci_alloc_aligned(loci_segment_room(shape));
+    c->room_bytes = loci_segment_room(shape);
+    c->room = loci_alloc_aligned(LOCI_MAX_PICKS * c->room_bytes);
     if (!c->rows || !c->room) {
         loci_contents_close(c);
         return loci_fail(err, LOCI_ENOMEM, "no memory for content");
@@ -97,15 +106,36 @@ static float *slot_rows(loci_contents *c, int32_t i)
     return c->rows + (size_t)i * SEG_CHUNK_TOKENS * (size_t)c->shape.d_content;
 }
 
-int loci_contents_find(loci_contents *c, int64_t id, const float **rows)
+static int32_t slot_of(loci_contents *c, int64_t id)
 {
     int32_t i = *bucket_of(c, id);
-    *rows = NULL;
     while (i >= 0 && c->slot[i].id != id) i = c->slot[i].next;
+    if (i >= 0) use(c, i);
+    return i;
+}
+
+bool loci_contents_has(loci_contents *c, int64_t id)
+{
+    return slot_of(c, id) >= 0;
+}
+
+int loci_contents_find(loci_contents *c, int64_t id, const float **rows)
+{
+    const int32_t i = slot_of(c, id);
+    *rows = NULL;
     if (i < 0) return 0;
-    use(c, i);
+    if (c->slot[i].ahead)
+        c->counts.misses++;
+    else
+        c->counts.hits++;
+    c->slot[i].ahead = false;
     *rows = slot_rows(c, i);
     return c->slot[i].n_tokens;
+}
+
+loci_searcher_counts loci_contents_counts(const loci_contents *c)
+{
+    return c->counts;
 }
 
 /* ---- decoding ----------------------------------------------------------------------------------------- */
@@ -122,23 +152,44 @@ static void decode(const loci_contents *c, float *rows, const loci_chunk_view *v
     }
 }
 
-/* Into the slot that was used longest ago. */
-int loci_contents_read(loci_contents *c, int64_t id, loci_segment *s, int64_t at,
+static void read_one(void *ctx, int tile, int worker)
+{
+    loci_contents *c = ctx;
+    const loci_content_want *w = &c->want[tile];
+    loci_chunk_view v;
+    (void)worker;
+    const loci_status st =
+        loci_segment_content(w->segment, w->at, c->room + (size_t)tile * c->room_bytes, &v,
+                             tile == 0 ? &c->err : NULL);
+    if (st == LOCI_OK) decode(c, slot_rows(c, c->to[tile]), &v);
+    c->got[tile] = st == LOCI_OK ? v.n_tokens : (int)st;
+}
+
+/* Into the slots that were used longest ago. */
+int loci_contents_read(loci_contents *c, loci_pool *pool, const loci_content_want *want, int n,
                        const float **rows, loci_error *err)
 {
-    loci_chunk_view v;
     *rows = NULL;
-    const loci_status st = loci_segment_content(s, at, c->room, &v, err);
-    if (st != LOCI_OK) return st;
-    const int32_t i = c->oldest;
-    forget(c, i);
-    decode(c, slot_rows(c, i), &v);
-    int32_t *link = bucket_of(c, id);
-    c->slot[i].id = id;
-    c->slot[i].n_tokens = v.n_tokens;
-    c->slot[i].next = *link;
-    *link = i;
-    use(c, i);
-    *rows = slot_rows(c, i);
-    return v.n_tokens;
+    c->want = want;
+    c->err = (loci_error){ 0 };
+    for (int i = n - 1; i >= 0; i--) { /* the first one last: it is used now */
+        c->to[i] = c->oldest;
+        forget(c, c->to[i]);
+        use(c, c->to[i]);
+    }
+    loci_pool_run(pool, n, read_one, c);
+    for (int i = 0; i < n; i++) {
+        slot *x = &c->slot[c->to[i]];
+        if (c->got[i] < 0) continue; /* the slot stays empty */
+        int32_t *link = bucket_of(c, want[i].id);
+        x->id = want[i].id;
+        x->n_tokens = c->got[i];
+        x->ahead = i > 0;
+        x->next = *link;
+        *link = c->to[i];
+    }
+    if (c->got[0] < 0) return loci_fail(err, c->err.code, "%s", c->err.text);
+    c->counts.misses++;
+    *rows = slot_rows(c, c->to[0]);
+    return c->got[0];
 }

@@ -42,10 +42,11 @@ struct loci_searcher {
     loci_candidate *cand;              /* survivors of the last scan, the scan's; without one ... */
     loci_candidate hit[LOCI_HITS_MAX]; /* ... only what postings name */
     loci_hits hits;
-    loci_frontiers *frontiers; /* NULL without summaries */
-    loci_scored best[LOCI_MAX_PICKS];
+    loci_frontiers *frontiers;        /* NULL without summaries */
+    loci_scored best[LOCI_MAX_PICKS]; /* of the last search, n_best of them its picks */
+    int n_best;
     loci_contents *contents;
-    loci_searcher_counts counts;
+    loci_pool *pool;
     loci_error err; /* the first one */
 };
 
@@ -105,6 +106,7 @@ loci_status loci_searcher_open_with(loci_searcher **out, loci_engine *e, loci_ba
     if (!s) return loci_fail(err, LOCI_ENOMEM, "no memory for a search");
     s->model = e->model;
     s->tok = e->tok;
+    s->pool = e->pool;
     s->n_banks = n_banks;
     s->shape = banks[0]->shape;
     loci_status st = add_banks(s, banks, n_banks, err);
@@ -151,7 +153,7 @@ int64_t loci_searcher_tokens(const loci_searcher *s)
 }
 loci_searcher_counts loci_searcher_cache(const loci_searcher *s)
 {
-    return s->counts;
+    return loci_contents_counts(s->contents);
 }
 loci_probe *loci_searcher_probe(loci_searcher *s)
 {
@@ -447,6 +449,7 @@ static int search(void *ctx, const float *u, float tau, int k, int64_t own_end, 
     if (q.k < 1 || s->first[s->n_banks] == 0) return 0;
     loci_query_round(&q.whole, u, s->shape.d_landmark);
     const loci_status st = s->exact ? score_all(s, &q) : score_likely(s, &q);
+    s->n_best = st == LOCI_OK ? q.have : 0;
     if (st != LOCI_OK) return st;
     for (int i = 0; i < q.have; i++)
         picks[i] = (loci_pick){ loci_searcher_id(s, s->best[i].index), s->best[i].index,
@@ -461,21 +464,37 @@ int64_t loci_searcher_id(const loci_searcher *s, int64_t index)
 }
 
 /* ---- content ------------------------------------------------------------------------------------------------ */
+/* Picks of the last search are all wanted soon, so the first that is not there brings those along that
+ * are not either: n of them into want, from 1 on.  Without threads there is nothing to gain. */
+static int bring_along(loci_searcher *s, int64_t id, loci_content_want *want)
+{
+    int n = 1, among = 0;
+    if (loci_pool_threads(s->pool) < 2) return 1;
+    for (int i = 0; i < s->n_best; i++) among |= loci_searcher_id(s, s->best[i].index) == id;
+    for (int i = 0; among && i < s->n_best; i++) {
+        const int64_t other = loci_searcher_id(s, s->best[i].index);
+        if (other == id || loci_contents_has(s->contents, other)) continue;
+        const int bank = bank_of(s, s->best[i].index);
+        const place p = place_of(s, bank, s->best[i].index - s->first[bank]);
+        want[n++] = (loci_content_want){ other, p.segment, p.at };
+    }
+    return n;
+}
+
 static int content(void *ctx, const loci_pick *pick, const float **rows)
 {
     loci_searcher *s = ctx;
     int bank;
     int64_t index;
+    loci_content_want want[LOCI_MAX_PICKS];
     const int n = loci_contents_find(s->contents, pick->id, rows);
-    if (n > 0) {
-        s->counts.hits++;
-        return n;
-    }
-    s->counts.misses++;
+    if (n > 0) return n;
     if (!split_id(s, pick->id, &bank, &index))
         return loci_fail(&s->err, LOCI_EINVAL, "no chunk with id %lld", (long long)pick->id);
     const place p = place_of(s, bank, index);
-    return loci_contents_read(s->contents, pick->id, p.segment, p.at, rows, &s->err);
+    want[0] = (loci_content_want){ pick->id, p.segment, p.at };
+    return loci_contents_read(s->contents, s->pool, want, bring_along(s, pick->id, want), rows,
+                              &s->err);
 }
 
 static int gist(void *ctx, const float *u, float tau, int64_t own_end, loci_gist_take *take,
