@@ -79,6 +79,75 @@ static const struct {
              "from this week on|for now|since Monday|after the change|until further change" },
     { "old", "old|former|previous|earlier|original|outdated|first|expired|last year's|given-up" },
     { "new", "new|current|newest|updated|changed|revised|replacing|corrected|other|next" },
+    /* ---- who does what with a value ---- */
+    { "staff", "the registrar|the bookkeeper|the archivist|the librarian|the porter|the usher|"
+               "the cashier|the foreman|the dispatcher|the warden|the sergeant|the steward|"
+               "the janitor|the baker|the pilot|the receptionist|the inspector|the notary|"
+               "the typist|the treasurer|the tailor|the ranger|the gardener|the ferryman|"
+               "the surveyor|the trainee|the night shift|the auditor|the messenger|"
+               "the plumber|the referee|the tutor|the doorman|the mechanic|the host|the mayor" },
+    { "penned", "scribbled|jotted down|typed|typed in|dictated|whispered|spelled out|cited|"
+                "quoted|gave|offered|supplied|produced|answered|called out|read aloud|"
+                "pencilled in|copied out|inked in|sent|texted|mailed|radioed|muttered|recited|"
+                "submitted|reported|put forward|suggested|returned|handed over|marked|stamped|"
+                "engraved|painted|shouted|filled in|entered" },
+    { "for", "for|as|as|when asked for|on being asked for|in reply to a query about|"
+             "when pressed for|in answer to a question about|where the form wanted|"
+             "in the box for|in the field for|in the blank for|on the line for|"
+             "under the heading of|in the space for|where he needed|where one expects|"
+             "in the cell of|after looking up|to serve as|to act as|by way of|"
+             "in the role of|in the slot for|to be used as|to pass as|meaning|thinking of|"
+             "referring to|hinting at" },
+    { "towit", "that is|that is to say|i.e.|to wit|viz.|in other words|in short|"
+               "more precisely|simply|which means|in full|in plain words|specifically|"
+               "none other than|it being|being|videlicet|say|which is|which was|which reads|"
+               "in detail|in so many words|as you see|called|spelled|to be precise" },
+    { "must", "bring|ask for|look for|have ready|prepare|mention|dial|do not forget|show|"
+              "call for|wait for|learn|look out for|pass on|type in|repeat|present|hand in|"
+              "keep ready|insist on|send|read out|spell|memorize|print|fetch|give them|"
+              "always use|start from|stick to" },
+    { "near", "beside|close to|below|above|right under|across from|opposite|at the side of|"
+              "behind|in front of|after|before|in the line of|on the page of|in the row of|"
+              "under the photo of|on the tag of|at the name of|in the entry of|"
+              "in the cell of|on the folder of|over the name of" },
+    { "gone", "is dead|was scrapped|has lapsed|is no good any more|was cancelled|"
+              "was struck out|was withdrawn|was thrown out|was deleted|is history|"
+              "is out of use|has run out|was revoked|was rubbed out|was erased|was abolished|"
+              "was retired|is null|is invalid|no longer holds|no longer applies|"
+              "has had its day|was taken back|was ruled out|does not work any more|"
+              "was discarded|is obsolete|was overruled|is gone|was removed|is not used now" },
+    { "holds", "applies|stands|is good|holds|is valid|is right|is in force|is what we use|"
+               "took over|stepped in|serves|is to be used|came in|follows|does the job|"
+               "is the one|moved in|fills the place|is used|works|rules" },
+    { "scrapped", "scrapped|struck out|deleted|rubbed out|erased|cancelled|blotted out|tore up|"
+                  "threw out|dropped|gave up|withdrew|revoked|painted over|removed|discarded|"
+                  "abolished|retired|overwrote|ditched|scratched out|wiped|blacked out|took down|"
+                  "undid|rejected|set aside|peeled off|did away with|got rid of|pasted over" },
+    { "since", "since the audit|after the merger|following the review|with the new year|"
+               "since the flood|after the holidays|from tonight on|since the reform|"
+               "after the recount|following complaints|with immediate effect|"
+               "since the takeover|from the first of May|after the upgrade|since then|"
+               "after the strike|with the new contract|upon request|since the elections|"
+               "after the break-in|under the new rules|following the accident|from noon on|"
+               "as of this spring|since the last report|after the handover|since her return|"
+               "at long last|by a late order|in the meantime" },
+    { "present", "at the moment|right now|nowadays|currently|as of this moment|as matters are|"
+                 "by this time|this very day|when all is said|as we speak|"
+                 "once all updates are in|after everything|by the last word|when the text stops|"
+                 "at this hour|after the last edit|at closing time|with every change made|"
+                 "as it is now|so far|in the newest version|when the dust has settled|"
+                 "at this stage|once it is all over|by the latest news|in its last form|"
+                 "as we have it today|ultimately|eventually|after the whole story|"
+                 "after the last correction" },
+    { "inorder", "in order|in the order of the text|in the order they appear|oldest first|"
+                 "starting with the oldest|one by one|in turn|from the first on|step by step|"
+                 "front to back|from beginning to end|as the text gives them|"
+                 "the way they are listed|in the order of mention|chronologically|"
+                 "by order of appearance|from top to bottom|each in its turn|"
+                 "without changing the order|beginning with the first|in the order given|"
+                 "as they were stated|following the text|from oldest to newest|consecutively|"
+                 "in the same order|along the text|the first one first|by time|"
+                 "in the order of entry|one at a time" },
     /* ---- questions ---- */
     { "tell", "give|tell|show|name|write|provide|return|print|fetch|list|supply|spell out|share|"
               "output|quote|read out|type|repeat|pass on|send|get|retrieve|extract|produce|"

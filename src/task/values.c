@@ -73,12 +73,12 @@ static void add_word(loci_line *line, loci_word_class c, loci_rng *rng, loci_spl
 {
     char word[LOCI_NAME_MAX];
     const uint32_t r = split == LOCI_SPLIT_TEST ? 100 : loci_rng_below(rng, 100);
-    if (r < 40 && text_word(word, lex, rng)) {
+    if (r < 52 && text_word(word, lex, rng)) {
         loci_line_add(line, word);
-    } else if (r < 60) {
+    } else if (r < 66) {
         bent_word(word, rng);
         loci_line_add(line, word);
-    } else if (r < 72) {
+    } else if (r < 76) {
         do loci_name_draw(word, rng, split);
         while (loci_word_is_test(word));
         loci_line_add(line, word);
@@ -128,7 +128,7 @@ bool loci_phrase_write(loci_line *line, int n, loci_rng *rng, const loci_lexicon
 
 static void write_words(loci_line *line, loci_rng *rng, loci_split split, const loci_lexicon *lex)
 {
-    static const char joint[] = "----  _.";
+    static const char joint[] = "----    _.";
     const bool test = split == LOCI_SPLIT_TEST;
     const char by = test ? '-' : joint[loci_rng_below(rng, sizeof joint - 1)];
     const bool third = !test && loci_rng_below(rng, 5) == 0;
