@@ -473,11 +473,11 @@ static void test_lists_join_four(void **state)
     }
 }
 
-/* The answer is the mark of the only other fact about the same thing, and both cannot hold. */
+/* The answer ends in the mark of the only other fact about the same thing, and both cannot hold. */
 static void test_clauses_contradict(void **state)
 {
     (void)state;
-    int single = 0, all = 0;
+    int single = 0, in_steps = 0, all = 0;
     for (uint64_t seed = 0; seed < SEEDS; seed++) {
         loci_task_options o = options(LOCI_TASK_CONFLICT, (loci_split)(seed % 2), 12, 12, seed);
         loci_maker m;
@@ -491,16 +491,25 @@ static void test_clauses_contradict(void **state)
             assert_int_equal(q.absent, unit->n_facts == 1);
             if (q.absent) continue;
             const int other = q.gold[1] - 2 * u;
-            assert_string_equal(q.answer, unit->name[other]);
+            /* Asked by a mark, it says first what that clause is about, in the clause's words. */
+            const char *step = strstr(q.answer, ", "), *mark = step ? step + 2 : q.answer;
+            assert_int_equal(step != NULL, holds(q.question, unit->name[1 - other]));
+            assert_string_equal(mark, unit->name[other]);
+            const size_t n = step ? (size_t)(step - q.answer) : 0;
+            for (int j = 0; step && j < 2; j++)
+                assert_true(strncmp(unit->value[j] + 4, q.answer, n) == 0 &&
+                            unit->value[j][4 + n] == ' ');
+            in_steps += step != NULL;
             assert_string_not_equal(unit->value[0], unit->value[1]);
             /* "The falcon permit ..." may begin the question, with a capital. */
             assert_true(holds(q.question, unit->name[1 - other]) ||
                         strstr(q.question, unit->value[1 - other] + 1));
-            assert_false(holds(q.question, q.answer));
+            assert_false(holds(q.question, mark));
             assert_true(common_run(unit->value[0], unit->value[1]) > 10);
         }
         unplan(&m);
     }
+    assert_true(in_steps > all / 3 && in_steps < 2 * all / 3);
     /* A sixth: 5 deviations of n = 480. */
     assert_true(fabs((double)single / all - 1.0 / 6) < 5 * sqrt(5.0 / 36 / all));
 }

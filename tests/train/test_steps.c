@@ -28,10 +28,17 @@ static bool holds_word(const char *text, const char *word)
     return false;
 }
 
-/* Is there a word of the question, of two letters and more, that is a mark or one of `list`, and stands
- * in the text? */
-static bool shares(const char *question, const char *text, const char *const *list)
+static bool is_mark(const char *word)
 {
+    return word[0] >= 'A' && word[0] <= 'Z' && strpbrk(word, "123456789") != NULL;
+}
+
+/* Does a word stand in both texts that is a mark or, of a story, a small one which names a thing:
+ * of three letters and more, none of the place asked about, and none that any question may have? */
+static bool shares(const char *question, const char *text, bool story, const char *place)
+{
+    static const char *const common[] = { "the",  "was",  "were", "where", "before",
+                                          "that", "then", "and",  "now",   NULL };
     for (const char *c = question; *c; c++) {
         char word[32];
         size_t n = 0;
@@ -40,9 +47,8 @@ static bool shares(const char *question, const char *text, const char *const *li
         if (n < sizeof word) {
             memcpy(word, c, n);
             word[n] = '\0';
-            bool key = list == NULL && word[0] >= 'A' && word[0] <= 'Z' &&
-                       strpbrk(word, "123456789") != NULL;
-            for (int i = 0; list && list[i]; i++) key = key || strcmp(word, list[i]) == 0;
+            bool key = story ? n > 2 && word[0] >= 'a' && !holds_word(place, word) : is_mark(word);
+            for (int i = 0; story && common[i]; i++) key = key && strcmp(word, common[i]) != 0;
             if (key && holds_word(text, word)) return true;
         }
         c += n - 1;
@@ -83,11 +89,10 @@ static int read_steps(const loci_sequence *s, int t, answer_step step[8], int *e
 static bool step_is_told(loci_task_family f, const char *question, const answer_step *step, int i,
                          const char *around)
 {
-    static const char *const things[] = { "football", "milk",   "apple", "newspaper", "suitcase",
-                                          "cake",     "hat",    "pen",   "ball",      "phone",
-                                          "bread",    "jacket", NULL };
     if (!holds_word(around, step[i].text)) return false;
-    if (i == 0) return shares(question, around, f == LOCI_TASK_VARIABLE ? NULL : things);
+    if (i == 0)
+        return shares(question, around, f == LOCI_TASK_QA2 || f == LOCI_TASK_QA3,
+                      f == LOCI_TASK_QA3 ? step[1].text : "");
     if (f == LOCI_TASK_QA3) return i == 2 || holds_word(question, step[i].text);
     return holds_word(around, step[i - 1].text);
 }
