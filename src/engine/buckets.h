@@ -82,8 +82,8 @@ int64_t loci_buckets_file_bytes(const loci_buckets *b);
 void loci_buckets_shape(const loci_buckets *b, loci_segment_shape *shape);
 int64_t loci_buckets_memory(const loci_buckets *b); /* bytes held beside the mapping */
 /* Means of the buckets' landmarks, these taken with length sqrt(d_landmark): int8 (count, d_landmark) with
- * a scale each.  *spread (count): how far the landmarks lie from the mean, the root of the mean square;
- * 0 in files whose means are of full length, as earlier builds wrote them. */
+ * a scale each.  *spread (count): how far the landmarks lie from the mean, the root of the mean square; a
+ * guess for files whose means are of full length, as earlier builds wrote them. */
 const int8_t *loci_buckets_means(const loci_buckets *b, const float **scale, const float **spread);
 /* The file's segments by id; *n of them. */
 const loci_bucket_segment *loci_buckets_segments(const loci_buckets *b, int64_t *n);

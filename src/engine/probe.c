@@ -79,8 +79,8 @@ static void count_buckets(loci_probe *p)
 
 int loci_probes_for(int64_t rows, int64_t buckets)
 {
-    /* Seen with XS at 34,300 and 213,800 landmarks: 0.995 of the exact best is in as many. */
-    const double want = 64.0 * sqrt((double)rows), each = (double)rows / (double)buckets;
+    /* Seen with XS at 34,300, 213,800 and 281,200 landmarks: 0.995 of the exact best is in as many. */
+    const double want = 72.0 * sqrt((double)rows), each = (double)rows / (double)buckets;
     const double n = ceil(want / each);
     return n < 1.0 ? 1 : n > LOCI_PROBES_MAX ? LOCI_PROBES_MAX : (int)n;
 }

@@ -33,7 +33,7 @@ loci_status loci_probe_open(loci_probe **out, const loci_kernels *k, loci_pool *
                             const loci_bank *const *bank, const int64_t *first, int n_banks,
                             loci_error *err);
 void loci_probe_close(loci_probe *p); /* NULL is fine */
-/* Buckets that a query looks into where `buckets` hold `rows` landmarks: as many as hold 64 sqrt(rows),
+/* Buckets that a query looks into where `buckets` hold `rows` landmarks: as many as hold 72 sqrt(rows),
  * LOCI_PROBES_MAX at most. */
 int loci_probes_for(int64_t rows, int64_t buckets);
 /* How many buckets; more than LOCI_PROBES_MAX, or than there are: all of them, and the chunks found are
