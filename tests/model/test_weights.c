@@ -76,6 +76,24 @@ static double value(const loci_mat *w, size_t i)
     return (double)((const float *)w->data)[i];
 }
 
+/* All of it as f32, as a GPU and another `loci quantize` get it: one rounding of q times scale. */
+static void expect_wide(const loci_model *m, const loci_param_info *list, int n)
+{
+    loci_error err = { 0 };
+    loci_params wide;
+    float *base = room(loci_param_floats(&m->hp) * sizeof *base);
+    assert_int_equal(loci_model_widen(m, base, &err), LOCI_OK);
+    loci_params_bind(&wide, &m->hp, base);
+    for (int i = 0; i < n; i++) {
+        const loci_mat *a = mat_of(&m->p, &list[i]);
+        const float *b = mat_of(&wide, &list[i])->data;
+        for (size_t j = 0; j < (size_t)a->rows * (size_t)a->cols; j++)
+            if (b[j] != (float)value(a, j))
+                fail_msg("%s[%zu]: %g widened to %g", list[i].name, j, value(a, j), (double)b[j]);
+    }
+    loci_free_aligned(base);
+}
+
 /* ---- round trips -------------------------------------------------------------------------------- */
 
 static void round_trip(void **state)
@@ -110,6 +128,7 @@ static void round_trip(void **state)
             }
         }
         assert_int_equal(fours > 10, types[k] == LOCI_U8);
+        expect_wide(m, list, n);
         memcpy(fingerprint[k], m->fingerprint, 16);
         loci_model_close(m);
         /* Opened again: the same model; written again by an opened model: the same fingerprint. */
