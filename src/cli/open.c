@@ -3,7 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char shipped[] = "loci-xs";
+static const char shipped[] = "loci-m";
 
 /* models/ beside build/ in a source tree, share/loci/models/ beside bin/ when installed. */
 const char *model_dir(const char *given)

@@ -1,6 +1,6 @@
 /* Goal: an engine on a GPU says what the engine on the CPU says: ingest, ask, recall, sessions.
  *
- * Method: the shipped model over a bank of facts in made-up text, larger than a batch of content, a tile
+ * Method: the small model XS over a bank of facts in made-up text, larger than a batch of content, a tile
  * of chunks or a part of a search, and below the 4,096 chunks up to which the CPU, too, scores every chunk.
  * Texts must be the same.  Scores may differ by the rounding of queries and landmarks to bf16: each
  * number of two unit vectors of 128 is off by 2^-9 of itself at most, their product at random by
@@ -41,7 +41,7 @@ static void make_texts(void)
     loci_task_options o = loci_task_options_default();
     o.seed = 20265;
     o.names = LOCI_SPLIT_TEST;
-    o.wordings = LOCI_SPLIT_PLAIN; /* what the shipped model learned */
+    o.wordings = LOCI_SPLIT_PLAIN; /* what XS learned */
     o.n_facts = o.n_questions = FACTS;
     OK(loci_task_make(&item, &o, &err));
     for (int d = 0, fact = 0; d < DOCS; d++) {

@@ -1,6 +1,6 @@
 /* Goal: a question is answered from what stands in the bank, and the evidence says exactly where.
  *
- * Method: the shipped model over banks of made-up text with facts hidden at known bytes.  Places are
+ * Method: the small model XS over banks of made-up text with facts hidden at known bytes.  Places are
  * checked against the files themselves; limits and damage must give one line. */
 #include "xs_test.h"
 #include "loci/bench.h"
@@ -27,7 +27,7 @@ static field field_make(uint64_t seed)
     loci_task_options o = loci_task_options_default();
     o.seed = seed;
     o.names = LOCI_SPLIT_TEST;
-    o.wordings = LOCI_SPLIT_PLAIN; /* what the shipped model was trained on */
+    o.wordings = LOCI_SPLIT_PLAIN; /* what XS was trained on */
     o.n_facts = o.n_questions = FACTS;
     const size_t n = loci_task_filler(seed, TEXT - 1000, hay, TEXT);
     OK(loci_task_make(&f.item, &o, &err));

@@ -1,7 +1,7 @@
 /* Goal: a session's logits do not depend on how its tokens came; sampling does what it says;
  * other stored forms are the same model.
  *
- * Method: the shipped model; one call against token by token at lengths around the chunk size and
+ * Method: the small model XS; one call against token by token at lengths around the chunk size and
  * the batch; distributions against their definition by chi-square with a fixed seed. */
 #include "xs_test.h"
 

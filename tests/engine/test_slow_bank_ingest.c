@@ -1,6 +1,6 @@
 /* Goal: what a bank holds is what the files held, byte by byte; nothing is read twice without need;
  * what cannot be read is told and costs nothing else.  Method: files of every kind into a bank of
- * the shipped model, and the text of each document out of the bank again. */
+ * the small model XS, and the text of each document out of the bank again. */
 #include <limits.h>
 #include "engine/phase_impl.h"
 #include <zlib.h>
@@ -250,7 +250,7 @@ static void test_refusals(void **state)
     loci_engine_close(e);
 }
 
-/* A model of its own shape and random weights, with the shipped tokenizer, in model-NAME below root. */
+/* A model of its own shape and random weights, with the tokenizer of XS, in model-NAME below root. */
 static loci_engine *model_make(const char *name, loci_hparams hp)
 {
     loci_error err;

@@ -1,6 +1,6 @@
 /* Goal: ingest killed at any moment leaves whole documents or none.
  *
- * Method: a child ingests a folder of small files with the shipped model and is killed by SIGKILL
+ * Method: a child ingests a folder of small files with the small model XS and is killed by SIGKILL
  * after a random time, 50 times into fresh banks.  After each kill the bank opens, every document
  * that is there holds exactly its file's bytes, every checksum is right, and going on completes it.
  * The seed is printed. */

@@ -1,4 +1,4 @@
-/* xs_test.h - what the tests of ingest and asking share: the shipped model, a folder of files, a
+/* xs_test.h - what the tests of ingest and asking share: the small model XS, a folder of files, a
  * bank of them, the text that a bank holds. */
 #ifndef XS_TEST_H
 #define XS_TEST_H
@@ -6,7 +6,7 @@
 #include "engine/bank_test.h"
 #include "temp_dir.h"
 
-#define XS_MODEL "models/loci-xs"
+#define XS_MODEL "tests/models/loci-xs"
 
 static char root[TEMP_PATH]; /* a folder of the test; all below it goes at the end */
 

@@ -38,11 +38,11 @@ for program in "$work/cmake/with_shared" "$work/cmake/with_static" "$work/pc_sha
 done
 
 # With a model that is there, the installed command and the example answer from the same bank.
-if [ -e "$work/root/share/loci/models/loci-xs/model.safetensors" ]; then
+if [ -e "$work/root/share/loci/models/loci-m/model.safetensors" ]; then
     mkdir "$work/text"
     echo "The access code of the quiet harbour is 481516." >"$work/text/note.txt"
     "$work/root/bin/loci" ingest --quiet --bank "$work/bank" "$work/text" >/dev/null
-    LD_LIBRARY_PATH="$lib" "$work/pc_shared" "$work/root/share/loci/models/loci-xs" "$work/bank" \
+    LD_LIBRARY_PATH="$lib" "$work/pc_shared" "$work/root/share/loci/models/loci-m" "$work/bank" \
         "$work/text" "What is the access code of the quiet harbour?" >"$work/answer"
     grep -q 'note.txt:1-1' "$work/answer" || { echo "no evidence in the example's answer:"; cat "$work/answer"; exit 1; }
 fi

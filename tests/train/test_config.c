@@ -98,12 +98,16 @@ static void test_kl_every(void **state)
     }
 }
 
-static void test_shipped(void **state)
+static void test_in_tree(void **state)
 {
     (void)state;
-    static const char *const path[] = { "models/configs/tiny.json", "models/configs/xs.json" };
+    static const char *const name[] = { "tiny", "xs", "s", "s2", "s-ablation", "m", "m-dense" };
     loci_train_config c;
-    for (int i = 0; i < 2; i++) MUST(loci_train_config_load(&c, path[i], err));
+    for (size_t i = 0; i < sizeof name / sizeof *name; i++) {
+        char path[64];
+        snprintf(path, sizeof path, "models/configs/%s.json", name[i]);
+        MUST(loci_train_config_load(&c, path, err));
+    }
     REFUSED(loci_train_config_load(&c, "models/configs/none.json", err), LOCI_ENOTFOUND, "none");
 }
 
@@ -226,7 +230,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_defaults),       cmocka_unit_test(test_sections),
-        cmocka_unit_test(test_kl_every),       cmocka_unit_test(test_shipped),
+        cmocka_unit_test(test_kl_every),       cmocka_unit_test(test_in_tree),
         cmocka_unit_test(test_refused_keys),   cmocka_unit_test(test_refused_types),
         cmocka_unit_test(test_refused_ranges), cmocka_unit_test(test_phases_missing),
         cmocka_unit_test(test_hash),
