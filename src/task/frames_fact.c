@@ -228,8 +228,6 @@ TRAIN(fact){
     "[where|when|if] {k} is [concerned|meant|in question|involved], <must> {v} as the {a}.",
     "[at the mention of|in talk about|in matters of|under the name of] {k}, {v} <is> the {a}.",
     "<someone> [who asked|asking|inquiring] about {k} [heard|learned|found] that the {a} <is> {v}.",
-    "<staff> [told|reminded|informed] everybody who [called|wrote|came] about {k} that the {a} "
-    "<is> {v}.",
     "this is about {k}. <staff> <penned> {v} as [the|its] {a}.",
     "we [turn|come] to {k} [next|now]. <must> {v} for the {a}.",
     "{k} [was on the agenda|came first|is well known]. {v} <is> [the|its] {a}.",
