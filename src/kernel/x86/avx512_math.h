@@ -26,7 +26,7 @@ enum { VL = 16, TILE_ROWS = 8, TILE_VECS = 3, INNER_ROWS = 4 };
 /* The first n; n <= 0: none, n >= VL: all. */
 INLINE vm v_lanes(ptrdiff_t n)
 {
-    return n >= 16 ? (vm)0xffff : n <= 0 ? (vm)0 : (vm)((1u << n) - 1u);
+    return (vm)(n >= 16 ? 0xffffu : n <= 0 ? 0u : (1u << n) - 1u);
 }
 
 /* Those from first on that are below last. */
