@@ -7,6 +7,7 @@
 #include "eval.h"
 #include <stdlib.h>
 #include <string.h>
+#include "answer.h"
 
 enum { ITEMS_BYTES_MAX = 1 << 26, WIDTH = 96 };
 
@@ -172,11 +173,9 @@ static loci_status ask_item(const demo_args *a, loci_engine *e, loci_bank *bank,
         loci_ask(e, &bank, 1, it->question, strlen(it->question), &opt, &out, err);
     if (st != LOCI_OK) return st;
     const double ms = 1e3 * (now_seconds() - begin);
-    const char *got = out.answer;
     size_t n = out.answer_bytes;
-    while (n > 0 && (*got == ' ' || *got == '\n')) got++, n--;
-    while (n > 0 && (got[n - 1] == ' ' || got[n - 1] == '\n')) n--;
-    const bool right = n == strlen(it->answer) && memcmp(got, it->answer, n) == 0;
+    const char *got = answer_trimmed(out.answer, &n);
+    const bool right = answer_is(got, n, it->answer, false);
     const loci_evidence *shown;
     const bool hit = all_shown(&out, it, &shown);
     t->asked++;

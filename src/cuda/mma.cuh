@@ -201,6 +201,19 @@ __device__ __forceinline__ float quad_max(float x)
     x = fmaxf(x, __shfl_xor_sync(~0u, x, 1));
     return fmaxf(x, __shfl_xor_sync(~0u, x, 2));
 }
+/* Over sixteen lanes, each half of a warp for itself. */
+__device__ __forceinline__ float half_sum(float x)
+{
+#pragma unroll
+    for (int s = 8; s > 0; s >>= 1) x += __shfl_xor_sync(~0u, x, s);
+    return x;
+}
+__device__ __forceinline__ float half_max(float x)
+{
+#pragma unroll
+    for (int s = 8; s > 0; s >>= 1) x = fmaxf(x, __shfl_xor_sync(~0u, x, s));
+    return x;
+}
 __device__ __forceinline__ float warp_sum(float x)
 {
 #pragma unroll

@@ -8,19 +8,6 @@
 enum { HATS = READ_MARKS / 2 };
 static_assert(READ_PICKS == 16, "a pick a lane, twice");
 
-__device__ __forceinline__ float picks_sum(float x)
-{
-#pragma unroll
-    for (int s = 8; s > 0; s >>= 1) x += __shfl_xor_sync(~0u, x, s);
-    return x;
-}
-__device__ __forceinline__ float picks_max(float x)
-{
-#pragma unroll
-    for (int s = 8; s > 0; s >>= 1) x = fmaxf(x, __shfl_xor_sync(~0u, x, s));
-    return x;
-}
-
 __device__ __forceinline__ void hats(float *hat, float x)
 {
 #pragma unroll
@@ -32,7 +19,7 @@ __device__ __forceinline__ void hats(float *hat, float x)
 __device__ __forceinline__ void features(float phi[READ_MARKS], float w, bool is_pick)
 {
     const int i = threadIdx.x & 15;
-    const float top = picks_max(w);
+    const float top = half_max(w);
     const float r = !is_pick ? 0.0f : top > 0.0f ? fminf(1.0f, w / (0.1f * top)) : 1.0f;
     float upto = r; /* sum of r_j, j <= i */
 #pragma unroll
@@ -57,7 +44,7 @@ __global__ void order_forward(loci_gpu_order o)
         for (int h = 0; h < READ_HEADS; h++) mine[h] = w;
     } else {
         const bf16 *c = (const bf16 *)o.c + (size_t)q * READ_HEADS * READ_MARKS;
-        const float mass = picks_sum(w);
+        const float mass = half_sum(w);
         features(phi, w, is_pick);
 #pragma unroll
         for (int h = 0; h < READ_HEADS; h++) {
@@ -65,8 +52,8 @@ __global__ void order_forward(loci_gpu_order o)
 #pragma unroll
             for (int f = 0; f < READ_MARKS; f++)
                 z += __bfloat162float(c[h * READ_MARKS + f]) * phi[f];
-            const float top = picks_max(is_pick ? z : -INFINITY);
-            const float e = is_pick ? w * expf(z - top) : 0.0f, sum = picks_sum(e);
+            const float top = half_max(is_pick ? z : -INFINITY);
+            const float e = is_pick ? w * expf(z - top) : 0.0f, sum = half_sum(e);
             mine[h] = sum > 0.0f ? mass * e / sum : w;
         }
     }
@@ -95,19 +82,19 @@ __global__ void order_backward(loci_gpu_order o, const float *dhead_w, float *dw
 #pragma unroll
         for (int h = 0; h < READ_HEADS; h++) sum += is_pick ? dhead_w[read_head(q, i, h)] : 0.0f;
     } else {
-        const float mass = picks_sum(w);
+        const float mass = half_sum(w);
         float phi[READ_MARKS];
 #pragma unroll
         for (int f = 0; f < READ_MARKS; f++) phi[f] = o.phi[read_head(q, i, f)];
         for (int h = 0; h < READ_HEADS; h++) {
             const float x = is_pick ? o.head_w[read_head(q, i, h)] : 0.0f;
             const float d = is_pick ? dhead_w[read_head(q, i, h)] : 0.0f;
-            const float mean = mass > 0.0f ? picks_sum(d * x) / mass : 0.0f;
+            const float mean = mass > 0.0f ? half_sum(d * x) / mass : 0.0f;
             const float db = x * (d - mean);
             sum += mean + (w > 0.0f ? db / w : 0.0f);
 #pragma unroll
             for (int f = 0; f < READ_MARKS; f++) {
-                const float all = picks_sum(db * phi[f]);
+                const float all = half_sum(db * phi[f]);
                 if (lane == f)
                     dc[((size_t)q * READ_HEADS + h) * READ_MARKS + f] = __float2bfloat16(all);
             }

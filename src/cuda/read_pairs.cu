@@ -31,19 +31,7 @@ __device__ __forceinline__ void pair_load(pair_tile *t, const bf16 *content, int
     for (int i = threadIdx.x; i < READ_WIDE; i += THREADS) t->q[i] = __bfloat162float(q[i]);
 }
 
-/* Over the lanes of a head. */
-__device__ __forceinline__ float lanes_max(float x)
-{
-#pragma unroll
-    for (int s = LANES / 2; s > 0; s >>= 1) x = fmaxf(x, __shfl_xor_sync(~0u, x, s));
-    return x;
-}
-__device__ __forceinline__ float lanes_sum(float x)
-{
-#pragma unroll
-    for (int s = LANES / 2; s > 0; s >>= 1) x += __shfl_xor_sync(~0u, x, s);
-    return x;
-}
+static_assert(LANES == 16, "half a warp a head");
 
 /* p of head h, not normalised; returns the sum and in *top the maximum.  Lane l has keys l + 16 i. */
 __device__ __forceinline__ float pair_weights(pair_tile *t, int h, int l, int n_keys, float scale,
@@ -64,7 +52,7 @@ __device__ __forceinline__ float pair_weights(pair_tile *t, int h, int l, int n_
         s[i] = j < n_keys ? dot * scale : -INFINITY;
         *top = fmaxf(*top, s[i]);
     }
-    *top = lanes_max(*top);
+    *top = half_max(*top);
     float sum = 0.0f;
 #pragma unroll
     for (int i = 0; i < KEYS / LANES; i++) {
@@ -72,7 +60,7 @@ __device__ __forceinline__ float pair_weights(pair_tile *t, int h, int l, int n_
         t->p[h][l + LANES * i] = p;
         sum += p;
     }
-    return lanes_sum(sum);
+    return half_sum(sum);
 }
 
 __global__ void __launch_bounds__(THREADS) read_pairs(loci_gpu_read r)

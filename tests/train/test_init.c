@@ -100,17 +100,25 @@ static void check_tensors(const loci_trainer *t, const loci_params *p, const cha
     assert_int_equal(anew, n_anew_expected);
 }
 
+/* A run of this shape that is to begin with the checkpoint `from`, whose path goes to init. */
+static loci_train_options begin(loci_trainer *t, loci_params *p, int shape, const char *from,
+                                char init[TEMP_PATH], notes *said)
+{
+    loci_train_options o = loci_train_options_default();
+    o.init = path_in(init, dir, from);
+    o.note = on_note;
+    o.progress_ctx = said;
+    trainer_open(t, p, shape);
+    return o;
+}
+
 static void taken(const char *from, int shape, int n_anew)
 {
     loci_trainer t;
     loci_params p;
     notes said = { 0 };
     char init[TEMP_PATH];
-    loci_train_options o = loci_train_options_default();
-    o.init = path_in(init, dir, from);
-    o.note = on_note;
-    o.progress_ctx = &said;
-    trainer_open(&t, &p, shape);
+    loci_train_options o = begin(&t, &p, shape, from, init, &said);
     MUST(loci_trainer_init_from(&t, &o, err));
     check_tensors(&t, &p, from, n_anew);
     assert_int_equal(said.n, n_anew > 0);
@@ -131,11 +139,7 @@ static void refused(const char *from, int shape, const char *tensor, const char 
     loci_params p;
     notes said = { 0 };
     char init[TEMP_PATH];
-    loci_train_options o = loci_train_options_default();
-    o.init = path_in(init, dir, from);
-    o.note = on_note;
-    o.progress_ctx = &said;
-    trainer_open(&t, &p, shape);
+    const loci_train_options o = begin(&t, &p, shape, from, init, &said);
     REFUSED(loci_trainer_init_from(&t, &o, err), LOCI_EFORMAT, tensor);
     REFUSED(loci_trainer_init_from(&t, &o, err), LOCI_EFORMAT, why);
     REFUSED(loci_trainer_init_from(&t, &o, err), LOCI_EFORMAT, init);

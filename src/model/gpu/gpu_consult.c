@@ -178,8 +178,7 @@ static void read_picks(loci_gpu_pass *p, const loci_read_params *w, loci_gpu_con
                                 .cols = loci_content_cols(&p->w->hp),
                                 .scale = loci_read_scale(&p->w->hp) };
     loci_gpu_upload(p->g, c->wanted, c->host_wanted, picks + (size_t)n * PICKS * sizeof(float));
-    const loci_gpu_order o = loci_gpu_order_rows(p, w, &c->t, weight, pick, n);
-    loci_gpu_order_forward(p->g, &o);
+    loci_gpu_weigh_heads(p, w, &c->t, weight, pick, n);
     loci_gpu_read_forward(p->g, &job);
     loci_gpu_scale_rows(p->g, p->s.wide, c->t.o, gate, m, WIDE);
     loci_gpu_linear(p, p->h, D, p->s.wide, WIDE, &w->o, m, 1.0f, true);

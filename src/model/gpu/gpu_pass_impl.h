@@ -186,11 +186,10 @@ void loci_gpu_read_plan_rows(loci_gpu_read_tape *t, loci_arena *a, const loci_hp
 void loci_gpu_read_plan(loci_gpu_read_tape *t, loci_arena *a, const loci_hparams *hp,
                         const loci_gpu_layout *b, bool routed);
 void loci_gpu_read_block(loci_gpu_pass *p, int group);
-/* Ranks or marks of a block to t->row, coefficients of n rows to t->order; returns what the op is told about
- * picks (n, SLOTS) with weights (n, PICKS). */
-loci_gpu_order loci_gpu_order_rows(loci_gpu_pass *p, const loci_read_params *w,
-                                   loci_gpu_read_tape *t, const float *weight, const int32_t *pick,
-                                   int n);
+/* Ranks or marks of a block to t->row, coefficients of n rows to t->order; of picks (n, SLOTS) with weights
+ * (n, PICKS) each head's weights to t->head_w and, with order, features to t->phi. */
+void loci_gpu_weigh_heads(loci_gpu_pass *p, const loci_read_params *w, loci_gpu_read_tape *t,
+                          const float *weight, const int32_t *pick, int n);
 void loci_gpu_read_block_backward(loci_gpu_pass *p, int group);
 /* What the block does to a row that has read nothing. */
 void loci_gpu_read_block_bare(loci_gpu_pass *p, int group);

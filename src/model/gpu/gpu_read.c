@@ -194,29 +194,34 @@ static const loci_mat *row_table(const loci_hparams *hp, const loci_read_params 
     return hp->order ? &w->mark : &w->rank;
 }
 
-loci_gpu_order loci_gpu_order_rows(loci_gpu_pass *p, const loci_read_params *w,
-                                   loci_gpu_read_tape *t, const float *weight, const int32_t *pick,
-                                   int n)
+static loci_gpu_order order_of(const loci_gpu_pass *p, const loci_gpu_read_tape *t,
+                               const float *weight, const int32_t *pick, int n)
 {
-    const loci_hparams *hp = &p->w->hp;
-    const loci_mat *row = row_table(hp, w);
-    loci_gpu_clear(p->g, t->row, PICKS * 64 * sizeof(float)); /* top_k may be less */
-    loci_gpu_copy(p->g, t->row, row->data, (size_t)row->rows * 64 * sizeof(float));
-    if (hp->order)
-        loci_gpu_linear(p, t->order, WIDE / 8, t->xn, hp->d_model, &w->order, n, 0.0f, false);
     return (loci_gpu_order){ .w = weight,
                              .pick = pick,
-                             .c = hp->order ? t->order : NULL,
+                             .c = p->w->hp.order ? t->order : NULL,
                              .head_w = t->head_w,
                              .phi = t->phi,
                              .n = n };
 }
 
+void loci_gpu_weigh_heads(loci_gpu_pass *p, const loci_read_params *w, loci_gpu_read_tape *t,
+                          const float *weight, const int32_t *pick, int n)
+{
+    const loci_hparams *hp = &p->w->hp;
+    const loci_mat *row = row_table(hp, w);
+    const loci_gpu_order o = order_of(p, t, weight, pick, n);
+    loci_gpu_clear(p->g, t->row, PICKS * 64 * sizeof(float)); /* top_k may be less */
+    loci_gpu_copy(p->g, t->row, row->data, (size_t)row->rows * 64 * sizeof(float));
+    if (hp->order)
+        loci_gpu_linear(p, t->order, WIDE / 8, t->xn, hp->d_model, &w->order, n, 0.0f, false);
+    loci_gpu_order_forward(p->g, &o);
+}
+
 static void read_routed(loci_gpu_pass *p, const loci_read_params *w, loci_gpu_read_tape *t)
 {
     const loci_gpu_read r = routed_of(p, t);
-    const loci_gpu_order o = loci_gpu_order_rows(p, w, t, t->w, t->pick, p->b.n);
-    loci_gpu_order_forward(p->g, &o);
+    loci_gpu_weigh_heads(p, w, t, t->w, t->pick, p->b.n);
     loci_gpu_lists_build(p->g, &t->lists, t->pick);
     loci_gpu_read_forward(p->g, &r);
 }
@@ -276,12 +281,7 @@ static void reading_backward(loci_gpu_pass *p, const loci_read_params *dw, loci_
                                        .row_part = p->s.extra,
                                        .pointer = pointer };
         const loci_mat *row = row_table(&p->w->hp, dw);
-        const loci_gpu_order order = { .w = t->w,
-                                       .pick = t->pick,
-                                       .c = p->w->hp.order ? t->order : NULL,
-                                       .head_w = t->head_w,
-                                       .phi = t->phi,
-                                       .n = p->b.n };
+        const loci_gpu_order order = order_of(p, t, t->w, t->pick, p->b.n);
         loci_gpu_clear(p->g, t->drow, PICKS * 64 * sizeof(float));
         loci_gpu_read_backward(p->g, &r, &g);
         loci_gpu_axpy(p->g, row->data, t->drow, 1.0f, (size_t)row->rows * 64);
