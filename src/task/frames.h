@@ -13,9 +13,10 @@
 
 #include "task/task_impl.h"
 
-typedef struct {
+typedef struct loci_frames {
     const char *const *text;
     int n;
+    const struct loci_frames *const *more; /* tables of other files, behind this one; NULL ends */
 } loci_frames;
 
 typedef struct { /* what stands before, the sentence, what stands behind */
@@ -27,8 +28,17 @@ typedef struct { /* what stands before, the sentence, what stands behind */
 #define TEST(name)  static const char *const name##_test[] =
 #define FRAMES(table)                                                                              \
     {                                                                                              \
-        table, (int)(sizeof(table) / sizeof *(table))                                              \
+        table, (int)(sizeof(table) / sizeof *(table)), NULL                                        \
     }
+/* The same, with the tables of `parts` behind it: const loci_frames *const parts[] = { ..., NULL }. */
+#define FRAMES_AND(table, parts)                                                                   \
+    {                                                                                              \
+        table, (int)(sizeof(table) / sizeof *(table)), parts                                       \
+    }
+
+/* Frames of a table with all that stands behind it; frame i of them. */
+int loci_frames_count(const loci_frames *f);
+const char *loci_frames_at(const loci_frames *f, int i);
 
 /* Leads, tails and bodies, of train or test; n = 0 where the file does not have them. */
 loci_frames loci_frames_lead(loci_say say, loci_split s);

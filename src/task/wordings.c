@@ -24,6 +24,25 @@ loci_speech loci_speech_of(loci_say say, loci_split s)
     return (loci_speech){ { loci_frames_lead(say, s), body, loci_frames_tail(say, s) } };
 }
 
+/* ---- tables in several files -------------------------------------------------------- */
+
+int loci_frames_count(const loci_frames *f)
+{
+    int n = f->n;
+    for (const loci_frames *const *part = f->more; part && *part; part++)
+        n += loci_frames_count(*part);
+    return n;
+}
+
+const char *loci_frames_at(const loci_frames *f, int i)
+{
+    if (i < f->n) return f->text[i];
+    i -= f->n;
+    const loci_frames *const *part = f->more;
+    for (int n; i >= (n = loci_frames_count(*part)); part++) i -= n;
+    return loci_frames_at(*part, i);
+}
+
 /* ---- frames with choices ------------------------------------------------------------- */
 
 /* The alternatives that *p ('[' or '<') stands for; *p moves behind them. */
@@ -72,12 +91,14 @@ static void expand(loci_line *line, const char *c, int64_t choice)
 
 int loci_wording_frames(loci_say say, loci_split s, loci_wording_part part)
 {
-    return loci_speech_of(say, s).part[part].n;
+    const loci_speech speech = loci_speech_of(say, s);
+    return loci_frames_count(&speech.part[part]);
 }
 
 int64_t loci_wording_choices(loci_say say, loci_split s, loci_wording_part part, int frame)
 {
-    return expansions(loci_speech_of(say, s).part[part].text[frame]);
+    const loci_speech speech = loci_speech_of(say, s);
+    return expansions(loci_frames_at(&speech.part[part], frame));
 }
 
 int64_t loci_wording_count(loci_say say, loci_split s)
@@ -99,8 +120,9 @@ loci_wording loci_wording_draw(loci_say say, loci_split s, loci_rng *rng)
     for (int p = 0; p < LOCI_WORDING_PARTS; p++) {
         /* Leads and tails are for a third of the sentences each. */
         const bool plain = p != LOCI_WORDING_BODY && loci_rng_below(rng, 3) != 0;
-        w.frame[p] = plain ? 0 : (int)loci_rng_below(rng, (uint32_t)speech.part[p].n);
-        const int64_t n = expansions(speech.part[p].text[w.frame[p]]);
+        const uint32_t all = (uint32_t)loci_frames_count(&speech.part[p]);
+        w.frame[p] = plain ? 0 : (int)loci_rng_below(rng, all);
+        const int64_t n = expansions(loci_frames_at(&speech.part[p], w.frame[p]));
         w.choice[p] = n <= UINT32_MAX ? loci_rng_below(rng, (uint32_t)n)
                                       : (int64_t)(loci_rng_u64(rng) % (uint64_t)n);
     }
@@ -111,7 +133,7 @@ void loci_wording_pattern(loci_line *line, loci_say say, loci_split s, const loc
 {
     const loci_speech speech = loci_speech_of(say, s);
     for (int p = 0; p < LOCI_WORDING_PARTS; p++)
-        expand(line, speech.part[p].text[w->frame[p]], w->choice[p]);
+        expand(line, loci_frames_at(&speech.part[p], w->frame[p]), w->choice[p]);
 }
 
 bool loci_is_place(const char *c)

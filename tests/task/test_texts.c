@@ -80,9 +80,10 @@ static loci_say kind_with(int words, const char *text, char who[64], char what[6
         const loci_frames f =
             loci_speech_of((loci_say)say, LOCI_SPLIT_TRAIN).part[LOCI_WORDING_BODY];
         bool is = false;
-        for (int i = 0; i < f.n && !is; i++) {
+        for (int i = 0; i < loci_frames_count(&f) && !is; i++) {
+            const char *frame = loci_frames_at(&f, i);
             char name[64] = "", word[64] = ""; /* written to by frames that fail, too */
-            is = parse(f.text[i], loci_is_place(f.text[i]) ? text : small, words, name, word);
+            is = parse(frame, loci_is_place(frame) ? text : small, words, name, word);
             if (is) strcpy(who, name), strcpy(what, word);
         }
         if (is && kind != LOCI_SAY_NOTHING) fail_msg("'%s' is of two kinds", text);

@@ -367,10 +367,25 @@ static bool training_says(const char *text)
     for (int say = 1; say < LOCI_SAYS; say++)
         for (int part = 0; part < LOCI_WORDING_PARTS; part++) {
             const loci_frames f = loci_speech_of((loci_say)say, LOCI_SPLIT_TRAIN).part[part];
-            for (int i = 0; i < f.n; i++)
-                if (reads(f.text[i], text)) return true;
+            for (int i = 0; i < loci_frames_count(&f); i++)
+                if (reads(loci_frames_at(&f, i), text)) return true;
         }
     return false;
+}
+
+/* Tables of several files count as one, in the order they are joined in. */
+static void test_tables_join(void **state)
+{
+    (void)state;
+    static const char *const a[] = { "a", "b" }, *const b[] = { "c" }, *const c[] = { "d", "e" };
+    static const loci_frames last = FRAMES(c), *const of_b[] = { &last, NULL };
+    static const loci_frames middle = FRAMES_AND(b, of_b), *const of_a[] = { &middle, &last, NULL };
+    static const loci_frames first = FRAMES_AND(a, of_a), alone = FRAMES(a);
+    char all[8] = "";
+    assert_int_equal(loci_frames_count(&alone), 2);
+    assert_int_equal(loci_frames_count(&first), 7);
+    for (int i = 0; i < 7; i++) strcat(all, loci_frames_at(&first, i));
+    assert_string_equal(all, "abcdede");
 }
 
 enum { EXPANSIONS = 200 }; /* looked at of each frame */
@@ -387,6 +402,8 @@ static void test_halves_share_no_frame(void **state)
                 for (int f = 0;
                      f < loci_wording_frames((loci_say)say, (loci_split)s, (loci_wording_part)part);
                      f++) {
+                    const loci_speech speech = loci_speech_of((loci_say)say, (loci_split)s);
+                    const char *frame = loci_frames_at(&speech.part[part], f);
                     const int64_t all = loci_wording_choices((loci_say)say, (loci_split)s,
                                                              (loci_wording_part)part, f);
                     frames[s]++;
@@ -399,11 +416,7 @@ static void test_halves_share_no_frame(void **state)
                         sentences[s]++;
                         if (part == LOCI_WORDING_BODY) check_body(text, (loci_say)say);
                         if (*text == '\0') continue; /* no lead, no tail */
-                        if (s == 0 && !reads(loci_speech_of((loci_say)say, LOCI_SPLIT_TRAIN)
-                                                 .part[part]
-                                                 .text[f],
-                                             text))
-                            fail_msg("'%s' is not read back", text);
+                        if (s == 0 && !reads(frame, text)) fail_msg("'%s' is not read back", text);
                         if (s == 1 && training_says(text)) fail_msg("'%s' is in both halves", text);
                     }
                 }
@@ -525,6 +538,7 @@ int main(void)
         cmocka_unit_test(test_attributes_of_training_are_open),
         cmocka_unit_test(test_value_shapes),
         cmocka_unit_test(test_words_are_many),
+        cmocka_unit_test(test_tables_join),
         cmocka_unit_test(test_halves_share_no_frame),
         cmocka_unit_test(test_wordings_are_many),
         cmocka_unit_test(test_wordings_fill_their_places),
