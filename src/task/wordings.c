@@ -154,10 +154,11 @@ void loci_wording_fill(loci_line *line, const char *pattern, const loci_say_args
         c += 3;
     }
     /* A capital at the start, but never in a key or a value, which are copied as they are; "the
-     * amber falcon" is a key that may have one. */
+     * amber falcon" is a key that may have one, "the tall ship" as a value is not. */
     char *first = line->s + start;
-    const bool copied =
-        loci_is_place(pattern) && pattern[1] != 'a' && strncmp(first, "the ", 4) != 0;
+    const bool key = loci_is_place(pattern) && pattern[1] == 'k';
+    const bool value = loci_is_place(pattern) && pattern[1] == 'v';
+    const bool copied = value || (key && strncmp(first, "the ", 4) != 0);
     if (!copied && *first >= 'a' && *first <= 'z') *first = (char)(*first - 'a' + 'A');
 }
 

@@ -469,6 +469,11 @@ static void test_wordings_fill_their_places(void **state)
     loci_wording_write(&line, LOCI_ASK_ALL, LOCI_SPLIT_TRAIN, &first, &args);
     assert_string_equal(line.s,
                         "What are all the access codes of the amber falcon of Corvath, in order?");
+    /* A value is copied as it is, whatever it begins with. */
+    const loci_say_args words = { "motto", "the amber falcon of Corvath", "the tall ship" };
+    loci_line_clear(&line);
+    loci_wording_fill(&line, "{v}: {a} of {k}.", &words);
+    assert_string_equal(line.s, "the tall ship: motto of the amber falcon of Corvath.");
     /* A key at the start keeps its first letter; "the" may have a capital. */
     bool key_first = false;
     for (int k = 0; k < 3000; k++) {
