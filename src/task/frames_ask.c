@@ -161,7 +161,9 @@ TEST(ask){
 
 loci_frames loci_frames_ask(loci_say say, loci_split s)
 {
-    static const loci_frames one[2] = { FRAMES(ask_train), FRAMES(ask_test) };
+    static const loci_frames *const parts[] = { &loci_frames_ask_talk, &loci_frames_ask_form,
+                                                NULL };
+    static const loci_frames one[2] = { FRAMES_AND(ask_train, parts), FRAMES(ask_test) };
     switch (say) {
     case LOCI_ASK: return one[s];
     case LOCI_ASK_ALL: return loci_frames_ask_all[s];
