@@ -46,9 +46,10 @@ LOCI_API const char *loci_task_name(loci_task_family f); /* static storage; else
  * untouched. */
 LOCI_API loci_status loci_task_by_name(const char *name, loci_task_family *f, loci_error *err);
 
-/* Plain is for wordings alone: the few sentences, attributes and kinds of value that every model here
- * was trained on, the small first one too; families other than needle and absent have training's. */
-typedef enum { LOCI_SPLIT_TRAIN, LOCI_SPLIT_TEST, LOCI_SPLIT_PLAIN } loci_split;
+/* Plain and fresh are for wordings alone.  Plain: the few sentences, attributes and kinds of value that
+ * every model here was trained on, the small first one too; families other than needle and absent have
+ * training's.  Fresh: a second held-out set, written by one who had seen no failure. */
+typedef enum { LOCI_SPLIT_TRAIN, LOCI_SPLIT_TEST, LOCI_SPLIT_PLAIN, LOCI_SPLIT_FRESH } loci_split;
 
 enum { LOCI_TASK_MAX_FACTS = 16384, LOCI_TASK_MAX_QUESTIONS = 4096 };
 

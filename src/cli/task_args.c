@@ -23,10 +23,12 @@ int task_args_check(task_args *t, const char *split)
     if (!parse_split(split, t->names, &t->names_of)) return EXIT_USAGE;
     if (strcmp(t->wordings, "plain") == 0)
         t->wordings_of = LOCI_SPLIT_PLAIN;
+    else if (strcmp(t->wordings, "fresh") == 0)
+        t->wordings_of = LOCI_SPLIT_FRESH;
     else if (strcmp(t->wordings, "train") == 0 || strcmp(t->wordings, "test") == 0)
         (void)parse_split("wordings", t->wordings, &t->wordings_of);
     else
-        return usage_error("--wordings %s: expected train, test or plain", t->wordings);
+        return usage_error("--wordings %s: expected train, test, fresh or plain", t->wordings);
     t->all = strcmp(t->family, "all") == 0;
     return t->all || loci_task_by_name(t->family, &t->family_of, &err) == LOCI_OK ? -1 : fail(&err);
 }

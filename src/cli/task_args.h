@@ -26,8 +26,9 @@ task_args task_args_default(const char *family, int64_t questions);
       "most questions an item; 0 = all" },                                                      \
     { split, ARG_STR, &(t).names, 0, 0, "train|test",                                           \
       "test names never occur in training (default test)" },                                    \
-    { "wordings", ARG_STR, &(t).wordings, 0, 0, "train|test|plain",                             \
-      "sentences of facts and questions (default test); plain: the few of the first model" },   \
+    { "wordings", ARG_STR, &(t).wordings, 0, 0, "train|test|fresh|plain",                       \
+      "sentences of facts and questions (default test); fresh: a second held-out set, written " \
+      "without seeing a failure; plain: the few of the first model" },                          \
     { "near-duplicate", ARG_FLOAT, &(t).near_duplicate, 0, 1, "X",                              \
       "share of keys one word away from another (default 0)" },                                 \
     { "absent", ARG_FLOAT, &(t).absent, 0, 1, "X",                                              \

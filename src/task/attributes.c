@@ -15,15 +15,11 @@
         (const char *const[]){ __VA_ARGS__ },                                                      \
             (int)(sizeof((const char *[]){ __VA_ARGS__ }) / sizeof(char *))                        \
     }
-typedef struct {
-    const char *const *name;
-    int n;
-} names;
 
 /* Plain wordings take the first PLAIN of each kind. */
 enum { PLAIN = 4 };
 
-static const names train[LOCI_VALUE_KINDS] = {
+static const loci_attributes train[LOCI_VALUE_KINDS] = {
     [LOCI_VALUE_DIGITS] =
         LIST("access code", "pin number", "locker number", "badge number", "serial number",
              "entry code", "ticket number", "room code", "phone number", "invoice number",
@@ -106,7 +102,7 @@ static const names train[LOCI_VALUE_KINDS] = {
 };
 
 /* Figures that were measured with them stay comparable: these never change. */
-static const names test[LOCI_VALUE_KINDS] = {
+static const loci_attributes test[LOCI_VALUE_KINDS] = {
     [LOCI_VALUE_DIGITS] =
         LIST("door code", "order number", "license number", "parcel number", "account number"),
     [LOCI_VALUE_WORDS] = LIST("watchword", "cover name", "hidden phrase"),
@@ -121,7 +117,7 @@ static const names test[LOCI_VALUE_KINDS] = {
 };
 
 /* Not "old", "new" or "last", which say something about time. */
-static const names before[2] = {
+static const loci_attributes before[2] = {
     LIST("backup", "internal", "main", "spare", "public", "private", "local", "temporary", "night",
          "summer", "office", "garage", "library", "kitchen", "harbor", "studio", "museum",
          "factory", "station", "travel", "official", "personal", "regional", "weekend", "emergency",
@@ -138,34 +134,49 @@ static const names before[2] = {
     LIST("winter", "secondary", "standard", "holiday", "warehouse"),
 };
 
+static const loci_attributes *table(loci_value_kind kind, loci_split s)
+{
+    if (s == LOCI_SPLIT_FRESH) return loci_attributes_fresh(kind);
+    return s == LOCI_SPLIT_TEST ? &test[kind] : &train[kind];
+}
+
 int loci_attribute_count(loci_value_kind kind, loci_split s)
 {
-    return s == LOCI_SPLIT_TEST ? test[kind].n : train[kind].n;
+    return table(kind, s)->n;
 }
 
 const char *loci_attribute(loci_value_kind kind, loci_split s, int i)
 {
-    return s == LOCI_SPLIT_TEST ? test[kind].name[i] : train[kind].name[i];
+    return table(kind, s)->name[i];
+}
+
+/* Does the attribute have one of the list in it, word by word? */
+static bool has_any(const char *attribute, const loci_attributes *list)
+{
+    const size_t n = strlen(attribute);
+    for (int i = 0; i < list->n; i++) {
+        const char *t = list->name[i], *at = attribute;
+        const size_t len = strlen(t);
+        for (; (at = strstr(at, t)) != NULL; at++)
+            if ((at == attribute || !loci_is_word_byte(at[-1])) &&
+                (at + len == attribute + n || !loci_is_word_byte(at[len])))
+                return true;
+    }
+    return false;
 }
 
 bool loci_attribute_is_test(const char *attribute)
 {
-    const size_t n = strlen(attribute);
     for (int kind = 0; kind < LOCI_VALUE_KINDS; kind++)
-        for (int i = 0; i < test[kind].n; i++) {
-            const char *t = test[kind].name[i], *at = attribute;
-            const size_t len = strlen(t);
-            for (; (at = strstr(at, t)) != NULL; at++)
-                if ((at == attribute || !loci_is_word_byte(at[-1])) &&
-                    (at + len == attribute + n || !loci_is_word_byte(at[len])))
-                    return true;
-        }
+        if (has_any(attribute, &test[kind]) ||
+            has_any(attribute, loci_attributes_fresh((loci_value_kind)kind)))
+            return true;
     return false;
 }
 
 /* ---- training's open vocabulary ------------------------------------------------------------- */
 
-static const char *pick(const names *of, loci_rng *rng)
+static const char *pick(const loci_attributes *of, loci_rng *rng)
 {
     return of->name[loci_rng_below(rng, (uint32_t)of->n)];
 }
@@ -224,8 +235,9 @@ void loci_attribute_write(loci_line *line, loci_value_kind kind, loci_rng *rng, 
     }
     /* Test figures stay comparable: one in eight has a word before it. */
     if (kind != LOCI_VALUE_PASSAGE && loci_rng_below(rng, 8) == 0) {
-        loci_line_add(line, pick(&before[1], rng));
+        loci_line_add(line, pick(s == LOCI_SPLIT_FRESH ? &loci_attributes_fresh_before : &before[1],
+                                 rng));
         loci_line_char(line, ' ');
     }
-    loci_line_add(line, pick(&test[kind], rng));
+    loci_line_add(line, pick(table(kind, s), rng));
 }

@@ -7,7 +7,7 @@
  *   \[ \< \{ the character itself
  *
  * Train and test tables of one kind share no frame, and no train frame can be expanded to a test
- * one (tests/task/test_wordings.c). */
+ * one; frames_fresh.c shares none with either (tests/task/test_wordings.c). */
 #ifndef LOCI_TASK_FRAMES_H
 #define LOCI_TASK_FRAMES_H
 
@@ -54,6 +54,8 @@ extern const loci_frames loci_frames_ask_talk, loci_frames_ask_form;
 loci_frames loci_frames_look(loci_say say, loci_split s);
 /* frames_plain.c: facts and questions without choices, leads and tails. */
 loci_speech loci_speech_plain(loci_say say);
+/* frames_fresh.c: the second held-out set, all kinds of sentence. */
+loci_speech loci_speech_fresh(loci_say say);
 /* The three parts of a kind of sentence (wordings.c). */
 loci_speech loci_speech_of(loci_say say, loci_split s);
 /* The list that "name>" begins with, alternatives apart by '|'; NULL: there is none. */

@@ -57,11 +57,15 @@ static bool is_split(loci_split s)
 {
     return s == LOCI_SPLIT_TRAIN || s == LOCI_SPLIT_TEST;
 }
+static bool is_wordings(loci_split s)
+{
+    return (unsigned)s <= LOCI_SPLIT_FRESH;
+}
 
 int64_t loci_task_wordings(loci_task_family f, loci_split s)
 {
     int64_t n = 0;
-    if (is_family(f) && is_split(s))
+    if (is_family(f) && is_wordings(s))
         for (const loci_say *say = loci_family_says(f); *say; say++)
             n += loci_wording_count(*say, s);
     return n;
@@ -73,7 +77,7 @@ static loci_status check_options(const loci_task_options *o, loci_error *err)
 {
     if (!is_family(o->family))
         return loci_fail(err, LOCI_EINVAL, "task family %d: unknown", (int)o->family);
-    if (!is_split(o->names) || (!is_split(o->wordings) && o->wordings != LOCI_SPLIT_PLAIN))
+    if (!is_split(o->names) || !is_wordings(o->wordings))
         return loci_fail(err, LOCI_EINVAL, "task split %d/%d: want train or test", (int)o->names,
                          (int)o->wordings);
     if (o->family == LOCI_TASK_EXTRACT && (!o->text || o->text_bytes == 0))

@@ -184,12 +184,20 @@ const loci_say *loci_family_says(loci_task_family f);
 /* What a value of this kind may be called: "access code" for digits. */
 int loci_attribute_count(loci_value_kind kind, loci_split s);
 const char *loci_attribute(loci_value_kind kind, loci_split s, int i);
-/* Is it one of the test half's, or has it one in it? */
+/* Is it held out, the test half's or a fresh one, or has it one of these in it? */
 bool loci_attribute_is_test(const char *attribute);
 /* One of them, now and then with a word before it: "spare access code".  Training's are words of the
  * text and made-up ones in almost half of the draws: "window brass", for a value of any kind. */
 void loci_attribute_write(loci_line *line, loci_value_kind kind, loci_rng *rng, loci_split s,
                           const loci_lexicon *lex);
+
+/* attributes_fresh.c: those of fresh wordings, and words that may stand before them. */
+typedef struct {
+    const char *const *name;
+    int n;
+} loci_attributes;
+const loci_attributes *loci_attributes_fresh(loci_value_kind kind);
+extern const loci_attributes loci_attributes_fresh_before;
 
 /* ---- families (families.c) ------------------------------------------------------
  * A unit is what one question is about: a key with its values, a passage or a chain. */

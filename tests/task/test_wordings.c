@@ -1,7 +1,7 @@
-/* Goal: train and test share no word, name, attribute or frame of a wording, and there are many
- * wordings a family.  Method: enumerate all tables; draw many keys, marks, attributes and values of
- * each half and look for one that occurs in both; try to read each sentence of the test half as an
- * expansion of each frame of training. */
+/* Goal: train and test share no word, name, attribute or frame of a wording, fresh wordings none with
+ * either, and there are many wordings a family.  Method: enumerate all tables; draw many keys, marks,
+ * attributes and values of each half and look for one that occurs in both; try to read each sentence
+ * of a held-out set as an expansion of each frame of the sets before it. */
 #include <stdarg.h>
 #include <setjmp.h>
 #include <stddef.h>
@@ -14,6 +14,9 @@
 #include "task/frames.h"
 
 enum { DRAWS = 30000 };
+/* Training and the held-out sets of wordings. */
+static const loci_split sets[] = { LOCI_SPLIT_TRAIN, LOCI_SPLIT_TEST, LOCI_SPLIT_FRESH };
+enum { SETS = sizeof sets / sizeof *sets };
 
 static bool in_set(const loci_string_set *set, const char *s)
 {
@@ -172,12 +175,14 @@ static void test_attributes(void **state)
     (void)state;
     loci_string_set all = open_set(1000);
     for (int kind = 0; kind < LOCI_VALUE_KINDS; kind++)
-        for (int s = 0; s < 2; s++) {
-            assert_true(loci_attribute_count((loci_value_kind)kind, (loci_split)s) >= 3);
-            for (int i = 0; i < loci_attribute_count((loci_value_kind)kind, (loci_split)s); i++) {
-                const char *a = loci_attribute((loci_value_kind)kind, (loci_split)s, i);
+        for (int i_set = 0; i_set < SETS; i_set++) {
+            const loci_split s = sets[i_set];
+            assert_true(loci_attribute_count((loci_value_kind)kind, s) >= 3);
+            for (int i = 0; i < loci_attribute_count((loci_value_kind)kind, s); i++) {
+                const char *a = loci_attribute((loci_value_kind)kind, s, i);
                 if (!loci_set_add(&all, a)) fail_msg("'%s' stands twice", a);
-                if (s == LOCI_SPLIT_TRAIN) assert_false(loci_attribute_is_test(a));
+                if (loci_attribute_is_test(a) != (s != LOCI_SPLIT_TRAIN))
+                    fail_msg("'%s' of set %d has a held-out one in it, or is none", a, i_set);
                 /* A plain "s" makes the plural: not of "-s", "-x", "-z", nor of "-ty". */
                 const char *end = a + strlen(a) - 1;
                 assert_null(strchr("sxz", *end));
@@ -200,8 +205,8 @@ static void test_attributes_of_training_are_open(void **state)
     loci_rng_seed(&rng, 17);
     for (int k = 0; k < DRAWS; k++) {
         loci_line line = { 0 };
-        loci_attribute_write(&line, (loci_value_kind)(k % LOCI_VALUE_KINDS), &rng, LOCI_SPLIT_TEST,
-                             &lex);
+        loci_attribute_write(&line, (loci_value_kind)(k % LOCI_VALUE_KINDS), &rng,
+                             k % 2 ? LOCI_SPLIT_TEST : LOCI_SPLIT_FRESH, &lex);
         assert_true(loci_attribute_is_test(line.s));
         (void)loci_set_add(&test, line.s);
     }
@@ -361,12 +366,12 @@ static bool reads(const char *frame, const char *text)
     return false;
 }
 
-/* In whatever role: is the text a lead, a body or a tail of training? */
-static bool training_says(const char *text)
+/* In whatever role: is the text a lead, a body or a tail of the set? */
+static bool is_said(const char *text, loci_split by)
 {
     for (int say = 1; say < LOCI_SAYS; say++)
         for (int part = 0; part < LOCI_WORDING_PARTS; part++) {
-            const loci_frames f = loci_speech_of((loci_say)say, LOCI_SPLIT_TRAIN).part[part];
+            const loci_frames f = loci_speech_of((loci_say)say, by).part[part];
             for (int i = 0; i < loci_frames_count(&f); i++)
                 if (reads(loci_frames_at(&f, i), text)) return true;
         }
@@ -390,54 +395,72 @@ static void test_tables_join(void **state)
 
 enum { EXPANSIONS = 200 }; /* looked at of each frame */
 
-static void test_halves_share_no_frame(void **state)
+/* One sentence of a set: it is well made, and no set before this one has it. */
+static void check_sentence(const char *text, int i_set, loci_say say, loci_wording_part part, int f)
+{
+    if (part == LOCI_WORDING_BODY) check_body(text, say);
+    if (*text == '\0') return; /* no lead, no tail */
+    const loci_speech speech = loci_speech_of(say, sets[i_set]);
+    if (!reads(loci_frames_at(&speech.part[part], f), text))
+        fail_msg("'%s' is not read back", text);
+    for (int before = 0; before < i_set; before++)
+        if (is_said(text, sets[before])) fail_msg("'%s' is in sets %d and %d", text, before, i_set);
+}
+
+static void test_sets_share_no_frame(void **state)
 {
     (void)state;
-    int frames[2] = { 0 }, sentences[2] = { 0 };
+    int frames[SETS] = { 0 }, sentences[SETS] = { 0 };
     loci_rng rng;
     loci_rng_seed(&rng, 18);
-    for (int s = 0; s < 2; s++)
+    for (int i = 0; i < SETS; i++)
         for (int say = 1; say < LOCI_SAYS; say++)
-            for (int part = 0; part < LOCI_WORDING_PARTS; part++)
-                for (int f = 0;
-                     f < loci_wording_frames((loci_say)say, (loci_split)s, (loci_wording_part)part);
-                     f++) {
-                    const loci_speech speech = loci_speech_of((loci_say)say, (loci_split)s);
-                    const char *frame = loci_frames_at(&speech.part[part], f);
-                    const int64_t all = loci_wording_choices((loci_say)say, (loci_split)s,
-                                                             (loci_wording_part)part, f);
-                    frames[s]++;
-                    for (int64_t c = 0; c < all && c < EXPANSIONS; c++) {
+            for (int part = 0; part < LOCI_WORDING_PARTS; part++) {
+                const int n = loci_wording_frames((loci_say)say, sets[i], (loci_wording_part)part);
+                assert_true(n > 0);
+                frames[i] += n;
+                for (int f = 0; f < n; f++) {
+                    const int64_t all =
+                        loci_wording_choices((loci_say)say, sets[i], (loci_wording_part)part, f);
+                    for (int64_t c = 0; c < all && c < EXPANSIONS; c++, sentences[i]++) {
                         char text[256];
                         const int64_t choice =
                             all <= EXPANSIONS ? c : (int64_t)(loci_rng_u64(&rng) % (uint64_t)all);
-                        pattern(text, (loci_say)say, (loci_split)s, (loci_wording_part)part, f,
-                                choice);
-                        sentences[s]++;
-                        if (part == LOCI_WORDING_BODY) check_body(text, (loci_say)say);
-                        if (*text == '\0') continue; /* no lead, no tail */
-                        if (s == 0 && !reads(frame, text)) fail_msg("'%s' is not read back", text);
-                        if (s == 1 && training_says(text)) fail_msg("'%s' is in both halves", text);
+                        pattern(text, (loci_say)say, sets[i], (loci_wording_part)part, f, choice);
+                        check_sentence(text, i, (loci_say)say, (loci_wording_part)part, f);
                     }
                 }
-    print_message("%d train frames, %d test frames; %d and %d sentences looked at\n", frames[0],
-                  frames[1], sentences[0], sentences[1]);
-    assert_true(frames[0] > 1500 && sentences[1] > 700);
+            }
+    for (int i = 0; i < SETS; i++)
+        print_message("set %d: %d frames, %d sentences looked at\n", i, frames[i], sentences[i]);
+    assert_true(frames[0] > 1500 && sentences[1] > 700 && sentences[2] > 500);
+}
+
+/* As many as a careful author of a benchmark writes. */
+static void test_fresh_frames(void **state)
+{
+    (void)state;
+    for (int say = 1; say < LOCI_SAYS; say++)
+        assert_in_range(loci_wording_frames((loci_say)say, LOCI_SPLIT_FRESH, LOCI_WORDING_BODY),
+                        say == LOCI_SAY_FACT ? 30
+                        : say == LOCI_ASK    ? 25
+                                             : 8,
+                        40);
 }
 
 static void test_wordings_are_many(void **state)
 {
     (void)state;
     for (int f = 0; f < LOCI_TASK_COUNT; f++)
-        for (int s = 0; s < 2; s++) {
+        for (int s = 0; s < SETS; s++) {
             int64_t sum = 0;
             for (const loci_say *say = loci_family_says((loci_task_family)f); *say; say++) {
-                const int64_t n = loci_wording_count(*say, (loci_split)s);
+                const int64_t n = loci_wording_count(*say, sets[s]);
                 sum += n;
                 if (*say >= LOCI_ASK) assert_true(n >= (s ? 100 : 10000));
                 if (*say == LOCI_SAY_FACT) assert_true(n >= (s ? 200 : 1000000));
             }
-            assert_true(loci_task_wordings((loci_task_family)f, (loci_split)s) == sum);
+            assert_true(loci_task_wordings((loci_task_family)f, sets[s]) == sum);
             assert_true(sum >= 100);
         }
     assert_true(loci_wording_frames(LOCI_SAY_FACT, LOCI_SPLIT_TRAIN, LOCI_WORDING_BODY) >= 150);
@@ -492,7 +515,7 @@ static void test_wordings_fill_their_places(void **state)
     assert_true(key_first);
     for (int say = 1; say < LOCI_SAYS; say++)
         for (int k = 0; k < 2000; k++) {
-            const loci_split half = (loci_split)(k % 2);
+            const loci_split half = sets[k % SETS];
             const loci_wording w = loci_wording_draw((loci_say)say, half, &rng);
             loci_line_clear(&line);
             loci_wording_write(&line, (loci_say)say, half, &w, &args);
@@ -544,7 +567,8 @@ int main(void)
         cmocka_unit_test(test_value_shapes),
         cmocka_unit_test(test_words_are_many),
         cmocka_unit_test(test_tables_join),
-        cmocka_unit_test(test_halves_share_no_frame),
+        cmocka_unit_test(test_sets_share_no_frame),
+        cmocka_unit_test(test_fresh_frames),
         cmocka_unit_test(test_wordings_are_many),
         cmocka_unit_test(test_wordings_fill_their_places),
         cmocka_unit_test(test_plain),
