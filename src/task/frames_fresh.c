@@ -180,7 +180,7 @@ static const char *const ask[] = {
     "I need the {a} of {k}. What is it?",
     "{k}: what {a} is given there?",
     "somebody asked me for the {a} of {k}. What should I answer?",
-    "how does the {a} of {k} read?",
+    "the {a} of {k} has slipped my mind. How did it go?",
     "where {k} is concerned, what does the text say about the {a}?",
     "please look up {k} and report the {a}.",
     "I forgot the {a} of {k}, could you check?",
