@@ -47,7 +47,7 @@ typedef struct {
     const char *out;          /* folder of the checkpoint, made if missing                   */
     const char *tokenizer;    /* tokenizer.json to use; NULL: out/tokenizer.json if there, else
                                   one is trained on the data and written there                 */
-    const char *init;         /* folder of an f32 checkpoint to start from, or NULL: random.  Of the
+    const char *init;         /* folder of a checkpoint to start from, or NULL: random.  Of the
                                   same shape, but for `order`, which it may lack.  Not used when
                                   resuming                                                  */
     int threads;              /* 0 = all cores; does not change the numbers                  */

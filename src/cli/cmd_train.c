@@ -129,7 +129,7 @@ int cmd_train(int argc, char **argv)
         { "device", ARG_STR, &opt.device, 0, 0, "NAME",
           "cpu (default), cuda, cuda:N: where the arithmetic is done" },
         { "init", ARG_STR, &opt.init, 0, 0, "DIR",
-          "start from the f32 checkpoint in DIR (same shape; may lack order)" },
+          "start from the weights in DIR, in any form (same shape; may lack order)" },
         { "no-resume", ARG_FLAG, &no_resume, 0, 0, NULL,
           "begin anew where --out holds a checkpoint" },
         { "steps", ARG_INT, &opt.stop_after_steps, 0, 1e12, "N",

@@ -502,6 +502,11 @@ typedef struct {
 /* As kernel.h adamw with gscale = min(1, clip / norm); a norm that is not finite leaves p, m, v alone.
  * Floats with muon set: only copied and cleared. */
 void loci_gpu_adamw(loci_gpu *g, const loci_gpu_adamw_job *job);
+/* Weights in 4 bits for one step (model.h loci_four_nearest): kept (n) becomes p (n), p the rounded numbers,
+ * copy (n) these in bf16.  n: a multiple of 16; four (n / 16): 1 where a group of 32 starts, 2 where it
+ * goes on, 0: as they are. */
+void loci_gpu_round_four(loci_gpu *g, float *p, loci_bf16 *copy, float *kept, const uint8_t *four,
+                         size_t n);
 /* Muon (muon.c's equations) over `batch` matrices of one shape (rows, cols): offset (batch) of each in the
  * flat arrays.  x, next (batch, rows*cols), a, b (batch, k*k) bf16 scratch, k = min(rows, cols). */
 typedef struct {

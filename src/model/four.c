@@ -22,6 +22,11 @@ bool loci_four_fits(int cols)
     return cols % GROUP == 0 && cols <= LOCI_FOUR_COLS;
 }
 
+bool loci_param_in_four(const loci_param_info *info)
+{
+    return info->quantise && !info->fine && loci_four_fits(info->cols);
+}
+
 /* ---- rounding --------------------------------------------------------------------------------- */
 
 typedef struct {
@@ -88,6 +93,15 @@ void loci_four_round(uint8_t *q, uint16_t *half, const float *x, int cols)
         half[g] = t.half;
         for (int i = 0; i < GROUP; i += 2)
             q[(g * GROUP + i) / 2] = (uint8_t)((t.q[i] + 8) | (t.q[i + 1] + 8) << 4);
+    }
+}
+
+void loci_four_nearest(float *x, size_t groups)
+{
+    for (size_t g = 0; g < groups; g++, x += GROUP) {
+        trial t;
+        round_group(&t, x);
+        for (int i = 0; i < GROUP; i++) x[i] = loci_f16_to_f32(t.half) * (float)t.q[i];
     }
 }
 

@@ -167,6 +167,10 @@ typedef struct {
 
 /* Fill list (cap entries) in checkpoint order; returns the count (also when list is NULL). */
 int loci_param_list(const loci_hparams *hp, loci_param_info *list, int cap);
+/* Does an int4 checkpoint hold this tensor in 4 bits? */
+bool loci_param_in_four(const loci_param_info *info);
+/* x (groups, 32), finite, becomes what 4 bits and a half as scale hold of it (four.c). */
+void loci_four_nearest(float *x, size_t groups);
 static inline const loci_mat *loci_param_at(const loci_params *p, const loci_param_info *info)
 {
     return (const loci_mat *)(const void *)((const char *)p + info->offset);

@@ -440,7 +440,7 @@ static loci_status add_tensor(image *f, const loci_model *src, const loci_param_
         return LOCI_OK;
     }
     if (type == LOCI_BF16) return add_bf16(f, info, m, err);
-    if (type == LOCI_U8 && !info->fine && loci_four_fits(m->cols)) return add_four(f, info, m, err);
+    if (type == LOCI_U8 && loci_param_in_four(info)) return add_four(f, info, m, err);
     return add_int8(f, &src->k, info, m, err);
 }
 

@@ -78,6 +78,7 @@ static const loci_setting phase_table[] = {
     P(absent, FLOAT, 0, 1, false, "share of questions about what the text does not hold"),
     P(gate_target, FLOAT, 0, 1, false, "consult rate aimed at; 1: no gate loss"),
     P(hard_gate, BOOL, 0, 1, false, "gates are 0 or 1, with a straight-through gradient"),
+    P(round_weights, BOOL, 0, 1, false, "weights in 4 bits, with a straight-through gradient"),
 };
 #undef P
 
@@ -216,6 +217,13 @@ static loci_status read_phases(json_t *array, const char *label, loci_train_conf
     }
     c->n_phases = (int)n;
     return LOCI_OK;
+}
+
+bool loci_config_rounds(const loci_train_config *c)
+{
+    for (int i = 0; i < c->n_phases; i++)
+        if (c->phase[i].round_weights) return true;
+    return false;
 }
 
 loci_hparams loci_phase_hparams(const loci_train_config *c, const loci_phase *phase)

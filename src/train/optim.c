@@ -32,8 +32,11 @@ loci_status loci_optim_init(loci_optim *o, const loci_train_config *c, int slots
     o->square = loci_alloc_aligned((o->n / TILE + 1) * sizeof(double));
     o->slot = loci_alloc_aligned(bytes ? bytes : 1);
     o->info = calloc((size_t)o->n_info, sizeof *o->info);
+    const bool rounds = loci_config_rounds(c);
+    if (rounds && (o->four = loci_alloc_aligned(o->n / 16 + 1))) memset(o->four, 0, o->n / 16 + 1);
+    if (rounds && slots > 0) o->kept = loci_alloc_aligned(o->n * sizeof(float));
     if (!o->param || !o->m || !o->v || !o->decay || !o->muon || !o->square || !o->slot ||
-        !o->info) {
+        !o->info || (rounds && (!o->four || (slots > 0 && !o->kept)))) {
         loci_optim_free(o);
         return loci_fail(err, LOCI_ENOMEM, "no memory for %d gradient slots of %zu bytes", slots,
                          o->n * sizeof(float));
@@ -55,6 +58,7 @@ loci_status loci_optim_init(loci_optim *o, const loci_train_config *c, int slots
         const size_t n = ((size_t)w->rows * (size_t)w->cols + 15) / 16;
         memset(o->decay + first, o->info[i].decay, n);
         memset(o->muon + first, c->muon > 0.0f && loci_muon_wants(&o->info[i]), n);
+        if (rounds) loci_rounding_flags(o, &o->info[i], first);
     }
     return LOCI_OK;
 }
@@ -66,6 +70,8 @@ void loci_optim_free(loci_optim *o)
     loci_free_aligned(o->v);
     loci_free_aligned(o->decay);
     loci_free_aligned(o->muon);
+    loci_free_aligned(o->four);
+    loci_free_aligned(o->kept);
     loci_free_aligned(o->muon_scratch);
     loci_free_aligned(o->square);
     loci_free_aligned(o->slot);

@@ -7,6 +7,7 @@
  *   task_item.c   facts in an excerpt, questions, answers with the tokens they are copied from
  *   optim.c       schedule, gradient sums in a fixed order, clipping, AdamW
  *   muon.c        Muon for hidden matrices
+ *   rounding.c    steps with weights in 4 bits
  *   checkpoint.c  what is saved and how training goes on from it
  *   trainer.c     the loop
  */
@@ -42,6 +43,7 @@ typedef struct {
     float absent;         /* share of questions about what is not there                   */
     float gate_target;    /* consult rate aimed at; 1 = gate loss off                     */
     bool hard_gate;       /* gates are 0 or 1, their gradient passes straight through     */
+    bool round_weights;   /* to 4 bits before each pass (rounding.c)                      */
 } loci_phase;
 
 typedef struct {
@@ -73,6 +75,8 @@ loci_status loci_train_config_load(loci_train_config *c, const char *path, loci_
 loci_status loci_train_config_parse(loci_train_config *c, const char *text, const char *label,
                                     loci_error *err);
 
+/* Does any phase round its weights? */
+bool loci_config_rounds(const loci_train_config *c);
 /* The model's shape as this phase trains it. */
 loci_hparams loci_phase_hparams(const loci_train_config *c, const loci_phase *phase);
 
@@ -128,7 +132,9 @@ typedef struct {
     float *muon_scratch;  /* see muon.c; NULL without Muon */
     float *slot;          /* (slots, n) gradients */
     uint8_t *decay;       /* (n / 16) 1: weight decay applies to these 16 floats */
-    double *square;       /* partial sums of the norm */
+    uint8_t *four;  /* (n / 16) where groups of 4 bits lie: see rounding.c; NULL: no phase rounds */
+    float *kept;    /* (n) parameters as they are while rounded ones stand in; NULL on a GPU */
+    double *square; /* partial sums of the norm */
     loci_param_info *info;
     int n_info;
     int slots;
@@ -152,6 +158,14 @@ bool loci_muon_wants(const loci_param_info *info);
 size_t loci_muon_scratch(const loci_param_info *info, int n_info);
 void loci_muon_step(loci_optim *o, loci_pool *pool, const loci_kernels *k,
                     const loci_train_config *c, float schedule, float gscale);
+
+/* ---- rounding.c: phases with round_weights ------------------------------------------------------ */
+enum { LOCI_FOUR_STARTS = 1, LOCI_FOUR_GOES_ON = 2 }; /* of a group of 32: first 16, other 16 */
+/* Mark the groups of a tensor whose floats begin at 16 first_block. */
+void loci_rounding_flags(loci_optim *o, const loci_param_info *info, size_t first_block);
+/* Rounded parameters take the place of the parameters, until the end brings these back. */
+void loci_rounding_begin(loci_optim *o, loci_pool *pool);
+void loci_rounding_end(loci_optim *o);
 
 /* ---- checkpoint.c -------------------------------------------------------------------------------- */
 typedef struct {

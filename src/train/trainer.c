@@ -368,8 +368,10 @@ loci_status loci_trainer_gradients(loci_trainer *t, loci_loss_sums *sums, int64_
     if (st != LOCI_OK) return st;
     loci_trainer_losses(c, t->item, t->phase, &t->state, &t->loss);
     for (int s = 0; s < c->slots; s++) memset(&t->slot[s].sums, 0, sizeof t->slot[s].sums);
+    if (t->phase->round_weights) loci_rounding_begin(&t->optim, t->pool);
     for (t->at = 0; t->at < t->phase->batch && st == LOCI_OK; t->at += t->micro)
         st = run_micro_batch(t, err);
+    if (t->phase->round_weights) loci_rounding_end(&t->optim);
     for (int i = 0; i < t->phase->batch; i++) *tokens += t->item[i].seq.T;
     for (int s = 0; s < c->slots; s++) add_sums(sums, &t->slot[s].sums);
     return st;

@@ -4,6 +4,8 @@
 
 #include "gpu_test.h"
 
+#include "model/model.h"
+
 static void check_norm(void)
 {
     static const int sizes[] = { 1, 255, 1025, 300000 };
@@ -90,6 +92,45 @@ static void check_adamw(void)
         adamw_case(sizes[i], 7.0, 1.0f);
         adamw_case(sizes[i], NAN, 1.0f);
         adamw_case(sizes[i], INFINITY, 1.0f);
+    }
+}
+
+/* ---- rounding ------------------------------------------------------------------------------------------- */
+
+/* Numbers of many sizes, groups apart by blocks that are left alone: the very numbers of the reference. */
+static void check_round_four(void)
+{
+    static const int groups[] = { 1, 3, 130, 1000 };
+    for (int i = 0; i < COUNT(groups); i++) {
+        const size_t blocks = 2 * groups[i] + (groups[i] + 2) / 3, n = blocks * 16;
+        float *p = random_f32(n, 0.05), *want = floats(n);
+        uint8_t *four = host(blocks);
+        for (size_t b = 0, g = 0; b < blocks; g++) {
+            if (g % 3 == 1 && b + 2 * (groups[i] - g) < blocks) four[b++] = 0;
+            if (b + 1 >= blocks) {
+                while (b < blocks) four[b++] = 0;
+                break;
+            }
+            four[b] = 1, four[b + 1] = 2;
+            if (g % 7 == 3) p[b * 16 + 5] = 3.0f;                   /* one stands alone */
+            if (g % 11 == 4) memset(p + b * 16, 0, 32 * sizeof *p); /* nothing to scale by */
+            if (g % 13 == 6)
+                for (int k = 0; k < 32; k++) p[b * 16 + k] *= 1e-6f; /* subnormal halves */
+            b += 2;
+        }
+        memcpy(want, p, n * sizeof *p);
+        for (size_t b = 0; b < blocks; b++)
+            if (four[b] == 1) loci_four_nearest(want + b * 16, 1);
+        float *x = out_f32(p, n), *kept = out_f32(NULL, n);
+        loci_bf16 *copy = out_bf16(NULL, n);
+        loci_gpu_round_four(gpu, x, copy, kept, device(four, blocks), n);
+        equal_floats("p", get_f32(x, n), want, n);
+        equal_floats("kept", get_f32(kept, n), p, n);
+        const float *half = get_bf16(copy, n);
+        for (size_t k = 0; k < n; k++)
+            if (half[k] != bf16_of(want[k]))
+                fail_msg("copy[%zu]: %g is not %g rounded", k, half[k], want[k]);
+        done("round_four");
     }
 }
 

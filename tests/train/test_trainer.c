@@ -5,6 +5,8 @@
  * (same seed, same step) run in different ways, gradients and sums compared.  Two sums of the same
  * numbers in another order differ by their roundings: each gradient is a sum of some hundred terms
  * per sequence, so sqrt(1000) 2^-24 of the gradient's norm bounds an element's difference by far. */
+#include "kernel/number.h"
+#include "model/model_impl.h"
 #include "train_test.h"
 #include "train/trainer.h"
 #include <math.h>
@@ -112,6 +114,50 @@ static void compare(const char *train_a, const char *phase_a, const char *train_
     } else {
         assert_true(d > 100 * same);
     }
+    free(ga);
+    free(gb);
+    trainer_close(a);
+    trainer_close(b);
+}
+
+/* With rounded weights the gradient is that of a model whose weights are what an int4 checkpoint holds,
+ * and the weights that it steps are those before. */
+static void test_rounding(void **state)
+{
+    (void)state;
+    loci_trainer *a = trainer_open("", ", \"round_weights\": true"), *b = trainer_open("", "");
+    const size_t n = a->optim.n;
+    float *start = malloc(n * sizeof *start);
+    assert_non_null(start);
+    memcpy(start, a->optim.param, n * sizeof *start);
+    loci_loss_sums x, y;
+    float *plain = gradient(b, &y);
+    memset(b->optim.slot, 0, n * sizeof *b->optim.slot);
+    loci_params p;
+    loci_params_bind(&p, &b->config.hp, b->optim.param);
+    int rounded = 0;
+    for (int i = 0; i < b->optim.n_info; i++) {
+        const loci_param_info *info = &b->optim.info[i];
+        if (!loci_param_in_four(info)) continue;
+        uint8_t q[512];
+        uint16_t half[32];
+        float *row = loci_param_at(&p, info)->data;
+        assert_in_range(info->cols, 32, 1024);
+        for (int r = 0; r < info->rows; r++, row += info->cols) {
+            loci_four_round(q, half, row, info->cols);
+            for (int c = 0; c < info->cols; c++)
+                row[c] =
+                    loci_f16_to_f32(half[c / 32]) * (float)((q[c / 2] >> 4 * (c % 2) & 15) - 8);
+        }
+        rounded++;
+    }
+    assert_true(rounded > 5);
+    float *ga = gradient(a, &x), *gb = gradient(b, &y);
+    assert_memory_equal(ga, gb, n * sizeof *ga);
+    assert_memory_equal(a->optim.param, start, n * sizeof *start);
+    assert_true(distance(plain, ga, n) > 100 * same);
+    free(start);
+    free(plain);
     free(ga);
     free(gb);
     trainer_close(a);
@@ -233,8 +279,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_micro_batches), cmocka_unit_test(test_negatives),
-        cmocka_unit_test(test_memory),        cmocka_unit_test(test_window),
-        cmocka_unit_test(test_regret),        cmocka_unit_test(test_gate_loss),
+        cmocka_unit_test(test_memory),        cmocka_unit_test(test_rounding),
+        cmocka_unit_test(test_window),        cmocka_unit_test(test_regret),
+        cmocka_unit_test(test_gate_loss),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

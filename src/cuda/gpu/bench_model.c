@@ -152,6 +152,23 @@ gpu_work gpu_bench_adamw(gpu_bench *b, int variant)
     return (gpu_work){ "32M", 15.0 * PARAMS, 34.0 * PARAMS };
 }
 
+/* The flags of two groups: their blocks start and go on. */
+static int32_t two_groups(int64_t i)
+{
+    (void)i;
+    return 0x02010201;
+}
+
+gpu_work gpu_bench_round_four(gpu_bench *b, int variant)
+{
+    (void)variant;
+    float *p = gpu_take_f32(b, PARAMS), *kept = gpu_take(b, (size_t)PARAMS * sizeof *kept);
+    loci_bf16 *copy = gpu_take(b, (size_t)PARAMS * sizeof *copy);
+    const void *four = gpu_take_i32(b, PARAMS / 64, two_groups);
+    LAUNCH(loci_gpu_round_four(b->g, p, copy, kept, four, PARAMS));
+    return (gpu_work){ "32M", 0.0, 14.0 * PARAMS };
+}
+
 /* Offsets as halves of int64, low one first. */
 static int32_t offset_half(int64_t i)
 {

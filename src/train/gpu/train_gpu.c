@@ -41,6 +41,8 @@ struct loci_gpu_trainer {
     float *m, *v;
     uint8_t *decay, *muon;
     double *norm; /* [0] norm, [1 ..] partial sums */
+    float *kept;  /* parameters while rounded ones stand in; NULL, as `four`: no phase rounds */
+    uint8_t *four;
     muon_group group[MUON_SHAPES];
     int n_groups;
     loci_bf16 *x, *next, *a, *b;
@@ -231,7 +233,12 @@ static loci_status open_device(loci_trainer *t, int device, loci_error *err)
     u->decay = loci_gpu_alloc(u->g, o->n / 16 + 1);
     u->muon = loci_gpu_alloc(u->g, o->n / 16 + 1);
     u->norm = loci_gpu_alloc(u->g, 2048 * sizeof(double));
+    if (o->four) {
+        u->kept = loci_gpu_alloc(u->g, o->n * sizeof(float));
+        u->four = loci_gpu_alloc(u->g, o->n / 16 + 1);
+    }
     if ((st = loci_gpu_status(u->g, err)) != LOCI_OK) return st;
+    if (o->four) loci_gpu_upload(u->g, u->four, o->four, o->n / 16 + 1);
     loci_gpu_weights_upload(&u->w, u->g, o->param);
     loci_gpu_upload(u->g, u->m, o->m, o->n * sizeof(float));
     loci_gpu_upload(u->g, u->v, o->v, o->n * sizeof(float));
@@ -266,7 +273,8 @@ void loci_gpu_trainer_close(loci_trainer *t)
     free(u->seq);
     loci_gpu_pass_close(u->pass);
     loci_gpu_weights_free(&u->w, u->g);
-    void *all[] = { u->m, u->v, u->decay, u->muon, u->norm, u->x, u->next, u->a, u->b, u->square };
+    void *all[] = { u->m,    u->v, u->decay, u->muon, u->norm, u->kept,
+                    u->four, u->x, u->next,  u->a,    u->b,    u->square };
     for (size_t i = 0; u->g && i < sizeof all / sizeof *all; i++) loci_gpu_free(u->g, all[i]);
     for (int i = 0; u->g && i < u->n_groups; i++) loci_gpu_free(u->g, u->group[i].offset);
     loci_gpu_close(u->g);
@@ -343,11 +351,14 @@ loci_status loci_gpu_trainer_step(loci_trainer *t, loci_loss_sums *step, int64_t
     p->loss.gate = loci_trainer_gate(&t->config, p->phase, &t->state);
     const int micro = p->phase->batch / p->phase->accumulate;
     loci_status st = LOCI_OK;
+    if (t->phase->round_weights)
+        loci_gpu_round_four(u->g, u->w.p, u->w.half, u->kept, u->four, u->w.n);
     for (int k = 0; k < p->phase->accumulate && st == LOCI_OK; k++) {
         for (int i = 0; i < micro; i++) u->seq[i] = &p->item[k * micro + i].seq;
         st = loci_gpu_pass_run(u->pass, &p->layout[k], u->seq, micro, &p->loss, t->config.negatives,
                                true, step, err);
     }
+    if (t->phase->round_weights) loci_gpu_copy(u->g, u->w.p, u->kept, u->w.n * sizeof *u->kept);
     if (st != LOCI_OK) return st;
     *tokens += p->tokens;
     loci_gpu_mark(u->g, STEP_MARK);

@@ -2,6 +2,7 @@
  * muon.c with numbers in bf16 where the device has them. */
 #include "host.h"
 #include "kernel/kernel.h"
+#include "model/model.h"
 
 enum { BLOCK = 16, SQUARES = 64, PARTIALS = 1024 };
 static const float MOMENTUM = 0.9f, QUINTIC[3] = { 3.4445f, -4.7750f, 2.0315f };
@@ -35,6 +36,20 @@ void HOST(adamw)(loci_gpu *g, const loci_gpu_adamw_job *j)
     }
     host_put(j->copy, j->p, j->n);
     if (j->n) memset(j->grad, 0, j->n * sizeof *j->grad);
+}
+
+void HOST(round_four)(loci_gpu *g, float *p, loci_bf16 *copy, float *kept, const uint8_t *four,
+                      size_t n)
+{
+    BEGIN(g);
+    REQUIRE(g, n % BLOCK == 0, "%zu numbers are no whole blocks of %d", n, BLOCK);
+    for (size_t i = 0; i < n; i++) kept[i] = p[i];
+    for (size_t b = 0; b < n / BLOCK; b++) {
+        const int next = b + 1 < n / BLOCK ? four[b + 1] : 0;
+        REQUIRE(g, four[b] != 1 || next == 2, "the group of block %zu ends with it", b);
+        if (four[b] == 1) loci_four_nearest(p + b * BLOCK, 1);
+    }
+    host_put(copy, p, n);
 }
 
 /* ---- Muon --------------------------------------------------------------------------------------- */
