@@ -41,21 +41,21 @@ typedef int loci_train_fn(void *ctx, const loci_train_progress *p);
 typedef void loci_train_note_fn(void *ctx, const char *line);
 
 typedef struct {
-    const char *config;       /* path of the JSON config: docs/TRAINING.md has every key     */
-    const char *const *data;  /* n_data paths of files, folders, .txt.zst corpora            */
-    int n_data;               /* 0: synthetic text only                                      */
-    const char *out;          /* folder of the checkpoint, made if missing                   */
-    const char *tokenizer;    /* tokenizer.json to use; NULL: out/tokenizer.json if there, else
+    const char *config;        /* path of the JSON config: docs/TRAINING.md has every key     */
+    const char *const *data;   /* n_data paths of files, folders, .txt.zst corpora            */
+    int n_data;                /* 0: synthetic text only                                      */
+    const char *out;           /* folder of the checkpoint, made if missing                   */
+    const char *tokenizer;     /* tokenizer.json to use; NULL: out/tokenizer.json if there, else
                                   one is trained on the data and written there                 */
-    const char *init;         /* folder of a checkpoint to start from, or NULL: random.  Of the
+    const char *init;          /* folder of a checkpoint to start from, or NULL: random.  Of the
                                   same shape, but for `order`, which it may lack.  Not used when
                                   resuming                                                  */
-    int threads;              /* 0 = all cores; does not change the numbers                  */
-    const char *cpu;          /* as loci_engine_options                                      */
-    const char *device;       /* "cpu" (NULL), "cuda" or "cuda:N": where the arithmetic is done  */
-    bool resume;              /* go on from out/train_state.safetensors if it exists         */
-    int64_t stop_after_steps; /* 0 = to the end of the config; else stop there with a checkpoint */
-    int64_t stop_at_tokens;   /* 0 = no limit; else stop there, counted from the run's beginning */
+    int threads;               /* 0 = all cores; does not change the numbers                  */
+    const char *cpu;           /* as loci_engine_options                                      */
+    const char *device;        /* "cpu" (NULL), "cuda" or "cuda:N": where the arithmetic is done  */
+    bool resume;               /* go on from out/train_state.safetensors if it exists         */
+    int64_t stop_after_steps;  /* 0 = to the end of the config; else stop there with a checkpoint */
+    int64_t stop_at_tokens;    /* 0 = no limit; else stop there, counted from the run's beginning */
     double stop_after_seconds; /* 0 = no limit                                                */
     loci_train_fn *progress;   /* may be NULL */
     loci_train_note_fn *note;  /* may be NULL */

@@ -152,7 +152,7 @@ static const char *new_value(loci_maker *m, const loci_unit *u, loci_value_kind 
 static loci_value_kind draw_kind(loci_maker *m)
 {
     loci_value_kind kind;
-    do kind = loci_value_draw_kind(&m->rng);
+    do kind = loci_value_draw_kind(&m->rng, m->opt->names);
     while (m->opt->wordings == LOCI_SPLIT_PLAIN && kind >= LOCI_VALUE_PERSON);
     return kind;
 }

@@ -101,7 +101,7 @@ typedef enum {
     LOCI_VALUE_PASSAGE, /* 4-12 words, for copy */
     LOCI_VALUE_KINDS
 } loci_value_kind;
-loci_value_kind loci_value_draw_kind(loci_rng *rng); /* any but a passage */
+loci_value_kind loci_value_draw_kind(loci_rng *rng, loci_split split); /* any but a passage */
 typedef struct { /* text that words of the train half are taken from; bytes 0: none */
     const char *text;
     size_t bytes;

@@ -67,11 +67,11 @@ static void test_golden(void **state)
 {
     (void)state;
     static const uint64_t want[LOCI_TASK_COUNT][2] = {
-        { 0xaa985e945c635633u, 0xb07729b4835087c2u }, { 0x69b840ac29d3507fu, 0xf5cbea75ab92124bu },
-        { 0xb3c0b929e38a74c9u, 0x41a93984b601ac41u }, { 0x83fed01df6ce27f7u, 0x34da2e686698f3cfu },
+        { 0x3fc80b3a5d3afb75u, 0xb07729b4835087c2u }, { 0xab1045af5806d110u, 0xf5cbea75ab92124bu },
+        { 0xad38a6839841f6a4u, 0x41a93984b601ac41u }, { 0x83fed01df6ce27f7u, 0x34da2e686698f3cfu },
         { 0x1938f46004531e19u, 0xe7007ad3ad4e7a4du }, { 0xab098d5a3f47b8f8u, 0xaaa8eb180cf402d5u },
-        { 0xa834029833342afeu, 0xc9e8a8d2f6fdb44bu }, { 0x0dceed46e0ad5b60u, 0x6f33f90149ac1ca7u },
-        { 0x6f7333e1057b142au, 0xcc59507363d20c2au }, { 0x4d6fab3021e61c1cu, 0x9b38bb2bca3084ceu },
+        { 0x6ab5424b64763735u, 0xc9e8a8d2f6fdb44bu }, { 0xbcc3ea45ef4a7e05u, 0x6f33f90149ac1ca7u },
+        { 0x7aaf6bb0895fe841u, 0xcc59507363d20c2au }, { 0x66519277215294b5u, 0x9b38bb2bca3084ceu },
         { 0x030976572e2e38ebu, 0x4a173c8735e6b200u }, { 0x34b0f069868abbf5u, 0x4dbca16c0995578fu },
         { 0x496b8ade95da3f37u, 0x92af0461df3c8012u }, { 0x999ce16943f766b0u, 0x7bfea3f7d6fd546fu },
         { 0xc169332e96e4d7e2u, 0x15fc13f4c9c60b24u },
@@ -124,7 +124,7 @@ static void test_golden_plain(void **state)
 static void test_every_option_matters(void **state)
 {
     (void)state;
-    enum { N = 11 };
+    enum { N = 10 };
     loci_task_options base = options(LOCI_TASK_NEEDLE, LOCI_SPLIT_TRAIN, 16, 8, 5), o[N];
     for (int i = 0; i < N; i++) o[i] = base;
     o[1].seed++;
@@ -137,7 +137,6 @@ static void test_every_option_matters(void **state)
     o[8].text = page();
     o[8].text_bytes = PAGE;
     o[9].wordings = LOCI_SPLIT_PLAIN;
-    o[10].wordings = LOCI_SPLIT_FRESH;
     uint64_t h[N];
     for (int i = 0; i < N; i++) {
         loci_task_item item = make(&o[i]);
@@ -209,17 +208,15 @@ static void check_item(const loci_task_item *item, const loci_task_options *o)
         /* Training has tables and code too. */
         const char last = s[item->fact[i].len - 1];
         if (f != LOCI_TASK_KV && o->wordings == LOCI_SPLIT_TEST) assert_true(last == '.');
-        if (f != LOCI_TASK_KV && o->wordings == LOCI_SPLIT_FRESH)
-            assert_true(last == '.' || (f == LOCI_TASK_VARIABLE && last == ';'));
         assert_false(loci_is_word_byte(last));
-        if (prose) assert_in_range(n_words(s), o->wordings == LOCI_SPLIT_TRAIN ? 1 : 3, 60);
+        if (prose) assert_in_range(n_words(s), o->wordings == LOCI_SPLIT_TEST ? 3 : 1, 60);
     }
     for (int i = 0; i < item->n_questions; i++) {
         const loci_question *q = &item->question[i];
         check_text(q->question, strlen(q->question));
         check_text(q->answer, strlen(q->answer));
         assert_null(strchr(".,;:!?", q->answer[strlen(q->answer) - 1]));
-        if (o->wordings != LOCI_SPLIT_TRAIN)
+        if (o->wordings == LOCI_SPLIT_TEST)
             assert_non_null(strchr("?.!:", q->question[strlen(q->question) - 1]));
         if (f == LOCI_TASK_ABSENT) assert_true(q->absent);
         assert_int_equal(q->absent, strcmp(q->answer, "not stated") == 0);
@@ -240,13 +237,11 @@ static void test_items_are_well_formed(void **state)
 {
     (void)state;
     for (int f = 0; f < LOCI_TASK_COUNT; f++)
-        for (int s = 0; s < 3; s++) /* the third: fresh wordings, names of the test half */
+        for (int s = 0; s < 2; s++)
             for (uint64_t seed = 0; seed < SEEDS; seed++) {
                 const int n = 1 + (int)(seed * seed) % 60;
                 loci_task_options o =
-                    options((loci_task_family)f, s ? LOCI_SPLIT_TEST : LOCI_SPLIT_TRAIN, n,
-                            1 + n / 2, seed);
-                if (s == 2) o.wordings = LOCI_SPLIT_FRESH;
+                    options((loci_task_family)f, (loci_split)s, n, 1 + n / 2, seed);
                 o.hops = 1 + (int)seed % 5;
                 if (f == LOCI_TASK_EXTRACT || seed % 3 == 0) o.text = page(), o.text_bytes = PAGE;
                 if (seed % 4 == 0) o.absent = 0.2f;
@@ -283,8 +278,7 @@ static void test_wrong_options(void **state)
     REFUSE(family, (loci_task_family)LOCI_TASK_COUNT, "family");
     REFUSE(family, (loci_task_family)-1, "family");
     REFUSE(names, LOCI_SPLIT_PLAIN, "split");
-    REFUSE(names, LOCI_SPLIT_FRESH, "split");
-    REFUSE(wordings, (loci_split)4, "split");
+    REFUSE(wordings, (loci_split)3, "split");
     REFUSE(wordings, (loci_split)-1, "split");
     REFUSE(n_facts, 0, "n_facts");
     REFUSE(n_facts, -5, "n_facts");
