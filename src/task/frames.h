@@ -49,8 +49,8 @@ loci_frames loci_frames_ask(loci_say say, loci_split s);
 /* What loci_frames_ask chooses among, train and test: frames_ask_all.c, _time.c, _nth.c, _list.c. */
 extern const loci_frames loci_frames_ask_all[2], loci_frames_ask_latest[2], loci_frames_ask_nth[2],
     loci_frames_ask_list[2];
-/* More questions for one value, of training: frames_ask_talk.c, frames_ask_form.c. */
-extern const loci_frames loci_frames_ask_talk, loci_frames_ask_form;
+/* More questions for one value, of training: frames_ask_talk.c, _form.c, _scene.c. */
+extern const loci_frames loci_frames_ask_talk, loci_frames_ask_form, loci_frames_ask_scene;
 loci_frames loci_frames_look(loci_say say, loci_split s);
 /* frames_plain.c: facts and questions without choices, leads and tails. */
 loci_speech loci_speech_plain(loci_say say);

@@ -45,7 +45,7 @@ TRAIN(ask){
     "<can> tell me what the {a} <of> {k} is?",
     "<need> the <right>{a} <of> {k}.",
     "<need> the {a} that {k} <got>.",
-    "<need> to know [what|which] {a} {k} <got>.",
+    "[I need|I want|I would like|my boss wants|it would help] to know [what|which] {a} {k} <got>.",
     "[tell me|say|write|explain|show me|answer] [what|which] the {a} <of> {k} <is>.",
     "[tell me|say|write|show me] which {a} {k} <got>.",
     "[tell me|say|write|show me] with which {a} {k} <filed>.",
@@ -162,7 +162,7 @@ TEST(ask){
 loci_frames loci_frames_ask(loci_say say, loci_split s)
 {
     static const loci_frames *const parts[] = { &loci_frames_ask_talk, &loci_frames_ask_form,
-                                                NULL };
+                                                &loci_frames_ask_scene, NULL };
     static const loci_frames one[2] = { FRAMES_AND(ask_train, parts), FRAMES(ask_test) };
     switch (say) {
     case LOCI_ASK: return one[s];

@@ -37,7 +37,7 @@ TRAIN(ask_list){
     "<can> look for {k}?",
     "<can> answer <inorder>: {k}?",
     "<need> {k}, <inorder>.",
-    "<need> to know {k}.",
+    "[I need|I want|I would like|my boss wants|it would help] to know {k}.",
     "<need> the following: {k}.",
     "<know> {k}, <inorder>?",
     "<know> the answers: {k}?",

@@ -41,7 +41,7 @@ TRAIN(ask_nth){
     "take the {s} <of> {k} <inorder>. <tell> the {v}.",
     "[sort|order|line up|put] the {s} <of> {k} by mention: which is {v}?",
     "<need> the {a} <of> {k} that [comes|is|was] {v}.",
-    "<need> to know the {v} {a} <of> {k}.",
+    "[I need|I want|I would like|my boss wants|it would help] to know the {v} {a} <of> {k}.",
     "<tell> the {a} <of> {k} that [comes|is|was named] {v}.",
     "<tell> me which {a} <of> {k} is {v}.",
     "<tell> the {v} of the {s} that {k} <got>.",

@@ -24,7 +24,7 @@ TRAIN(ask_latest){
     "<tell> me the [current|newest|last|valid] {a} <of> {k}.",
     "<can> <tell> the [current|newest|last] {a} <of> {k}?",
     "<need> the [current|newest|last|valid] {a} <of> {k}.",
-    "<need> to know the {a} that {k} has now.",
+    "[I need|I want|I would like|my boss wants|it would help] to know the {a} that {k} has now.",
     "<know> the [current|newest|last] {a} <of> {k}?",
     "<know> which {a} {k} has now?",
     "[after all changes|by the end|now|today|these days|as of now], what is the {a} <of> {k}?",
