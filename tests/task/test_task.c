@@ -124,7 +124,7 @@ static void test_golden_plain(void **state)
 static void test_every_option_matters(void **state)
 {
     (void)state;
-    enum { N = 10 };
+    enum { N = 11 };
     loci_task_options base = options(LOCI_TASK_NEEDLE, LOCI_SPLIT_TRAIN, 16, 8, 5), o[N];
     for (int i = 0; i < N; i++) o[i] = base;
     o[1].seed++;
@@ -137,6 +137,7 @@ static void test_every_option_matters(void **state)
     o[8].text = page();
     o[8].text_bytes = PAGE;
     o[9].wordings = LOCI_SPLIT_PLAIN;
+    o[10].wordings = LOCI_SPLIT_FRESH;
     uint64_t h[N];
     for (int i = 0; i < N; i++) {
         loci_task_item item = make(&o[i]);
@@ -208,15 +209,17 @@ static void check_item(const loci_task_item *item, const loci_task_options *o)
         /* Training has tables and code too. */
         const char last = s[item->fact[i].len - 1];
         if (f != LOCI_TASK_KV && o->wordings == LOCI_SPLIT_TEST) assert_true(last == '.');
+        if (f != LOCI_TASK_KV && o->wordings == LOCI_SPLIT_FRESH)
+            assert_true(last == '.' || (f == LOCI_TASK_VARIABLE && last == ';'));
         assert_false(loci_is_word_byte(last));
-        if (prose) assert_in_range(n_words(s), o->wordings == LOCI_SPLIT_TEST ? 3 : 1, 60);
+        if (prose) assert_in_range(n_words(s), o->wordings == LOCI_SPLIT_TRAIN ? 1 : 3, 60);
     }
     for (int i = 0; i < item->n_questions; i++) {
         const loci_question *q = &item->question[i];
         check_text(q->question, strlen(q->question));
         check_text(q->answer, strlen(q->answer));
         assert_null(strchr(".,;:!?", q->answer[strlen(q->answer) - 1]));
-        if (o->wordings == LOCI_SPLIT_TEST)
+        if (o->wordings != LOCI_SPLIT_TRAIN)
             assert_non_null(strchr("?.!:", q->question[strlen(q->question) - 1]));
         if (f == LOCI_TASK_ABSENT) assert_true(q->absent);
         assert_int_equal(q->absent, strcmp(q->answer, "not stated") == 0);
@@ -237,11 +240,13 @@ static void test_items_are_well_formed(void **state)
 {
     (void)state;
     for (int f = 0; f < LOCI_TASK_COUNT; f++)
-        for (int s = 0; s < 2; s++)
+        for (int s = 0; s < 3; s++) /* the third: fresh wordings, names of the test half */
             for (uint64_t seed = 0; seed < SEEDS; seed++) {
                 const int n = 1 + (int)(seed * seed) % 60;
                 loci_task_options o =
-                    options((loci_task_family)f, (loci_split)s, n, 1 + n / 2, seed);
+                    options((loci_task_family)f, s ? LOCI_SPLIT_TEST : LOCI_SPLIT_TRAIN, n,
+                            1 + n / 2, seed);
+                if (s == 2) o.wordings = LOCI_SPLIT_FRESH;
                 o.hops = 1 + (int)seed % 5;
                 if (f == LOCI_TASK_EXTRACT || seed % 3 == 0) o.text = page(), o.text_bytes = PAGE;
                 if (seed % 4 == 0) o.absent = 0.2f;
@@ -278,7 +283,8 @@ static void test_wrong_options(void **state)
     REFUSE(family, (loci_task_family)LOCI_TASK_COUNT, "family");
     REFUSE(family, (loci_task_family)-1, "family");
     REFUSE(names, LOCI_SPLIT_PLAIN, "split");
-    REFUSE(wordings, (loci_split)3, "split");
+    REFUSE(names, LOCI_SPLIT_FRESH, "split");
+    REFUSE(wordings, (loci_split)4, "split");
     REFUSE(wordings, (loci_split)-1, "split");
     REFUSE(n_facts, 0, "n_facts");
     REFUSE(n_facts, -5, "n_facts");
