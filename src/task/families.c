@@ -116,7 +116,7 @@ static const char *new_json_key(loci_maker *m)
     const char *name;
     do {
         loci_line_clear(&m->line);
-        loci_hex_name_write(&m->line, &m->rng, m->opt->names, m->uuid);
+        loci_hex_name_write(&m->line, &m->rng, m->opt->names, m->key_digits);
         name = loci_maker_new_name(m);
     } while (name == NULL);
     return name;
@@ -257,15 +257,33 @@ static void plan_prose(loci_maker *m)
     }
 }
 
+static const char *new_uuid(loci_maker *m)
+{
+    do {
+        loci_line_clear(&m->line);
+        loci_hex_name_write(&m->line, &m->rng, m->opt->names, LOCI_HEX_UUID);
+    } while (!loci_set_add(&m->values, m->line.s));
+    return loci_pool_keep(&m->pool, &m->line);
+}
+
+/* Training's keys have more lengths, and its values are UUIDs too, most of them where the keys are:
+ * long runs of hex digits have to be told apart and copied to their ends. */
 static void plan_json(loci_maker *m)
 {
     static const loci_value_kind kinds[] = { LOCI_VALUE_DIGITS, LOCI_VALUE_DIGITS, LOCI_VALUE_HEX,
                                              LOCI_VALUE_WORDS };
+    static const int lengths[] = { 8, 8, 8, LOCI_HEX_UUID, LOCI_HEX_UUID, 12, 16, 32 };
+    const bool train = m->opt->names == LOCI_SPLIT_TRAIN;
     const loci_value_kind kind = kinds[loci_rng_below(&m->rng, 4)];
-    m->uuid = loci_rng_below(&m->rng, 4) == 0;
+    if (train)
+        m->key_digits = lengths[loci_rng_below(&m->rng, 8)];
+    else
+        m->key_digits = loci_rng_below(&m->rng, 4) == 0 ? LOCI_HEX_UUID : 8;
+    const uint32_t of_ten = m->key_digits == LOCI_HEX_UUID ? 7 : 2;
+    const bool uuid = train && loci_rng_below(&m->rng, 10) < of_ten;
     for (int i = 0; i < m->n_units; i++) {
         m->unit[i].name[0] = new_json_key(m);
-        m->unit[i].value[0] = new_value(m, &m->unit[i], kind);
+        m->unit[i].value[0] = uuid ? new_uuid(m) : new_value(m, &m->unit[i], kind);
         m->unit[i].n_facts = 1;
     }
 }

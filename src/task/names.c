@@ -231,16 +231,17 @@ void loci_mark_write(loci_line *line, loci_rng *rng, loci_split split)
     loci_line_add(line, mark);
 }
 
-void loci_hex_name_write(loci_line *line, loci_rng *rng, loci_split split, bool uuid)
+void loci_hex_name_write(loci_line *line, loci_rng *rng, loci_split split, int digits)
 {
     static const int shape[] = { 8, 4, 4, 4, 12 };
-    const int parts = uuid ? 5 : 1;
     const size_t start = line->len;
     do {
         line->len = start;
-        for (int i = 0; i < parts; i++) {
+        for (int i = 0; digits == LOCI_HEX_UUID && i < 5; i++) {
             if (i > 0) loci_line_char(line, '-');
             loci_line_hex(line, loci_rng_u64(rng), shape[i]);
         }
+        for (int left = digits; left > 0; left -= 16)
+            loci_line_hex(line, loci_rng_u64(rng), left < 16 ? left : 16);
     } while (loci_name_split(line->s + start) != split);
 }

@@ -82,8 +82,9 @@ void loci_key_near(loci_key *key, loci_rng *rng, loci_split split);
 void loci_key_write(loci_line *line, const loci_key *key);
 /* Short marks for variables and passages: QX4, RM27, LKT8.  Half by hash. */
 void loci_mark_write(loci_line *line, loci_rng *rng, loci_split split);
-/* JSON keys: 8 hex digits, or the 8-4-4-4-12 shape.  Half by hash. */
-void loci_hex_name_write(loci_line *line, loci_rng *rng, loci_split split, bool uuid);
+/* JSON keys: so many hex digits, or the 8-4-4-4-12 shape.  Half by hash. */
+enum { LOCI_HEX_UUID = 0 };
+void loci_hex_name_write(loci_line *line, loci_rng *rng, loci_split split, int digits);
 /* The half that a made-up name belongs to. */
 loci_split loci_name_split(const char *name);
 
@@ -223,7 +224,7 @@ typedef struct {
     int n_units;
     loci_wording style; /* variable: the statement form of this item */
     loci_lexicon lex;   /* the options' text                         */
-    bool uuid;          /* kv: shape of the keys                        */
+    int key_digits;     /* kv: hex digits of a key, or LOCI_HEX_UUID    */
     int n_near;         /* needle, absent: near-duplicates still to make */
     loci_line line;     /* scratch */
 } loci_maker;

@@ -46,6 +46,7 @@ typedef struct { /* an item being made */
     const loci_train_config *c;
     loci_task_item task;
     question_span span[QUESTIONS];
+    bool one_line; /* a JSON object in one piece without line ends */
     int n_questions;
     size_t n_tok; /* of the text */
     loci_task_family family;
@@ -171,8 +172,9 @@ static void gather(making *k, size_t hay_bytes)
         for (int i = 0; i < k->task.n_facts; i++) k->m->place[i] = at;
 }
 
-/* Write the excerpt with its facts into m->text; fact_at[i] = where fact i begins. */
-static size_t weave(loci_item_maker *m, const loci_task_item *task, size_t hay_bytes)
+/* Write the excerpt with its facts into m->text; fact_at[i] = where fact i begins.  In one line:
+ * facts that stand together do not begin lines of their own. */
+static size_t weave(loci_item_maker *m, const loci_task_item *task, size_t hay_bytes, bool one_line)
 {
     size_t from = 0, n = 0;
     /* place[] keeps the order within groups only: visit facts by place, ties by index. */
@@ -183,6 +185,7 @@ static size_t weave(loci_item_maker *m, const loci_task_item *task, size_t hay_b
             if (!done[i] && (best < 0 || m->place[i] < m->place[best])) best = i;
         done[best] = true;
         const size_t p = m->place[best];
+        if (one_line && k > 0 && p == from && m->text[n - 1] == '\n') n--;
         memcpy(m->text + n, m->hay + from, p - from);
         n += p - from;
         from = p;
@@ -195,6 +198,7 @@ static size_t weave(loci_item_maker *m, const loci_task_item *task, size_t hay_b
         if (sep == '\n' || from >= hay_bytes || (m->hay[from] != ' ' && m->hay[from] != '\n'))
             m->text[n++] = sep;
     }
+    if (one_line && n > 0 && m->text[n - 1] == ' ') m->text[n - 1] = '\n';
     memcpy(m->text + n, m->hay + from, hay_bytes - from);
     return n + hay_bytes - from;
 }
@@ -227,7 +231,7 @@ static loci_status build_text(making *k, const loci_corpus *corpus, int room, in
             loci_task_place(&k->task, m->hay, hay_bytes, 0.0, depth_max, place_seed, m->place, err);
         if (st != LOCI_OK) return st;
         if (together) gather(k, (size_t)(depth_max * (double)hay_bytes));
-        const size_t bytes = weave(m, &k->task, hay_bytes);
+        const size_t bytes = weave(m, &k->task, hay_bytes, k->one_line);
         st = loci_item_encode(m, m->text, bytes, room + 1, m->tok, m->ends, &k->n_tok, err);
         *fits = (int64_t)k->n_tok <= room;
         if (*fits || want == 0) return st;
@@ -438,6 +442,7 @@ static loci_status hide(making *k, loci_task_options *o, const loci_corpus *corp
     o->text_bytes =
         loci_item_excerpt(k->m->lexicon, sizeof k->m->lexicon, sizeof k->m->lexicon, corpus, rng);
     const bool together = o->family == LOCI_TASK_KV && loci_rng_below(rng, 2) == 0;
+    k->one_line = together && loci_rng_below(rng, 2) == 0;
     loci_status st = loci_task_make(&k->task, o, err);
     if (st != LOCI_OK || k->task.n_facts > LOCI_TASK_MAX_FACTS) return st;
     st = encode_questions(k, seq_len * 6 / 10, err);

@@ -517,8 +517,10 @@ static void test_clauses_contradict(void **state)
 static void test_json_lines_make_one_object(void **state)
 {
     (void)state;
-    for (int n = 1; n < 50; n += 12) {
-        loci_task_options o = options(LOCI_TASK_KV, LOCI_SPLIT_TRAIN, n, 1, (uint64_t)n);
+    int uuids = 0, lengths = 0; /* objects of both, and a bit for each length of a key by 4 */
+    for (int n = 1; n < 160; n += 3) {
+        const loci_split half = n % 2 ? LOCI_SPLIT_TRAIN : LOCI_SPLIT_TEST;
+        loci_task_options o = options(LOCI_TASK_KV, half, n, 1, (uint64_t)n);
         loci_task_item item = make(&o);
         for (int i = 0; i < n; i++) {
             char key[64], value[64], end[4] = "";
@@ -528,10 +530,19 @@ static void test_json_lines_make_one_object(void **state)
             assert_int_equal(sscanf(s + (i == 0), "\"%63[^\"]\": \"%63[^\"]\"%3s", key, value, end),
                              3);
             assert_string_equal(end, i + 1 < n ? "," : "}");
-            assert_true(strlen(key) == 8 || strlen(key) == 36);
+            const int of_key = (int)strlen(key), of_value = (int)strlen(value);
+            if (half == LOCI_SPLIT_TRAIN) lengths |= 1 << of_key / 4;
+            if (half == LOCI_SPLIT_TEST) assert_true(of_key == 8 || of_key == 36);
+            if (of_key == 36) assert_int_equal(key[8] + key[13] + key[18] + key[23], 4 * '-');
+            uuids += i == 0 && of_key == 36 && of_value == 36 &&
+                     strspn(value, "0123456789abcdef-") == 36;
+            if (of_value == 36 && value[8] == '-' && value[13] == '-')
+                assert_int_equal(half, LOCI_SPLIT_TRAIN);
         }
         loci_task_free(&item);
     }
+    assert_int_equal(lengths, 1 << 2 | 1 << 3 | 1 << 4 | 1 << 8 | 1 << 9);
+    assert_true(uuids > 2);
 }
 
 int main(void)

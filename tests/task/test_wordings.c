@@ -87,7 +87,7 @@ static void write_key(loci_line *line, loci_rng *rng, loci_split split)
 
 static void write_hex(loci_line *line, loci_rng *rng, loci_split split)
 {
-    loci_hex_name_write(line, rng, split, false);
+    loci_hex_name_write(line, rng, split, (int)loci_rng_below(rng, 5) * 8);
 }
 
 static void write_passage(loci_line *line, loci_rng *rng, loci_split split)

@@ -117,6 +117,30 @@ static void test_answers_stand_in_the_text(void **state)
     assert_true(said > 10 * SEEDS && absent > said / 20);
 }
 
+/* A JSON object in one piece stands in one line, to its brace, or in lines: either often. */
+static void test_objects_stand_in_one_piece(void **state)
+{
+    (void)state;
+    static char text[8 * SEQ];
+    int in_line = 0, in_piece = 0;
+    fixture x;
+    fixture_open(&x, LOCI_TASK_KV, 0.5, 1.0);
+    for (uint64_t seed = 0; seed < 4 * SEEDS; seed++) {
+        const loci_sequence *s = make(&x, seed);
+        int end = 1;
+        while (end < s->T && s->ids[end] != LOCI_TOK_Q && s->ids[end] != LOCI_TOK_BOS) end++;
+        decode(s->ids + 1, end - 1, text, sizeof text);
+        const char *open = strstr(text, "{\""), *next = open ? strstr(open, "\",") : NULL;
+        if (!next) continue;
+        in_piece += strncmp(next + 2, "\n\"", 2) == 0;
+        const char *close = strchr(open, '}');
+        in_line += close && strcspn(open, "\n") > (size_t)(close - open);
+    }
+    fixture_close(&x);
+    print_message("%d objects in one line, %d in lines\n", in_line, in_piece);
+    assert_true(in_line > SEEDS / 4 && in_piece > SEEDS / 4);
+}
+
 /* Without readers: questions follow their text, nothing is gold, facts stand inside the window too. */
 static void test_dense(void **state)
 {
@@ -288,9 +312,13 @@ static void test_short_documents(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_families),        cmocka_unit_test(test_answers_stand_in_the_text),
-        cmocka_unit_test(test_dense),           cmocka_unit_test(test_clear_of_the_window),
-        cmocka_unit_test(test_same_seed),       cmocka_unit_test(test_counts),
+        cmocka_unit_test(test_families),
+        cmocka_unit_test(test_answers_stand_in_the_text),
+        cmocka_unit_test(test_objects_stand_in_one_piece),
+        cmocka_unit_test(test_dense),
+        cmocka_unit_test(test_clear_of_the_window),
+        cmocka_unit_test(test_same_seed),
+        cmocka_unit_test(test_counts),
         cmocka_unit_test(test_short_documents),
     };
     return cmocka_run_group_tests(tests, open_tokenizer, close_tokenizer);
