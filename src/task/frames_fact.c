@@ -465,8 +465,10 @@ TEST(update){
 
 loci_frames loci_frames_fact(loci_say say, loci_split s)
 {
+    static const loci_frames *const facts[] = { &loci_frames_fact_prose, &loci_frames_fact_talk,
+                                                &loci_frames_fact_forms, NULL };
     static const loci_frames body[3][2] = {
-        { FRAMES(fact_train), FRAMES(fact_test) },
+        { FRAMES_AND(fact_train, facts), FRAMES(fact_test) },
         { FRAMES(several_train), FRAMES(several_test) },
         { FRAMES(update_train), FRAMES(update_test) },
     };
