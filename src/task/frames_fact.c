@@ -467,10 +467,12 @@ loci_frames loci_frames_fact(loci_say say, loci_split s)
 {
     static const loci_frames *const facts[] = { &loci_frames_fact_prose, &loci_frames_fact_talk,
                                                 &loci_frames_fact_forms, NULL };
+    static const loci_frames *const several[] = { &loci_frames_several, NULL };
+    static const loci_frames *const update[] = { &loci_frames_update, NULL };
     static const loci_frames body[3][2] = {
         { FRAMES_AND(fact_train, facts), FRAMES(fact_test) },
-        { FRAMES(several_train), FRAMES(several_test) },
-        { FRAMES(update_train), FRAMES(update_test) },
+        { FRAMES_AND(several_train, several), FRAMES(several_test) },
+        { FRAMES_AND(update_train, update), FRAMES(update_test) },
     };
     if (say != LOCI_SAY_FACT && say != LOCI_SAY_SEVERAL && say != LOCI_SAY_UPDATE)
         return (loci_frames){ 0 };
