@@ -121,7 +121,6 @@ TRAIN(ask_all){
     "the {s}, those of {k}, what are they?",
     "here is {k}. Now for the {s}: every one?",
     "speaking of {k}, which {s} were there, first to last?",
-    "when it comes to {k}, the {s} are which?",
     "about the {s}: which ones are they for {k}?",
     "as {s} of {k}, <text> gives what?",
     "there is a row of {s} for {k}. How does it go?",

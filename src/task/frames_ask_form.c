@@ -31,7 +31,6 @@ TRAIN(ask_form){
     /* ---- blanks ---- */
     "{k} ({a}: ___)",
     "the {a} of {k} = ___",
-    "___ is the {a} of {k}.",
     "{k}: ____ ({a})",
     "____ - that is what {k} has as {a}. Fill the blank.",
     "'...' was written down as {a} for {k}. What stood there?",

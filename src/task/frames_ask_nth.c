@@ -118,8 +118,6 @@ TRAIN(ask_nth){
     "{k}. You know its {s}. The {v}?",
     "{k}, you say? What was the {v} {a}, then?",
     "speaking of {k}, what was the {v} {a}?",
-    "when it comes to {k}, the {v} {a} is which?",
-    "about the {s} of {k}: which one was {v}?",
     "as {v} {a} of {k}, <text> gives what?",
     "in {v} place among the {s} of {k} stands what?",
     "in the row of {s} of {k}, what stands {v}?",

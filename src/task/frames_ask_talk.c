@@ -93,7 +93,6 @@ TRAIN(ask_talk){
     "for its {a}, {k} has what?",
     "by way of {a}, what does {k} have?",
     "in terms of {a}, what is to be said of {k}?",
-    "when it comes to {k}, the {a} is which?",
     "about the {a}: which is it for {k}?",
     "concerning the {a}, I only need that of {k}.",
     "as to {a}, {k} has ...?",

@@ -140,7 +140,6 @@ TRAIN(ask_latest){
     "that the {a} of {k} was changed is clear; but to what?",
     "here is {k}. Its {a}, as we speak?",
     "speaking of {k}, what is the {a} nowadays?",
-    "when it comes to {k}, which {a} is up to date?",
     "about the {a}: which one does {k} have by now?",
     "under which {a} can {k} be found from now on?",
     "by what {a} does {k} go at the end?",
@@ -179,8 +178,6 @@ TRAIN(ask_latest){
     "bring me up to date on {k}: the {a}?",
     "any change with {k}? Tell me the {a} as it stands.",
     /* ---- half sentences, blanks ---- */
-    "the {a} of {k} is now:",
-    "the {a} of {k} is now",
     "by now the {a} of {k} is",
     "in the end the {a} of {k} was",
     "{k} now has the {a}",
