@@ -59,7 +59,7 @@ typedef struct {
     loci_split names;     /* which names: test names never occur in training       */
     loci_split wordings;  /* which wordings                                        */
     int n_facts;          /* 1 .. LOCI_TASK_MAX_FACTS; multivalue, latest, ordinal, conflict:
-                            keys (2-4, 2-3, 3, 1-2 facts each), variable: chains (hops + 1
+                            keys (2-4, 2-3, 3, 1-3 facts each), variable: chains (hops + 1
                             facts each), qa1 to qa3: sentences, extract: ignored   */
     int n_questions;      /* 1 .. min(n_facts, LOCI_TASK_MAX_QUESTIONS), extract: 1 ..
                             LOCI_TASK_MAX_QUESTIONS; variable: n_facts counts hops

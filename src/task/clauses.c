@@ -1,10 +1,14 @@
-/* clauses.c - pairs of clauses that contradict each other, in a closed grammar.
+/* clauses.c - pairs of clauses that contradict each other.
  *
  * "Clause QX4: the falcon permit must be returned within 30 days." and "Rule RM27: the falcon permit
  * must be returned within 45 days."  A unit is such a pair, or one clause that nothing contradicts;
  * no two units speak about the same thing.  The question names one of the pair, by its mark or by
  * what it says, and asks for the mark of the other.  Asked by a mark it takes two look-ups, and the
- * answer gives both: "falcon permit, RM27". */
+ * answer gives both: "falcon permit, RM27".
+ *
+ * The grammar of the test half is closed: a few things, verbs and kinds of clash.  Training has it in
+ * a quarter of its pairs; the others are of many kinds (clashes.c), with subjects and marks of more
+ * shapes, and now and then a third clause about the same subject contradicts neither. */
 #include "task/task_impl.h"
 
 #include <string.h>
@@ -24,7 +28,8 @@ static const char *const verb[2][8] = {
 static const char *const party[] = { "buyer", "seller", "tenant", "owner", "bank", "council" };
 static const char *const month[] = { "January", "March", "May", "July", "September", "November" };
 
-enum { SUBJECT = 2 }; /* unit->name[SUBJECT]: what both clauses are about */
+enum { PAIR = 2, SUBJECT = 3 }; /* unit->name[SUBJECT]: what all clauses of it are about */
+enum { MARK_SHAPES = 16, MARK_TRIES = 32 };
 
 /* In training two of three words are of an open vocabulary, to be matched by their letters. */
 static bool is_open(loci_rng *rng, loci_split s)
@@ -42,7 +47,8 @@ static bool is_test(const char *word)
 }
 
 /* A word of the open vocabulary and an ending at the end of the line. */
-static void add_open(loci_line *line, const char *ending, loci_rng *rng, const loci_lexicon *lex)
+void loci_clause_word_write(loci_line *line, const char *ending, loci_rng *rng,
+                            const loci_lexicon *lex)
 {
     const size_t start = line->len;
     do {
@@ -55,7 +61,7 @@ static void add_open(loci_line *line, const char *ending, loci_rng *rng, const l
 static const char *open_word(loci_maker *m, const char *ending)
 {
     loci_line_clear(&m->line);
-    add_open(&m->line, ending, &m->rng, &m->lex);
+    loci_clause_word_write(&m->line, ending, &m->rng, &m->lex);
     return loci_pool_keep(&m->pool, &m->line);
 }
 
@@ -121,46 +127,171 @@ static const char *say_side(loci_maker *m, const char *subject, const clash *c, 
     return loci_pool_keep(&m->pool, line);
 }
 
-/* "falcon permit": two words that no other unit of the item has together. */
+/* ---- subjects and marks ---------------------------------------------------------------------- */
+
+static void add_adjective(loci_maker *m)
+{
+    const int i = loci_word_draw(LOCI_WORD_ADJECTIVE, &m->rng, m->opt->names);
+    loci_line_add(&m->line, loci_word(LOCI_WORD_ADJECTIVE, i));
+    loci_line_char(&m->line, ' ');
+}
+
+/* " of Corvath" */
+static void add_town(loci_maker *m)
+{
+    char name[LOCI_NAME_MAX];
+    loci_name_draw(name, &m->rng, m->opt->names);
+    loci_line_add(&m->line, " of ");
+    loci_line_char(&m->line, (char)(name[0] - 'a' + 'A'));
+    loci_line_add(&m->line, name + 1);
+}
+
+/* "falcon permit": two words that no other unit of the item has together; in training now and then
+ * "amber falcon permit", "permit of Corvath". */
 static const char *new_subject(loci_maker *m)
 {
     const loci_split s = m->opt->names;
     const char *name;
     do {
+        const uint32_t shape = s == LOCI_SPLIT_TRAIN ? loci_rng_below(&m->rng, 8) : 2;
         loci_line_clear(&m->line);
-        if (m->n_units > 256) { /* more than there are nouns and things */
-            loci_line_add(&m->line, loci_word(LOCI_WORD_ADJECTIVE,
-                                              loci_word_draw(LOCI_WORD_ADJECTIVE, &m->rng, s)));
+        /* Then there are more units than nouns and things. */
+        if (m->n_units > 256 || shape == 0) add_adjective(m);
+        if (shape != 1) {
+            if (is_open(&m->rng, s))
+                loci_clause_word_write(&m->line, "", &m->rng, &m->lex);
+            else
+                loci_line_add(&m->line, loci_word(LOCI_WORD_NOUN,
+                                                  loci_word_draw(LOCI_WORD_NOUN, &m->rng, s)));
             loci_line_char(&m->line, ' ');
         }
         if (is_open(&m->rng, s))
-            add_open(&m->line, "", &m->rng, &m->lex);
-        else
-            loci_line_add(&m->line,
-                          loci_word(LOCI_WORD_NOUN, loci_word_draw(LOCI_WORD_NOUN, &m->rng, s)));
-        loci_line_char(&m->line, ' ');
-        if (is_open(&m->rng, s))
-            add_open(&m->line, "", &m->rng, &m->lex);
+            loci_clause_word_write(&m->line, "", &m->rng, &m->lex);
         else
             loci_line_add(&m->line, PICK(thing[s], &m->rng));
+        if (shape == 1) add_town(m);
         name = loci_maker_new_name(m);
     } while (name == NULL);
     return name;
 }
 
+static void add_roman(loci_line *line, uint32_t n)
+{
+    static const char *const tens[] = { "", "X", "XX", "XXX", "XL", "L", "LX", "LXX", "LXXX" };
+    static const char *const ones[] = {
+        "", "I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX"
+    };
+    loci_line_add(line, tens[n / 10 % 9]);
+    loci_line_add(line, ones[n % 10]);
+}
+
+/* 4.12, 12(b), 31c, KX-4821, 317, XIV, Larkin, kb7. */
+static void write_mark(loci_maker *m, uint32_t shape)
+{
+    loci_line *line = &m->line;
+    loci_rng *rng = &m->rng;
+    char name[LOCI_NAME_MAX];
+    loci_line_clear(line);
+    switch (shape) {
+    case 0:
+    case 1:
+        loci_line_number(line, 1 + loci_rng_below(rng, 30));
+        for (uint32_t k = 1 + (loci_rng_below(rng, 4) == 0); k > 0; k--) {
+            loci_line_char(line, '.');
+            loci_line_number(line, 1 + loci_rng_below(rng, 30));
+        }
+        break;
+    case 2:
+    case 3:
+        loci_line_number(line, 2 + loci_rng_below(rng, 97));
+        if (shape == 2) loci_line_char(line, '(');
+        loci_line_char(line, (char)('a' + loci_rng_below(rng, 12)));
+        if (shape == 2) loci_line_char(line, ')');
+        break;
+    case 4: loci_value_write(line, LOCI_VALUE_CODE, rng, LOCI_SPLIT_TRAIN, &m->lex); break;
+    case 5: loci_line_number(line, 100 + loci_rng_below(rng, 9900)); break;
+    case 6: add_roman(line, 11 + loci_rng_below(rng, 78)); break;
+    case 7:
+        loci_name_draw(name, rng, LOCI_SPLIT_TRAIN);
+        loci_line_char(line, (char)(name[0] - 'a' + 'A'));
+        loci_line_add(line, name + 1);
+        break;
+    default:
+        loci_mark_write(line, rng, LOCI_SPLIT_TRAIN);
+        for (char *c = line->s; shape == 8 && *c; c++)
+            if (*c >= 'A' && *c <= 'Z') *c = (char)(*c - 'A' + 'a');
+        break;
+    }
+}
+
+/* The mark of fact j: no part of what its clauses say, nor of their other marks. */
+static bool is_mark_apart(const loci_unit *u, int j, const char *mark)
+{
+    for (int i = 0; i < u->n_facts; i++) {
+        if (strstr(u->value[i], mark)) return false;
+        if (i < j && (strstr(u->name[i], mark) || strstr(mark, u->name[i]))) return false;
+    }
+    return true;
+}
+
+static const char *new_mark(loci_maker *m, const loci_unit *u, int j, uint32_t shape)
+{
+    for (int t = 0; t < MARK_TRIES && m->opt->names == LOCI_SPLIT_TRAIN; t++) {
+        write_mark(m, shape);
+        const char *name = is_mark_apart(u, j, m->line.s) ? loci_maker_new_name(m) : NULL;
+        if (name) return name;
+    }
+    return loci_maker_new_mark(m);
+}
+
+/* ---- plan -------------------------------------------------------------------------------------- */
+
+/* Both sides in the grammar that the test half has. */
+static void plan_closed(loci_maker *m, loci_unit *u)
+{
+    const clash c = draw_clash(m);
+    const int flip = (int)loci_rng_below(&m->rng, 2);
+    u->n_facts = loci_rng_below(&m->rng, 6) == 0 ? 1 : PAIR;
+    for (int j = 0; j < u->n_facts; j++) u->value[j] = say_side(m, u->name[SUBJECT], &c, j ^ flip);
+}
+
+/* Both sides of any kind, and in every eighth pair a bystander. */
+static void plan_open(loci_maker *m, loci_unit *u)
+{
+    const char *side[PAIR], *other[PAIR];
+    const int kind = loci_clash_draw(m, u->name[SUBJECT], -1, side);
+    int flip = (int)loci_rng_below(&m->rng, 2);
+    u->n_facts = loci_rng_below(&m->rng, 6) == 0 ? 1 : PAIR;
+    if (u->n_facts == PAIR && loci_rng_below(&m->rng, 8) == 0) {
+        (void)loci_clash_draw(m, u->name[SUBJECT], kind, other);
+        u->bystander = (int)loci_rng_below(&m->rng, ++u->n_facts);
+    }
+    for (int j = 0; j < u->n_facts; j++, flip = !flip) {
+        if (j == u->bystander) {
+            u->value[j] = other[0];
+            flip = !flip; /* it takes no side */
+        } else {
+            u->value[j] = side[flip];
+        }
+    }
+}
+
 void loci_clauses_plan(loci_maker *m)
 {
+    const bool train = m->opt->names == LOCI_SPLIT_TRAIN;
+    /* A text numbers its clauses in one way, or is put together from many. */
+    const uint32_t shape = train ? loci_rng_below(&m->rng, 2 * MARK_SHAPES) : 0;
     for (int i = 0; i < m->n_units; i++) {
         loci_unit *u = &m->unit[i];
-        const char *subject = new_subject(m);
-        const clash c = draw_clash(m);
-        const int flip = (int)loci_rng_below(&m->rng, 2);
-        u->name[SUBJECT] = subject;
-        u->n_facts = loci_rng_below(&m->rng, 6) == 0 ? 1 : 2;
-        for (int j = 0; j < u->n_facts; j++) {
-            u->name[j] = loci_maker_new_mark(m);
-            u->value[j] = say_side(m, subject, &c, j ^ flip);
-        }
+        u->bystander = -1;
+        u->name[SUBJECT] = new_subject(m);
+        if (train && loci_rng_below(&m->rng, 4) != 0)
+            plan_open(m, u);
+        else
+            plan_closed(m, u);
+        const uint32_t own =
+            train && shape >= MARK_SHAPES ? loci_rng_below(&m->rng, MARK_SHAPES) : shape;
+        for (int j = 0; j < u->n_facts; j++) u->name[j] = new_mark(m, u, j, own);
     }
 }
 
@@ -175,11 +306,13 @@ static const char *in_steps(loci_maker *m, const char *subject, const char *mark
 
 loci_question loci_clauses_question(loci_maker *m, const loci_unit *unit)
 {
-    const int asked = unit->n_facts == 1 ? 0 : (int)loci_rng_below(&m->rng, 2), other = 1 - asked;
+    int asked = unit->n_facts == 1 ? 0 : (int)loci_rng_below(&m->rng, PAIR), other = 1 - asked;
+    if (unit->bystander >= 0 && asked >= unit->bystander) asked++;
+    if (unit->bystander >= 0 && other >= unit->bystander) other++;
     const bool by_mark = loci_rng_below(&m->rng, 5) < 3;
     const loci_say_args args = { .key = by_mark ? unit->name[asked] : unit->value[asked] };
     loci_question q = { .answer = loci_not_stated, .absent = true };
-    if (unit->n_facts == 2)
+    if (unit->n_facts > 1)
         q = (loci_question){ .answer = by_mark ? in_steps(m, unit->name[SUBJECT], unit->name[other])
                                                : unit->name[other],
                              .n_gold = 2,

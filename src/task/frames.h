@@ -36,6 +36,8 @@ typedef struct { /* what stands before, the sentence, what stands behind */
         table, (int)(sizeof(table) / sizeof *(table)), parts                                       \
     }
 
+/* Parts of training's tables: frames_clause.c. */
+extern const loci_frames loci_frames_clause, loci_frames_ask_conflict, loci_frames_ask_oppose;
 /* Frames of a table with all that stands behind it; frame i of them. */
 int loci_frames_count(const loci_frames *f);
 const char *loci_frames_at(const loci_frames *f, int i);
@@ -61,6 +63,9 @@ loci_speech loci_speech_plain(loci_say say);
 loci_speech loci_speech_fresh(loci_say say);
 /* The three parts of a kind of sentence (wordings.c). */
 loci_speech loci_speech_of(loci_say say, loci_split s);
+/* Expansions of one frame; add number `choice` of them, its places as they are. */
+int64_t loci_frame_expansions(const char *frame);
+void loci_frame_expand(loci_line *line, const char *frame, int64_t choice);
 /* The list that "name>" begins with, alternatives apart by '|'; NULL: there is none. */
 const char *loci_frame_words(const char *name);
 

@@ -377,14 +377,17 @@ TEST(ask_earlier){
 
 loci_frames loci_frames_look(loci_say say, loci_split s)
 {
+    static const loci_frames *const conflict_more[] = { &loci_frames_ask_conflict, NULL };
+    static const loci_frames *const oppose_more[] = { &loci_frames_ask_oppose, NULL };
     static const loci_frames body[][2] = {
         [LOCI_ASK_JSON - LOCI_ASK_JSON] = { FRAMES(ask_json_train), FRAMES(ask_json_test) },
         [LOCI_ASK_COPY - LOCI_ASK_JSON] = { FRAMES(ask_copy_train), FRAMES(ask_copy_test) },
         [LOCI_ASK_VARIABLE -
             LOCI_ASK_JSON] = { FRAMES(ask_variable_train), FRAMES(ask_variable_test) },
-        [LOCI_ASK_CONFLICT -
-            LOCI_ASK_JSON] = { FRAMES(ask_conflict_train), FRAMES(ask_conflict_test) },
-        [LOCI_ASK_OPPOSE - LOCI_ASK_JSON] = { FRAMES(ask_oppose_train), FRAMES(ask_oppose_test) },
+        [LOCI_ASK_CONFLICT - LOCI_ASK_JSON] = { FRAMES_AND(ask_conflict_train, conflict_more),
+                                                FRAMES(ask_conflict_test) },
+        [LOCI_ASK_OPPOSE -
+            LOCI_ASK_JSON] = { FRAMES_AND(ask_oppose_train, oppose_more), FRAMES(ask_oppose_test) },
         [LOCI_ASK_NEXT - LOCI_ASK_JSON] = { FRAMES(ask_next_train), FRAMES(ask_next_test) },
         [LOCI_ASK_BEFORE - LOCI_ASK_JSON] = { FRAMES(ask_before_train), FRAMES(ask_before_test) },
         [LOCI_ASK_GAP - LOCI_ASK_JSON] = { FRAMES(ask_gap_train), FRAMES(ask_gap_test) },

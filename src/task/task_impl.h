@@ -211,6 +211,7 @@ typedef struct {
     loci_value_kind kind;
     int n_facts;             /* facts that state it, >= 1           */
     int n_said;              /* of these, emitted so far            */
+    int bystander;           /* conflict: the fact that contradicts none, -1: there is none */
     int n_asked;             /* variable: questions about the chain */
     int first_asked;         /* variable: how far from its end the first of them was */
     int at[LOCI_UNIT_FACTS]; /* their indices in the item, in order */
@@ -246,6 +247,12 @@ loci_question loci_maker_question(loci_maker *m, int u);
 
 /* clauses.c: the plan and the questions of pairs that contradict each other. */
 void loci_clauses_plan(loci_maker *m);
+/* A word of training's clauses with an ending. */
+void loci_clause_word_write(loci_line *line, const char *ending, loci_rng *rng,
+                            const loci_lexicon *lex);
+/* clashes.c: two sentences about the subject that cannot both hold, of any kind but number `but`;
+ * returns the kind. */
+int loci_clash_draw(loci_maker *m, const char *subject, int but, const char *side[2]);
 loci_question loci_clauses_question(loci_maker *m, const loci_unit *unit);
 
 /* stories.c, extract.c: a whole item.  item->n_questions may come out smaller, at least 1.

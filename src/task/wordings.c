@@ -56,7 +56,7 @@ static const char *alternatives(const char **p, int *n)
     return list;
 }
 
-static int64_t expansions(const char *frame)
+int64_t loci_frame_expansions(const char *frame)
 {
     int64_t n = 1;
     while ((frame = strpbrk(frame, "[<\\"))) {
@@ -72,7 +72,7 @@ static int64_t expansions(const char *frame)
 }
 
 /* Add expansion `choice` of a frame, its places as they are. */
-static void expand(loci_line *line, const char *c, int64_t choice)
+void loci_frame_expand(loci_line *line, const char *c, int64_t choice)
 {
     while (*c) {
         if (*c == '[' || *c == '<') {
@@ -99,7 +99,7 @@ int loci_wording_frames(loci_say say, loci_split s, loci_wording_part part)
 int64_t loci_wording_choices(loci_say say, loci_split s, loci_wording_part part, int frame)
 {
     const loci_speech speech = loci_speech_of(say, s);
-    return expansions(loci_frames_at(&speech.part[part], frame));
+    return loci_frame_expansions(loci_frames_at(&speech.part[part], frame));
 }
 
 int64_t loci_wording_count(loci_say say, loci_split s)
@@ -123,7 +123,7 @@ loci_wording loci_wording_draw(loci_say say, loci_split s, loci_rng *rng)
         const bool plain = p != LOCI_WORDING_BODY && loci_rng_below(rng, 3) != 0;
         const uint32_t all = (uint32_t)loci_frames_count(&speech.part[p]);
         w.frame[p] = plain ? 0 : (int)loci_rng_below(rng, all);
-        const int64_t n = expansions(loci_frames_at(&speech.part[p], w.frame[p]));
+        const int64_t n = loci_frame_expansions(loci_frames_at(&speech.part[p], w.frame[p]));
         w.choice[p] = n <= UINT32_MAX ? loci_rng_below(rng, (uint32_t)n)
                                       : (int64_t)(loci_rng_u64(rng) % (uint64_t)n);
     }
@@ -134,7 +134,7 @@ void loci_wording_pattern(loci_line *line, loci_say say, loci_split s, const loc
 {
     const loci_speech speech = loci_speech_of(say, s);
     for (int p = 0; p < LOCI_WORDING_PARTS; p++)
-        expand(line, loci_frames_at(&speech.part[p], w->frame[p]), w->choice[p]);
+        loci_frame_expand(line, loci_frames_at(&speech.part[p], w->frame[p]), w->choice[p]);
 }
 
 bool loci_is_place(const char *c)

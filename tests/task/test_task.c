@@ -72,7 +72,7 @@ static void test_golden(void **state)
         { 0x7b4b27a729685220u, 0xe7007ad3ad4e7a4du }, { 0x9a5e1a216b1aacb0u, 0xaaa8eb180cf402d5u },
         { 0xdf8ed6378db29944u, 0xc9e8a8d2f6fdb44bu }, { 0x126154be85ccdacdu, 0x6f33f90149ac1ca7u },
         { 0xf86b37db95c2b7d1u, 0xcc59507363d20c2au }, { 0x524693c08d24b6e7u, 0x9b38bb2bca3084ceu },
-        { 0xd7b0edfe06e6eaeau, 0x4a173c8735e6b200u }, { 0x86044ab5a5b8d27cu, 0x4dbca16c0995578fu },
+        { 0xe115b192a1a1a0f7u, 0x4a173c8735e6b200u }, { 0x86044ab5a5b8d27cu, 0x4dbca16c0995578fu },
         { 0xe84ac85d3a5ec6ffu, 0x92af0461df3c8012u }, { 0x67f4adc841bec362u, 0x7bfea3f7d6fd546fu },
         { 0x2fae2c5693d67654u, 0x15fc13f4c9c60b24u },
     };
