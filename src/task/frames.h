@@ -44,6 +44,7 @@ const char *loci_frames_at(const loci_frames *f, int i);
 
 /* Leads, tails and bodies, of train or test; n = 0 where the file does not have them. */
 loci_frames loci_frames_lead(loci_say say, loci_split s);
+extern const loci_frames loci_frames_lead_fact; /* training's, a part: frames_lead_fact.c */
 loci_frames loci_frames_tail(loci_say say, loci_split s);
 loci_frames loci_frames_fact(loci_say say, loci_split s);
 /* Parts of training's facts: frames_fact_*.c, frames_several.c, frames_update.c. */

@@ -311,7 +311,9 @@ TEST(question_tail){
 loci_frames loci_frames_lead(loci_say say, loci_split s)
 {
     static const loci_frames none[2] = { FRAMES(plain_train), FRAMES(plain_test) };
-    static const loci_frames fact[2] = { FRAMES(fact_lead_train), FRAMES(fact_lead_test) };
+    static const loci_frames *const facts[] = { &loci_frames_lead_fact, NULL };
+    static const loci_frames fact[2] = { FRAMES_AND(fact_lead_train, facts),
+                                         FRAMES(fact_lead_test) };
     static const loci_frames ask[2] = { FRAMES(question_lead_train), FRAMES(question_lead_test) };
     if (say >= LOCI_ASK) return ask[s];
     return say >= LOCI_SAY_FACT && say <= LOCI_SAY_UPDATE ? fact[s] : none[s];

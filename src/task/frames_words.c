@@ -136,7 +136,7 @@ static const struct {
       "old|former|previous|earlier|original|outdated|first|expired|last year's|given-up|prior|"
       "past|long-standing|preceding|superseded|retired|discarded|bygone|worn-out|initial" },
     { "new", "new|current|newest|updated|changed|revised|replacing|corrected|other|next|fresh|"
-             "up-to-date|amended|present|modified|renewed|brand-new|final|fixed" },
+             "present|modified|renewed|brand-new|final|fixed" },
     /* ---- who does what with a value ---- */
     { "staff",
       "the registrar|the bookkeeper|the archivist|the librarian|the porter|the usher|"
@@ -170,8 +170,8 @@ static const struct {
       "that is|that is to say|i.e.|to wit|viz.|in other words|in short|more precisely|simply|"
       "which means|in full|in plain words|specifically|none other than|it being|being|"
       "videlicet|say|which is|which was|which reads|in detail|in so many words|as you see|"
-      "called|spelled|to be precise|namely this|and that is|or rather|in a word|as follows|"
-      "the following|in figures and letters|put plainly|if you must know|literally|"
+      "called|spelled|to be precise|namely this|and that is|or rather|in a word|"
+      "put plainly|if you must know|literally|"
       "known to us as" },
     { "must",
       "bring|ask for|look for|have ready|prepare|mention|dial|do not forget|show|call for|"
