@@ -263,7 +263,7 @@ static const struct {
     { "other", "the old mill|the bakery|Tom Fisk|the second floor|the neighbor's boat|item forty|"
                "the spare wheel|that other one|the rest of them|the twins|the red folder|"
                "the branch in town|my cousin|the first draft|the lighthouse|the guest wing|"
-               "the archive copy|all the others|the previous owner|the night train" },
+               "the archive copy|the previous owner|the night train" },
     { "aside", "we were told|it seems|the guide added|so she wrote|he assured us|one hears|"
                "to quote the report|as everyone agreed|I am happy to say|mind you|you will recall|"
                "they tell me|if one may say so|it was said|I gather|experts say|I dare say|"
