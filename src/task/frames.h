@@ -36,7 +36,10 @@ typedef struct { /* what stands before, the sentence, what stands behind */
         table, (int)(sizeof(table) / sizeof *(table)), parts                                       \
     }
 
-/* Parts of training's tables: frames_clause.c. */
+/* Parts of training's tables: frames_story.c. */
+extern const loci_frames loci_frames_move, loci_frames_get, loci_frames_drop, loci_frames_ask_where,
+    loci_frames_ask_thing, loci_frames_ask_earlier;
+/* The same: frames_clause.c. */
 extern const loci_frames loci_frames_clause, loci_frames_ask_conflict, loci_frames_ask_oppose;
 /* Frames of a table with all that stands behind it; frame i of them. */
 int loci_frames_count(const loci_frames *f);

@@ -379,6 +379,9 @@ loci_frames loci_frames_look(loci_say say, loci_split s)
 {
     static const loci_frames *const conflict_more[] = { &loci_frames_ask_conflict, NULL };
     static const loci_frames *const oppose_more[] = { &loci_frames_ask_oppose, NULL };
+    static const loci_frames *const ask_where_more[] = { &loci_frames_ask_where, NULL };
+    static const loci_frames *const ask_thing_more[] = { &loci_frames_ask_thing, NULL };
+    static const loci_frames *const ask_earlier_more[] = { &loci_frames_ask_earlier, NULL };
     static const loci_frames body[][2] = {
         [LOCI_ASK_JSON - LOCI_ASK_JSON] = { FRAMES(ask_json_train), FRAMES(ask_json_test) },
         [LOCI_ASK_COPY - LOCI_ASK_JSON] = { FRAMES(ask_copy_train), FRAMES(ask_copy_test) },
@@ -396,10 +399,12 @@ loci_frames loci_frames_look(loci_say say, loci_split s)
         [LOCI_ASK_ARGUMENTS -
             LOCI_ASK_JSON] = { FRAMES(ask_arguments_train), FRAMES(ask_arguments_test) },
         [LOCI_ASK_FIELD - LOCI_ASK_JSON] = { FRAMES(ask_field_train), FRAMES(ask_field_test) },
-        [LOCI_ASK_WHERE - LOCI_ASK_JSON] = { FRAMES(ask_where_train), FRAMES(ask_where_test) },
-        [LOCI_ASK_THING - LOCI_ASK_JSON] = { FRAMES(ask_thing_train), FRAMES(ask_thing_test) },
-        [LOCI_ASK_EARLIER -
-            LOCI_ASK_JSON] = { FRAMES(ask_earlier_train), FRAMES(ask_earlier_test) },
+        [LOCI_ASK_WHERE - LOCI_ASK_JSON] = { FRAMES_AND(ask_where_train, ask_where_more),
+                                             FRAMES(ask_where_test) },
+        [LOCI_ASK_THING - LOCI_ASK_JSON] = { FRAMES_AND(ask_thing_train, ask_thing_more),
+                                             FRAMES(ask_thing_test) },
+        [LOCI_ASK_EARLIER - LOCI_ASK_JSON] = { FRAMES_AND(ask_earlier_train, ask_earlier_more),
+                                               FRAMES(ask_earlier_test) },
     };
     if (say < LOCI_ASK_JSON || say > LOCI_ASK_EARLIER) return (loci_frames){ 0 };
     return body[say - LOCI_ASK_JSON][s];

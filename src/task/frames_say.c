@@ -210,14 +210,19 @@ TEST(drop){ "{k} set down the {v}.", "{k} let go of the {v}.", "{k} abandoned th
 loci_frames loci_frames_say(loci_say say, loci_split s)
 {
     static const loci_frames *const clause_more[] = { &loci_frames_clause, NULL };
+    static const loci_frames *const move_more[] = { &loci_frames_move, NULL };
+    static const loci_frames *const get_more[] = { &loci_frames_get, NULL };
+    static const loci_frames *const drop_more[] = { &loci_frames_drop, NULL };
     static const loci_frames body[][2] = {
         [LOCI_SAY_ASSIGN - LOCI_SAY_ASSIGN] = { FRAMES(assign_train), FRAMES(assign_test) },
         [LOCI_SAY_MARKED - LOCI_SAY_ASSIGN] = { FRAMES(marked_train), FRAMES(marked_test) },
         [LOCI_SAY_CLAUSE -
             LOCI_SAY_ASSIGN] = { FRAMES_AND(clause_train, clause_more), FRAMES(clause_test) },
-        [LOCI_SAY_MOVE - LOCI_SAY_ASSIGN] = { FRAMES(move_train), FRAMES(move_test) },
-        [LOCI_SAY_GET - LOCI_SAY_ASSIGN] = { FRAMES(get_train), FRAMES(get_test) },
-        [LOCI_SAY_DROP - LOCI_SAY_ASSIGN] = { FRAMES(drop_train), FRAMES(drop_test) },
+        [LOCI_SAY_MOVE -
+            LOCI_SAY_ASSIGN] = { FRAMES_AND(move_train, move_more), FRAMES(move_test) },
+        [LOCI_SAY_GET - LOCI_SAY_ASSIGN] = { FRAMES_AND(get_train, get_more), FRAMES(get_test) },
+        [LOCI_SAY_DROP -
+            LOCI_SAY_ASSIGN] = { FRAMES_AND(drop_train, drop_more), FRAMES(drop_test) },
     };
     if (say < LOCI_SAY_ASSIGN || say > LOCI_SAY_DROP) return (loci_frames){ 0 };
     return body[say - LOCI_SAY_ASSIGN][s];
