@@ -39,6 +39,9 @@ typedef struct { /* what stands before, the sentence, what stands behind */
 /* Parts of training's tables: frames_story.c. */
 extern const loci_frames loci_frames_move, loci_frames_get, loci_frames_drop, loci_frames_ask_where,
     loci_frames_ask_thing, loci_frames_ask_earlier;
+/* The same: frames_record.c. */
+extern const loci_frames loci_frames_assign, loci_frames_marked, loci_frames_ask_json,
+    loci_frames_ask_copy, loci_frames_ask_variable;
 /* The same: frames_clause.c. */
 extern const loci_frames loci_frames_clause, loci_frames_ask_conflict, loci_frames_ask_oppose;
 /* Frames of a table with all that stands behind it; frame i of them. */

@@ -382,11 +382,16 @@ loci_frames loci_frames_look(loci_say say, loci_split s)
     static const loci_frames *const ask_where_more[] = { &loci_frames_ask_where, NULL };
     static const loci_frames *const ask_thing_more[] = { &loci_frames_ask_thing, NULL };
     static const loci_frames *const ask_earlier_more[] = { &loci_frames_ask_earlier, NULL };
+    static const loci_frames *const ask_json_more[] = { &loci_frames_ask_json, NULL };
+    static const loci_frames *const ask_copy_more[] = { &loci_frames_ask_copy, NULL };
+    static const loci_frames *const ask_variable_more[] = { &loci_frames_ask_variable, NULL };
     static const loci_frames body[][2] = {
-        [LOCI_ASK_JSON - LOCI_ASK_JSON] = { FRAMES(ask_json_train), FRAMES(ask_json_test) },
-        [LOCI_ASK_COPY - LOCI_ASK_JSON] = { FRAMES(ask_copy_train), FRAMES(ask_copy_test) },
-        [LOCI_ASK_VARIABLE -
-            LOCI_ASK_JSON] = { FRAMES(ask_variable_train), FRAMES(ask_variable_test) },
+        [LOCI_ASK_JSON - LOCI_ASK_JSON] = { FRAMES_AND(ask_json_train, ask_json_more),
+                                            FRAMES(ask_json_test) },
+        [LOCI_ASK_COPY -
+            LOCI_ASK_JSON] = { FRAMES_AND(ask_copy_train, ask_copy_more), FRAMES(ask_copy_test) },
+        [LOCI_ASK_VARIABLE - LOCI_ASK_JSON] = { FRAMES_AND(ask_variable_train, ask_variable_more),
+                                                FRAMES(ask_variable_test) },
         [LOCI_ASK_CONFLICT - LOCI_ASK_JSON] = { FRAMES_AND(ask_conflict_train, conflict_more),
                                                 FRAMES(ask_conflict_test) },
         [LOCI_ASK_OPPOSE -

@@ -213,9 +213,13 @@ loci_frames loci_frames_say(loci_say say, loci_split s)
     static const loci_frames *const move_more[] = { &loci_frames_move, NULL };
     static const loci_frames *const get_more[] = { &loci_frames_get, NULL };
     static const loci_frames *const drop_more[] = { &loci_frames_drop, NULL };
+    static const loci_frames *const assign_more[] = { &loci_frames_assign, NULL };
+    static const loci_frames *const marked_more[] = { &loci_frames_marked, NULL };
     static const loci_frames body[][2] = {
-        [LOCI_SAY_ASSIGN - LOCI_SAY_ASSIGN] = { FRAMES(assign_train), FRAMES(assign_test) },
-        [LOCI_SAY_MARKED - LOCI_SAY_ASSIGN] = { FRAMES(marked_train), FRAMES(marked_test) },
+        [LOCI_SAY_ASSIGN - LOCI_SAY_ASSIGN] = { FRAMES_AND(assign_train, assign_more),
+                                                FRAMES(assign_test) },
+        [LOCI_SAY_MARKED -
+            LOCI_SAY_ASSIGN] = { FRAMES_AND(marked_train, marked_more), FRAMES(marked_test) },
         [LOCI_SAY_CLAUSE -
             LOCI_SAY_ASSIGN] = { FRAMES_AND(clause_train, clause_more), FRAMES(clause_test) },
         [LOCI_SAY_MOVE -
