@@ -468,8 +468,10 @@ loci_frames loci_frames_fact(loci_say say, loci_split s)
     static const loci_frames *const facts[] = { &loci_frames_fact_amid, &loci_frames_fact_prose,
                                                 &loci_frames_fact_talk, &loci_frames_fact_forms,
                                                 NULL };
-    static const loci_frames *const several[] = { &loci_frames_several, NULL };
-    static const loci_frames *const update[] = { &loci_frames_update, NULL };
+    static const loci_frames *const several[] = { &loci_frames_several, &loci_frames_several_amid,
+                                                  NULL };
+    static const loci_frames *const update[] = { &loci_frames_update, &loci_frames_update_amid,
+                                                 NULL };
     static const loci_frames body[3][2] = {
         { FRAMES_AND(fact_train, facts), FRAMES(fact_test) },
         { FRAMES_AND(several_train, several), FRAMES(several_test) },
