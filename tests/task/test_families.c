@@ -534,6 +534,48 @@ static void test_clauses_contradict(void **state)
     assert_true(fabs((double)single / all - 1.0 / 6) < 5 * sqrt(5.0 / 36 / all));
 }
 
+/* Sides of every kind: both about the subject, different, in full sentences, without a word of the test
+ * half's grammar, and in thousands of ways. */
+static void test_clashes_are_of_many_kinds(void **state)
+{
+    (void)state;
+    enum { CLASHES = 4000, KINDS = 64 };
+    static const char *const test[] = { "invoice",   "shipment", "lease",    "warranty",
+                                        "loan",      "claim",    "sample",   "ticket",
+                                        "cancelled", "shipped",  "archived", "refunded",
+                                        "published", "weighed",  "divided",  "sold" };
+    int seen[KINDS] = { 0 }, kinds = 0, many = 0, alike = 0;
+    loci_task_options o = options(LOCI_TASK_CONFLICT, LOCI_SPLIT_TRAIN, 1, 1, 3);
+    loci_string_set all;
+    loci_maker m;
+    (void)plan(&m, &o);
+    assert_true(loci_set_open(&all, 2 * CLASHES));
+    for (int i = 0; i < CLASHES; i++) {
+        const char *side[2];
+        const int but = i % 40, kind = loci_clash_draw(&m, "falcon permit", but, side);
+        assert_in_range(kind, 0, KINDS - 1);
+        assert_int_not_equal(kind, but);
+        kinds += seen[kind]++ == 0;
+        assert_string_not_equal(side[0], side[1]);
+        alike += common_run(side[0], side[1]) > 20;
+        for (int j = 0; j < 2; j++) {
+            assert_true(holds(side[j], "falcon permit"));
+            assert_null(strpbrk(side[j], "{}[]<>|\".;"));
+            assert_null(strstr(side[j], "  "));
+            assert_int_not_equal(side[j][strlen(side[j]) - 1], ' ');
+            for (size_t w = 0; w < sizeof test / sizeof *test; w++)
+                if (holds(side[j], test[w])) fail_msg("'%s'", side[j]);
+            many += loci_set_add(&all, side[j]);
+        }
+    }
+    print_message("%d kinds, %d sentences in %d, %d of %d pairs in much the same words\n", kinds,
+                  many, 2 * CLASHES, alike, CLASHES);
+    assert_true(kinds >= 40 && many > CLASHES);
+    assert_true(alike > CLASHES / 4 && alike < CLASHES * 3 / 4);
+    loci_set_close(&all);
+    unplan(&m);
+}
+
 static void test_json_lines_make_one_object(void **state)
 {
     (void)state;
@@ -580,6 +622,7 @@ int main(void)
         cmocka_unit_test(test_ordinals_count),
         cmocka_unit_test(test_lists_join_four),
         cmocka_unit_test(test_clauses_contradict),
+        cmocka_unit_test(test_clashes_are_of_many_kinds),
         cmocka_unit_test(test_json_lines_make_one_object),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

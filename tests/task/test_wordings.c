@@ -467,6 +467,8 @@ static void test_wordings_are_many(void **state)
     assert_true(loci_wording_frames(LOCI_SAY_SEVERAL, LOCI_SPLIT_TRAIN, LOCI_WORDING_BODY) >= 180);
     assert_true(loci_wording_frames(LOCI_SAY_UPDATE, LOCI_SPLIT_TRAIN, LOCI_WORDING_BODY) >= 200);
     assert_true(loci_wording_frames(LOCI_ASK, LOCI_SPLIT_TRAIN, LOCI_WORDING_BODY) >= 100);
+    for (int say = LOCI_SAY_ASSIGN; say <= LOCI_SAY_DROP; say++)
+        assert_true(loci_wording_frames((loci_say)say, LOCI_SPLIT_TRAIN, LOCI_WORDING_BODY) >= 45);
     assert_int_equal(loci_task_wordings((loci_task_family)LOCI_TASK_COUNT, LOCI_SPLIT_TRAIN), 0);
     assert_int_equal(loci_task_wordings(LOCI_TASK_KV, (loci_split)7), 0);
 }
