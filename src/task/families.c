@@ -1,7 +1,8 @@
 /* families.c - what each family hides and asks: how many facts a unit has, its names and
  * values, the text of a fact, the question with its answer.
  *
- *   needle, absent   one fact a key; a share of the keys are near-duplicates of others
+ *   needle, absent   one fact a key; a share of the keys are near-duplicates of others; in training one
+ *                    needle in twelve has no key: "The gate code is 4921."
  *   multikey         keys in groups of 2-4 near-duplicates
  *   multiquery       as needle, four units a question
  *   multivalue       2-4 facts of one key; the answer lists all values in order
@@ -25,7 +26,7 @@ const char loci_not_stated[] = "not stated";
 const loci_say *loci_family_says(loci_task_family f)
 {
     static const loci_say says[LOCI_TASK_COUNT][LOCI_FAMILY_SAYS] = {
-        [LOCI_TASK_NEEDLE] = { LOCI_SAY_FACT, LOCI_ASK },
+        [LOCI_TASK_NEEDLE] = { LOCI_SAY_FACT, LOCI_SAY_BARE, LOCI_ASK, LOCI_ASK_BARE },
         [LOCI_TASK_MULTIKEY] = { LOCI_SAY_FACT, LOCI_ASK },
         [LOCI_TASK_MULTIVALUE] = { LOCI_SAY_SEVERAL, LOCI_ASK_ALL },
         [LOCI_TASK_KV] = { LOCI_ASK_JSON },
@@ -157,12 +158,32 @@ static loci_value_kind draw_kind(loci_maker *m)
     return kind;
 }
 
+/* Can the two be told apart, and is none a part of the other? */
+static bool other_attribute(const char *a, const char *b)
+{
+    return !strstr(a, b) && !strstr(b, a);
+}
+
+/* Would a question about a bare unit's attribute have two answers? */
+static bool is_ambiguous(const loci_maker *m, const loci_unit *u, const char *attribute)
+{
+    for (int i = 0; i < m->n_units; i++) {
+        const loci_unit *other = &m->unit[i];
+        if (other != u && other->attribute && (u->bare || other->bare) &&
+            !other_attribute(other->attribute, attribute))
+            return true;
+    }
+    return false;
+}
+
 /* Kind of value and what it is called. */
 static void draw_subject(loci_maker *m, loci_unit *u, loci_value_kind kind)
 {
     u->kind = kind;
-    loci_line_clear(&m->line);
-    loci_attribute_write(&m->line, kind, &m->rng, m->opt->wordings, &m->lex);
+    do {
+        loci_line_clear(&m->line);
+        loci_attribute_write(&m->line, kind, &m->rng, m->opt->wordings, &m->lex);
+    } while (is_ambiguous(m, u, m->line.s));
     u->attribute = loci_pool_keep(&m->pool, &m->line);
 }
 
@@ -203,12 +224,6 @@ static int facts_of(loci_maker *m)
     }
 }
 
-/* Can the two be told apart, and is none a part of the other? */
-static bool other_attribute(const char *a, const char *b)
-{
-    return !strstr(a, b) && !strstr(b, a);
-}
-
 /* Another attribute for the key of `head`: of another kind of value, in training of any. */
 static void draw_other(loci_maker *m, loci_unit *u, const loci_unit *head)
 {
@@ -236,6 +251,15 @@ static void plan_follower(loci_maker *m, loci_unit *u, const loci_unit *head)
     }
 }
 
+/* One needle in twelve of training, and few of a large item: there are not that many attributes. */
+static bool may_be_bare(loci_maker *m)
+{
+    int bare = 0;
+    if (m->opt->family != LOCI_TASK_NEEDLE || m->opt->wordings != LOCI_SPLIT_TRAIN) return false;
+    for (int i = 0; i < m->n_units; i++) bare += m->unit[i].bare;
+    return loci_rng_below(&m->rng, 12) == 0 && bare < 12;
+}
+
 /* Keys with values of one kind. */
 static void plan_prose(loci_maker *m)
 {
@@ -246,8 +270,10 @@ static void plan_prose(loci_maker *m)
         loci_unit *head = &m->unit[i];
         loci_key theme;
         const bool themed = group > 1 && theme_key(m, loci_rng_below(&m->rng, 4), &theme);
+        head->bare = group == 1 && may_be_bare(m);
         draw_subject(m, head, draw_kind(m));
-        head->name[0] = new_key(m, &head->key, themed ? &theme : NULL);
+        head->name[0] =
+            head->bare ? head->attribute : new_key(m, &head->key, themed ? &theme : NULL);
         for (int j = 0; j < group; j++, i++) {
             loci_unit *u = &m->unit[i];
             if (j > 0) plan_follower(m, u, head);
@@ -381,7 +407,7 @@ loci_fact loci_maker_fact(loci_maker *m, int u, int i, int n)
         text = loci_maker_say(m, LOCI_SAY_CLAUSE,
                               &(loci_say_args){ .key = unit->name[j], .value = unit->value[j] });
     else
-        text = loci_maker_say(m, says[f == LOCI_TASK_LATEST && j > 0],
+        text = loci_maker_say(m, unit->bare ? LOCI_SAY_BARE : says[f == LOCI_TASK_LATEST && j > 0],
                               &(loci_say_args){ .attribute = unit->attribute,
                                                 .key = unit->name[0],
                                                 .value = unit->value[j] });
@@ -407,26 +433,33 @@ static bool draw_absent(loci_maker *m, loci_unit *u)
     return true;
 }
 
-/* About a key that no fact names, half of the time a near-duplicate of unit's; or about another
- * attribute of unit's key. */
+/* Make the unit one that no fact is about: a key that no fact names, half of the time a near-duplicate;
+ * or its key with another attribute; without a key another attribute. */
+static void make_absent(loci_maker *m, loci_unit *u)
+{
+    const loci_task_family f = m->opt->family;
+    const loci_key near = u->key;
+    if (u->bare)
+        draw_subject(m, u, draw_kind(m));
+    else if (f == LOCI_TASK_KV)
+        u->name[0] = new_json_key(m);
+    else if (f == LOCI_TASK_COPY)
+        u->name[0] = new_passage_name(m);
+    else {
+        const uint32_t how = loci_rng_below(&m->rng, 5);
+        if (how != 0 || !draw_absent(m, u))
+            u->name[0] = new_key(m, &u->key, how <= 2 ? &near : NULL);
+    }
+}
+
 static loci_question absent_question(loci_maker *m, const loci_unit *unit, loci_say ask)
 {
     loci_unit u = *unit;
-    switch (m->opt->family) {
-    case LOCI_TASK_KV: u.name[0] = new_json_key(m); break;
-    case LOCI_TASK_COPY: u.name[0] = new_passage_name(m); break;
-    default: {
-        const uint32_t how = loci_rng_below(&m->rng, 5);
-        if (how != 0 || !draw_absent(m, &u))
-            u.name[0] = new_key(m, &u.key, how <= 2 ? &unit->key : NULL);
-    }
-    }
-    return (loci_question){
-        .question =
-            loci_maker_say(m, ask, &(loci_say_args){ .attribute = u.attribute, .key = u.name[0] }),
-        .answer = loci_not_stated,
-        .absent = true
-    };
+    make_absent(m, &u);
+    const loci_say_args args = { .attribute = u.attribute, .key = u.name[0] };
+    return (loci_question){ .question = loci_maker_say(m, ask, &args),
+                            .answer = loci_not_stated,
+                            .absent = true };
 }
 
 static const char *joined_values(loci_maker *m, const loci_unit *unit)
@@ -491,13 +524,14 @@ loci_question loci_maker_question(loci_maker *m, int u)
     const loci_say *says = loci_family_says(f);
     int last = unit->n_facts - 1, role = 0;
     while (says[role] < LOCI_ASK) role++;
+    const loci_say ask = unit->bare ? LOCI_ASK_BARE : says[role];
     loci_say_args args = { .attribute = unit->attribute, .key = unit->name[0] };
     loci_question q = { .answer = unit->value[0], .n_gold = 1, .gold = { unit->at[last] } };
 
     const bool may = f == LOCI_TASK_NEEDLE || f == LOCI_TASK_MULTIKEY || f == LOCI_TASK_KV ||
                      f == LOCI_TASK_COPY;
     if (f == LOCI_TASK_ABSENT || (may && loci_rng_chance(&m->rng, m->opt->absent)))
-        return absent_question(m, unit, says[role]);
+        return absent_question(m, unit, ask);
     switch (f) {
     case LOCI_TASK_CONFLICT: return loci_clauses_question(m, unit);
     case LOCI_TASK_MULTIQUERY: return list_question(m, u);
@@ -523,6 +557,6 @@ loci_question loci_maker_question(loci_maker *m, int u)
         break;
     default: break;
     }
-    q.question = loci_maker_say(m, says[role], &args);
+    q.question = loci_maker_say(m, ask, &args);
     return q;
 }

@@ -57,6 +57,8 @@ loci_frames loci_frames_fact(loci_say say, loci_split s);
 extern const loci_frames loci_frames_fact_amid, loci_frames_fact_prose, loci_frames_fact_talk,
     loci_frames_fact_forms, loci_frames_several, loci_frames_update, loci_frames_several_amid,
     loci_frames_update_amid;
+/* Facts and questions without a key, train and test: frames_bare.c. */
+extern const loci_frames loci_frames_bare[2], loci_frames_ask_bare[2];
 loci_frames loci_frames_say(loci_say say, loci_split s);
 loci_frames loci_frames_ask(loci_say say, loci_split s);
 /* What loci_frames_ask chooses among, train and test: frames_ask_all.c, _time.c, _nth.c, _list.c. */

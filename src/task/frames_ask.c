@@ -170,6 +170,7 @@ loci_frames loci_frames_ask(loci_say say, loci_split s)
     case LOCI_ASK_LATEST: return loci_frames_ask_latest[s];
     case LOCI_ASK_NTH: return loci_frames_ask_nth[s];
     case LOCI_ASK_LIST: return loci_frames_ask_list[s];
+    case LOCI_ASK_BARE: return loci_frames_ask_bare[s];
     default: return (loci_frames){ 0 };
     }
 }

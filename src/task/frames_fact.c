@@ -477,6 +477,7 @@ loci_frames loci_frames_fact(loci_say say, loci_split s)
         { FRAMES_AND(several_train, several), FRAMES(several_test) },
         { FRAMES_AND(update_train, update), FRAMES(update_test) },
     };
+    if (say == LOCI_SAY_BARE) return loci_frames_bare[s];
     if (say != LOCI_SAY_FACT && say != LOCI_SAY_SEVERAL && say != LOCI_SAY_UPDATE)
         return (loci_frames){ 0 };
     return body[say - LOCI_SAY_FACT][s];

@@ -414,12 +414,37 @@ static const char *const ask_earlier[] = {
     "where had the {k} been just before the {v}?",
 };
 
+/* ---- without a key ----------------------------------------------------------------------------- */
+
+static const char *const bare[] = {
+    "the {a} for today: {v}.",
+    "we finally have the {a}, and it is {v}.",
+    "I wrote the {a} on the whiteboard: {v}.",
+    "for the record, our {a} has always been {v}.",
+    "when the phone rang they only wanted the {a}, so I read it out: {v}.",
+    "the sticker on the lid has the {a}, {v}.",
+    "keep this to yourself: the {a} is {v}.",
+    "no more guessing, the {a} they settled on is {v}.",
+};
+
+static const char *const ask_bare[] = {
+    "what did they say the {a} was?",
+    "does it say anywhere what the {a} is?",
+    "I have mislaid the {a}; what was it again?",
+    "which {a} are we talking about?",
+    "somebody wants the {a} from me. What do I answer?",
+    "what do we have down as the {a}?",
+    "quick question, what's our {a}?",
+    "could you dig out the {a} for me?",
+};
+
 loci_speech loci_speech_fresh(loci_say say)
 {
     static const loci_frames body[LOCI_SAYS] = {
         [LOCI_SAY_FACT] = FRAMES(fact),
         [LOCI_SAY_SEVERAL] = FRAMES(several),
         [LOCI_SAY_UPDATE] = FRAMES(update),
+        [LOCI_SAY_BARE] = FRAMES(bare),
         [LOCI_SAY_ASSIGN] = FRAMES(assign),
         [LOCI_SAY_MARKED] = FRAMES(marked),
         [LOCI_SAY_CLAUSE] = FRAMES(clause),
@@ -431,6 +456,7 @@ loci_speech loci_speech_fresh(loci_say say)
         [LOCI_ASK_LATEST] = FRAMES(ask_latest),
         [LOCI_ASK_NTH] = FRAMES(ask_nth),
         [LOCI_ASK_LIST] = FRAMES(ask_list),
+        [LOCI_ASK_BARE] = FRAMES(ask_bare),
         [LOCI_ASK_JSON] = FRAMES(ask_json),
         [LOCI_ASK_COPY] = FRAMES(ask_copy),
         [LOCI_ASK_VARIABLE] = FRAMES(ask_variable),
@@ -448,8 +474,8 @@ loci_speech loci_speech_fresh(loci_say say)
     };
     static const loci_speech question = { { FRAMES(question_lead), { 0 }, FRAMES(question_tail) } };
     static const loci_speech stated = { { FRAMES(fact_lead), { 0 }, FRAMES(none) } };
-    static const loci_speech bare = { { FRAMES(none), { 0 }, FRAMES(none) } };
-    loci_speech speech = say >= LOCI_ASK ? question : say <= LOCI_SAY_UPDATE ? stated : bare;
+    static const loci_speech plain = { { FRAMES(none), { 0 }, FRAMES(none) } };
+    loci_speech speech = say >= LOCI_ASK ? question : say <= LOCI_SAY_BARE ? stated : plain;
     speech.part[LOCI_WORDING_BODY] = body[say];
     return speech;
 }

@@ -316,7 +316,7 @@ loci_frames loci_frames_lead(loci_say say, loci_split s)
                                          FRAMES(fact_lead_test) };
     static const loci_frames ask[2] = { FRAMES(question_lead_train), FRAMES(question_lead_test) };
     if (say >= LOCI_ASK) return ask[s];
-    return say >= LOCI_SAY_FACT && say <= LOCI_SAY_UPDATE ? fact[s] : none[s];
+    return say >= LOCI_SAY_FACT && say <= LOCI_SAY_BARE ? fact[s] : none[s];
 }
 
 loci_frames loci_frames_tail(loci_say say, loci_split s)

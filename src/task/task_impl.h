@@ -121,6 +121,7 @@ typedef enum {
     LOCI_SAY_FACT,    /* {a} {k} {v}                                   */
     LOCI_SAY_SEVERAL, /* one of several values                         */
     LOCI_SAY_UPDATE,  /* a new value takes the place of the old one    */
+    LOCI_SAY_BARE,    /* {a} {v}, no key                               */
     LOCI_SAY_ASSIGN,  /* {k} = {v}                                     */
     LOCI_SAY_MARKED,  /* {a} {k}: {v}, a passage                       */
     LOCI_SAY_CLAUSE,  /* {k} a mark, {v} what it says                  */
@@ -132,6 +133,7 @@ typedef enum {
     LOCI_ASK_LATEST,
     LOCI_ASK_NTH,  /* {v} "second"                                  */
     LOCI_ASK_LIST, /* {k} "the {a} of {k}, the {a} of {k}"          */
+    LOCI_ASK_BARE, /* {a}                                           */
     LOCI_ASK_JSON, /* {k}                                           */
     LOCI_ASK_COPY, /* {a} {k}                                       */
     LOCI_ASK_VARIABLE,
@@ -209,6 +211,7 @@ typedef struct {
     const char *value[LOCI_UNIT_VALUES];
     const char *attribute; /* NULL for kv and variable */
     loci_value_kind kind;
+    bool bare;               /* its fact names no key: name[0] is the attribute */
     int n_facts;             /* facts that state it, >= 1           */
     int n_said;              /* of these, emitted so far            */
     int bystander;           /* conflict: the fact that contradicts none, -1: there is none */

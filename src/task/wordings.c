@@ -18,9 +18,9 @@ loci_speech loci_speech_of(loci_say say, loci_split s)
     if (s == LOCI_SPLIT_PLAIN) s = LOCI_SPLIT_TRAIN;
     if (say == LOCI_SAY_NOTHING) return (loci_speech){ 0 };
     if (s == LOCI_SPLIT_FRESH) return loci_speech_fresh(say);
-    const loci_frames body = say <= LOCI_SAY_UPDATE ? loci_frames_fact(say, s)
+    const loci_frames body = say <= LOCI_SAY_BARE   ? loci_frames_fact(say, s)
                              : say < LOCI_ASK       ? loci_frames_say(say, s)
-                             : say <= LOCI_ASK_LIST ? loci_frames_ask(say, s)
+                             : say <= LOCI_ASK_BARE ? loci_frames_ask(say, s)
                                                     : loci_frames_look(say, s);
     return (loci_speech){ { loci_frames_lead(say, s), body, loci_frames_tail(say, s) } };
 }
