@@ -382,17 +382,17 @@ static int32_t only_token(loci_item_maker *m, const char *text)
     return st == LOCI_OK && n == 1 ? id[0] : -1;
 }
 
-/* The chunk to read at the question's token i (n_question: <a>, which has its answer's), -1: none. */
-static int32_t hop_chunk(const making *k, const question_span *q, int i)
+/* The chunk to read at the question's token i, -1: none.  Answers in steps begin with what the first fact
+ * says, so that one is looked up as soon as the question has named what it asks about. */
+static int32_t first_chunk(const making *k, const question_span *q, int i)
 {
     const loci_task_family f = k->family;
     const loci_question *task = &k->task.question[q->index];
-    const int hop = task->n_gold - 1 - (q->n_question - i);
     const bool steps = f == LOCI_TASK_VARIABLE || f == LOCI_TASK_CONFLICT || f == LOCI_TASK_QA2 ||
                        f == LOCI_TASK_QA3;
-    if (!steps || hop < 0 || i + 1 < q->named) return -1;
-    const loci_fact *fact = &k->task.fact[task->gold[hop]];
-    return position_of(k, k->m->fact_at[task->gold[hop]] + (size_t)fact->len - 1) / k->c->hp.chunk;
+    if (!steps || task->n_gold < 2 || i + 1 < q->named) return -1;
+    const loci_fact *fact = &k->task.fact[task->gold[0]];
+    return position_of(k, k->m->fact_at[task->gold[0]] + (size_t)fact->len - 1) / k->c->hp.chunk;
 }
 
 static void put_question(loci_item *it, const making *k, const question_span *q)
@@ -415,8 +415,8 @@ static void put_question(loci_item *it, const making *k, const question_span *q)
     const float w = k->c->question_weight;
     loci_item_put(it, LOCI_TOK_Q, 0.0f, false, -1, -1); /* when one comes cannot be foreseen */
     for (int i = 0; i < q->n_question; i++)
-        loci_item_put(it, id[i], w, false, i > 0 ? hop_chunk(k, q, i - 1) : -1, -1);
-    loci_item_put(it, LOCI_TOK_A, w, false, hop_chunk(k, q, q->n_question - 1), -1);
+        loci_item_put(it, id[i], w, false, i > 0 ? first_chunk(k, q, i - 1) : -1, -1);
+    loci_item_put(it, LOCI_TOK_A, w, false, first_chunk(k, q, q->n_question - 1), -1);
     if (exact)
         put_copied(it, k, value, n_values, comma, blank);
     else

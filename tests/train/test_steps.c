@@ -124,9 +124,9 @@ static void check_steps(const loci_sequence *s, int t, loci_task_family f, int c
         if (step[i].comma >= 0) assert_int_equal(step[i].comma, step[i].row / chunk);
         count->copied++;
     }
-    /* The question's last token reads the statement before the last one. */
-    if (s->gold[t - 1] >= 0 && n >= 2 && step[n - 2].row >= 0) {
-        const int apart = s->gold[t - 1] - step[n - 2].row / chunk;
+    /* The question's last token reads the statement that the answer begins with. */
+    if (s->gold[t - 1] >= 0 && step[0].row >= 0) {
+        const int apart = s->gold[t - 1] - step[0].row / chunk;
         assert_in_range(apart + 1, 0, 2); /* a fact may lie in two chunks */
         count->walked++;
     }
