@@ -202,7 +202,7 @@ typedef struct {
 const loci_attributes *loci_attributes_fresh(loci_value_kind kind);
 extern const loci_attributes loci_attributes_fresh_before;
 
-/* ---- families (families.c) ------------------------------------------------------
+/* ---- families (plan.c draws the units, families.c says and asks) ------------------
  * A unit is what one question is about: a key with its values, a passage or a chain. */
 enum { LOCI_UNIT_FACTS = 6, LOCI_UNIT_VALUES = 4 };
 typedef struct {
@@ -236,14 +236,18 @@ static inline bool loci_rng_chance(loci_rng *rng, float p)
 {
     return loci_rng_unit(rng) < (double)p;
 }
+/* Draw all units: names, values, how many facts each.  Returns the number of facts. */
+int loci_maker_plan(loci_maker *m);
+/* Make *u, a copy of a unit, one that no fact is about: a key that no fact names, half of the time a
+ * near-duplicate; or its key with another attribute; without a key another attribute. */
+void loci_maker_make_absent(loci_maker *m, loci_unit *u);
 /* The line of m, kept, if it is new among the names of the item; else NULL. */
 const char *loci_maker_new_name(loci_maker *m);
 const char *loci_maker_new_mark(loci_maker *m);
+
 /* The line with `say` in it, kept. */
 const char *loci_maker_say(loci_maker *m, loci_say say, const loci_say_args *args);
 extern const char loci_not_stated[];
-/* Draw all units: names, values, how many facts each.  Returns the number of facts. */
-int loci_maker_plan(loci_maker *m);
 /* The next fact of unit u; i is its index in the item of n facts. */
 loci_fact loci_maker_fact(loci_maker *m, int u, int i, int n);
 loci_question loci_maker_question(loci_maker *m, int u);
