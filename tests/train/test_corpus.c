@@ -6,21 +6,6 @@
 #include "train_test.h"
 #include <zstd.h>
 
-static char dir[TEMP_PATH];
-
-static int make_dir(void **state)
-{
-    (void)state;
-    return temp_dir_make(dir) ? 0 : -1;
-}
-
-static int drop_dir(void **state)
-{
-    (void)state;
-    temp_dir_remove(dir);
-    return 0;
-}
-
 /* data as one zstd frame in dir/name, without its last `less` bytes. */
 static void write_zst(const char *name, const char *data, size_t n, size_t less)
 {

@@ -4,19 +4,12 @@
 
 enum { DOC = 60000 };
 
-static char dir[TEMP_PATH], path[TEMP_PATH];
+static char path[TEMP_PATH];
 
-static int make_dir(void **state)
+static int make_path(void **state)
 {
-    (void)state;
-    path_in(path, temp_dir_make(dir) ? dir : "", "data_grams.bin");
-    return 0;
-}
-
-static int drop_dir(void **state)
-{
-    (void)state;
-    temp_dir_remove(dir);
+    if (make_dir(state) != 0) return -1;
+    path_in(path, dir, "data_grams.bin");
     return 0;
 }
 
@@ -154,5 +147,5 @@ int main(void)
         cmocka_unit_test(test_thinned),
         cmocka_unit_test(test_broken_files),
     };
-    return cmocka_run_group_tests(tests, make_dir, drop_dir);
+    return cmocka_run_group_tests(tests, make_path, drop_dir);
 }

@@ -8,8 +8,6 @@
 #include "train_test.h"
 #include "train/trainer.h"
 
-static char dir[TEMP_PATH];
-
 /* TINY_MODEL with one or two things changed. */
 enum { PLAIN, ORDER, EVERY, EVERY_ORDER, WIDER, DEEPER, UNTIED, PICKS, PICKS_ORDER, SHAPES };
 
@@ -245,19 +243,6 @@ static void test_other_files(void **state)
     MUST(loci_hparams_save(&hp, path_in(path, init, "config.json"), err));
     REFUSED(loci_trainer_init_from(&t, &o, err), LOCI_EFORMAT, "read.0.order");
     loci_optim_free(&t.optim);
-}
-
-static int make_dir(void **state)
-{
-    (void)state;
-    return temp_dir_make(dir) ? 0 : -1;
-}
-
-static int drop_dir(void **state)
-{
-    (void)state;
-    temp_dir_remove(dir);
-    return 0;
 }
 
 int main(void)

@@ -26,10 +26,9 @@ static int note(void *ctx, const loci_train_progress *p)
 static void test_learns(void **state)
 {
     (void)state;
-    char dir[TEMP_PATH], out[TEMP_PATH];
+    char out[TEMP_PATH];
     history h = { 0 };
     loci_train_report report;
-    assert_true(temp_dir_make(dir));
     loci_train_options o = loci_train_options_default();
     o.config = "models/configs/tiny.json";
     o.out = path_in(out, dir, "out");
@@ -47,11 +46,10 @@ static void test_learns(void **state)
     assert_true(h.last.loss_text < h.first.loss_text - 1.5);
     assert_true(h.last.router_recall > h.first.router_recall + 0.3);
     assert_true(h.last.answer_right > h.first.answer_right);
-    temp_dir_remove(dir);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_learns) };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, make_dir, drop_dir);
 }

@@ -5,7 +5,7 @@
  * of model.safetensors. */
 #include "train_test.h"
 
-static char dir[TEMP_PATH], config[TEMP_PATH];
+static char config[TEMP_PATH];
 
 /* Both phases, all losses, Muon and AdamW; four steps a phase. */
 #define CONFIG(seed) CONFIG_WITH(seed, EVERYTHING)
@@ -22,23 +22,15 @@ static char dir[TEMP_PATH], config[TEMP_PATH];
                                "\"routed\": true, \"facts_max\": 4, \"gate_target\": 0.5, "        \
                                "\"synthetic\": 0.8}]}"
 
-static int make_dir(void **state)
+static int make_files(void **state)
 {
-    (void)state;
-    if (!temp_dir_make(dir)) return -1;
+    if (make_dir(state) != 0) return -1;
     write_text(dir, "config.json", CONFIG("1"));
     path_in(config, dir, "config.json");
     loci_tokenizer *tok = tiny_tokenizer(320); /* once: training it costs more than the steps */
     char path[TEMP_PATH];
     MUST(loci_tokenizer_save(tok, path_in(path, dir, "tokenizer.json"), err));
     loci_tokenizer_close(tok);
-    return 0;
-}
-
-static int drop_dir(void **state)
-{
-    (void)state;
-    temp_dir_remove(dir);
     return 0;
 }
 
@@ -288,7 +280,7 @@ static void test_tokenizer(void **state)
     REFUSED(loci_train(&r.o, &report, err), LOCI_EINVAL, "output");
 }
 
-#define IN_DIR(test) cmocka_unit_test_setup_teardown(test, make_dir, drop_dir)
+#define IN_DIR(test) cmocka_unit_test_setup_teardown(test, make_files, drop_dir)
 int main(void)
 {
     const struct CMUnitTest tests[] = {

@@ -34,9 +34,9 @@
         if (!strstr(err->text, (word))) fail_msg("\"%s\" does not name %s", err->text, (word));    \
     } while (0)
 
-/* The smallest model that has every part: one group, one layer on each side. */
 /* The parts of the architecture that are off by default. */
 #define EVERYTHING ", \"trained_codes\": 1, \"d_summary\": 16, \"content_bits4\": 1"
+/* The smallest model that has every part: one group, one layer on each side. */
 #define TINY_MODEL TINY_MODEL_WITH("")
 #define TINY_MODEL_WITH(more)                                                                      \
     "\"model\": {\"vocab\": 320, \"d_model\": 64, \"n_heads\": 1, \"n_kv_heads\": 1, "             \
@@ -77,6 +77,22 @@ static inline void write_bytes(const char *dir, const char *name, const void *da
 static inline void write_text(const char *dir, const char *name, const char *text)
 {
     write_bytes(dir, name, text, strlen(text));
+}
+
+/* The folder of one test, or of all of a program: set-up and tear-down for cmocka. */
+static char dir[TEMP_PATH];
+
+static inline int make_dir(void **state)
+{
+    (void)state;
+    return temp_dir_make(dir) ? 0 : -1;
+}
+
+static inline int drop_dir(void **state)
+{
+    (void)state;
+    temp_dir_remove(dir);
+    return 0;
 }
 
 #endif
