@@ -1,60 +1,51 @@
-/* avx512_peak.c - products and reads that wait for nothing, for AVX-512. */
-#include <immintrin.h>
-#include "kernel/peak.h"
+/* avx512_peak.c - peak_body.h for AVX-512, and products of bf16, which AVX2 has none of. */
+#include "kernel/x86/avx512_math.h"
 
-/* Chains enough to hide the latency of any of these: two or one a cycle, four to six cycles each. */
-enum { CHAINS = 12 };
-#define UNROLL _Pragma("GCC unroll 16")
+typedef __m512i vi;
 
-double loci_peak_f32_avx512(int rounds, void *out)
+INLINE vi i_set(int x)
 {
-    __m512 acc[CHAINS], a = _mm512_set1_ps(1.0f + 0x1p-20f);
-    UNROLL for (int i = 0; i < CHAINS; i++) acc[i] = _mm512_set1_ps((float)i);
-    for (int r = 0; r < rounds; r++) {
-        UNROLL for (int i = 0; i < CHAINS; i++) acc[i] = _mm512_fmadd_ps(acc[i], a, a);
-        __asm__ volatile("" : "+v"(a)); /* or rounds are counted instead of run */
-    }
-    UNROLL for (int i = 1; i < CHAINS; i++) acc[0] = _mm512_add_ps(acc[0], acc[i]);
-    _mm512_storeu_ps(out, acc[0]);
-    return 2.0 * 16 * CHAINS;
+    return _mm512_set1_epi32(x);
+}
+INLINE vi i_bytes(int8_t x)
+{
+    return _mm512_set1_epi8(x);
+}
+INLINE vi i_add(vi a, vi b)
+{
+    return _mm512_add_epi32(a, b);
+}
+INLINE vi i_xor(vi a, vi b)
+{
+    return _mm512_xor_si512(a, b);
+}
+INLINE vi i_load(const void *p)
+{
+    return _mm512_loadu_si512(p);
+}
+INLINE void i_store(void *p, vi x)
+{
+    _mm512_storeu_si512(p, x);
+}
+INLINE vi i_dot4(vi acc, vi a, vi b)
+{
+    return _mm512_dpbusd_epi32(acc, a, b);
 }
 
-double loci_peak_bf16_avx512(int rounds, void *out)
+#define LOCI_ISA(family) loci_##family##_avx512
+#include "kernel/x86/peak_body.h"
+
+double LOCI_ISA(peak_bf16)(int rounds, void *out)
 {
-    __m512 acc[CHAINS];
-    __m512i a = _mm512_set1_epi16(0x3f80); /* 1 */
-    UNROLL for (int i = 0; i < CHAINS; i++) acc[i] = _mm512_set1_ps((float)i);
+    vf acc[CHAINS];
+    vi a = _mm512_set1_epi16(0x3f80); /* 1 */
+    UNROLL for (int i = 0; i < CHAINS; i++) acc[i] = v_set((float)i);
     for (int r = 0; r < rounds; r++) {
         UNROLL for (int i = 0; i < CHAINS; i++) acc[i] =
             _mm512_dpbf16_ps(acc[i], (__m512bh)a, (__m512bh)a);
-        __asm__ volatile("" : "+v"(a));
+        RENEW(a);
     }
-    UNROLL for (int i = 1; i < CHAINS; i++) acc[0] = _mm512_add_ps(acc[0], acc[i]);
-    _mm512_storeu_ps(out, acc[0]);
-    return 4.0 * 16 * CHAINS;
-}
-
-double loci_peak_int8_avx512(int rounds, void *out)
-{
-    __m512i acc[CHAINS], a = _mm512_set1_epi8(1);
-    UNROLL for (int i = 0; i < CHAINS; i++) acc[i] = _mm512_set1_epi32(i);
-    for (int r = 0; r < rounds; r++) {
-        UNROLL for (int i = 0; i < CHAINS; i++) acc[i] = _mm512_dpbusd_epi32(acc[i], a, a);
-        __asm__ volatile("" : "+v"(a));
-    }
-    UNROLL for (int i = 1; i < CHAINS; i++) acc[0] = _mm512_add_epi32(acc[0], acc[i]);
-    _mm512_storeu_si512(out, acc[0]);
-    return 8.0 * 16 * CHAINS;
-}
-
-uint64_t loci_peak_read_avx512(const void *data, size_t bytes)
-{
-    const char *x = data;
-    __m512i sum[4];
-    for (int k = 0; k < 4; k++) sum[k] = _mm512_setzero_si512();
-    for (size_t i = 0; i < bytes; i += 256)
-        UNROLL for (size_t k = 0; k < 4; k++) sum[k] =
-            _mm512_xor_si512(sum[k], _mm512_loadu_si512(x + i + 64 * k));
-    sum[0] = _mm512_xor_si512(_mm512_xor_si512(sum[0], sum[1]), _mm512_xor_si512(sum[2], sum[3]));
-    return (uint64_t)_mm512_reduce_add_epi64(sum[0]);
+    UNROLL for (int i = 1; i < CHAINS; i++) acc[0] = v_add(acc[0], acc[i]);
+    v_store(out, acc[0]);
+    return 4.0 * VL * CHAINS;
 }
