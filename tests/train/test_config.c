@@ -101,8 +101,9 @@ static void test_kl_every(void **state)
 static void test_in_tree(void **state)
 {
     (void)state;
-    static const char *const name[] = { "tiny",       "xs", "s",        "s2",
-                                        "s-ablation", "m",  "m-second", "m-dense" };
+    static const char *const name[] = { "tiny",       "xs",        "s",      "s2",
+                                        "s-ablation", "s-needles", "m",      "m-second",
+                                        "m-third",    "m-fourth",  "m-dense" };
     loci_train_config c;
     for (size_t i = 0; i < sizeof name / sizeof *name; i++) {
         char path[64];
