@@ -201,6 +201,11 @@ LOCI_API loci_session_reads loci_session_consulted(const loci_session *s);
  * (max_tokens reached; nothing was done). */
 LOCI_API loci_status loci_session_extend(loci_session *s, const int32_t *ids, int64_t n,
                                          float *logits, int64_t n_logits, loci_error *err);
+/* Append ids (n >= 1) and give loss (n), -log p(target[i]) in nats of what stands behind ids[i]; 0 where
+ * target[i] is -1.  On a GPU no logits leave it: the way to read a long text.  Errors: those of
+ * loci_session_extend, LOCI_EINVAL also for a target outside the vocabulary. */
+LOCI_API loci_status loci_session_losses(loci_session *s, const int32_t *ids, int64_t n,
+                                         const int32_t *target, float *loss, loci_error *err);
 
 /* Take up as much of ids (n) as the session's folder holds, fewer than n: *taken tokens of them are
  * then in the session, and ids + *taken go to loci_session_extend.  Without a folder: 0, and the

@@ -74,6 +74,22 @@ int64_t loci_decoder_pos(const loci_decoder *r)
     return r->gpu ? loci_gpu_decoder_pos(r->gpu) : loci_stream_pos(r->stream);
 }
 
+int loci_decoder_batch(const loci_decoder *r)
+{
+    return r->gpu ? loci_gpu_decoder_batch(r->gpu) : LOCI_ASK_BATCH;
+}
+
+bool loci_decoder_has_losses(const loci_decoder *r)
+{
+    return r->gpu != NULL;
+}
+
+loci_status loci_decoder_losses(loci_decoder *r, const int32_t *target, int n, float *loss,
+                                loci_error *err)
+{
+    return loci_gpu_decoder_losses(r->gpu, target, n, loss, err);
+}
+
 static loci_status extend_cpu(loci_decoder *r, const int32_t *ids, int n, float *logits,
                               int n_logits, loci_reads *reads, loci_error *err)
 {

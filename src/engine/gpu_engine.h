@@ -26,6 +26,9 @@ void loci_gpu_decoder_reset(loci_gpu_decoder *r);
 int64_t loci_gpu_decoder_pos(const loci_gpu_decoder *r);
 loci_status loci_gpu_decoder_extend(loci_gpu_decoder *r, const int32_t *ids, int n, float *logits,
                                     int n_logits, loci_reads *reads, loci_error *err);
+int loci_gpu_decoder_batch(const loci_gpu_decoder *r);
+loci_status loci_gpu_decoder_losses(loci_gpu_decoder *r, const int32_t *target, int n, float *loss,
+                                    loci_error *err);
 
 /* ---- ingest: as gpu_serve.h ---- */
 typedef struct loci_gpu_spans loci_gpu_spans;

@@ -62,6 +62,19 @@ loci_status loci_gpu_decoder_extend(loci_gpu_decoder *r, const int32_t *ids, int
     return none(err);
 }
 
+int loci_gpu_decoder_batch(const loci_gpu_decoder *r)
+{
+    (void)r;
+    return LOCI_ASK_BATCH;
+}
+
+loci_status loci_gpu_decoder_losses(loci_gpu_decoder *r, const int32_t *target, int n, float *loss,
+                                    loci_error *err)
+{
+    (void)r, (void)target, (void)n, (void)loss;
+    return none(err);
+}
+
 loci_status loci_gpu_spans_open(loci_gpu_spans **out, loci_gpu_engine *x, int max_rows,
                                 int max_chunks, loci_error *err)
 {

@@ -317,12 +317,65 @@ static void test_sessions(void **state)
     }
 }
 
+/* Losses of a text with gates as trained, all open, all closed: each differs by what logits may differ by,
+ * 3.5 % of their size (test_sessions), on both sides of the logarithm; of their mean over N tokens, whose
+ * roundings have nothing to do with each other, a tenth of that is asked.  A gate near its threshold may
+ * fall on the other side: in one of a hundred. */
+static void test_losses(void **state)
+{
+    (void)state;
+    if (!gpu) skip();
+    enum { N = 3000 };
+    static const double SIZE = 0.035 * 2.0;
+    loci_error err;
+    int32_t *ids = malloc(TEXT * sizeof *ids);
+    float *loss[2];
+    size_t n = 0;
+    loci_encoder *enc;
+    OK(loci_encoder_open(&enc, loci_engine_tokenizer(cpu), &err));
+    OK(loci_encode(enc, text[1], 20000, ids + 1, NULL, TEXT - 1, &n, &err));
+    loci_encoder_close(enc);
+    assert_true(n > N);
+    for (int i = 0; i < 2; i++) loss[i] = malloc(N * sizeof **loss);
+    ids[0] = LOCI_TOK_BOS;
+    for (int how = 0; how < 3; how++) {
+        double mean[2] = { 0.0 }, off = 0.0;
+        loci_session_reads count[2];
+        for (int i = 0; i < 2; i++) {
+            loci_session *s;
+            const loci_session_options o = { .max_tokens = N, .reading = (loci_reading)how };
+            OK(loci_session_open(&s, i ? gpu : cpu, &o, &err));
+            OK(loci_session_losses(s, ids, 2500, ids + 1, loss[i], &err));
+            OK(loci_session_losses(s, ids + 2500, N - 2500, ids + 2501, loss[i] + 2500, &err));
+            count[i] = loci_session_consulted(s);
+            loci_session_close(s);
+        }
+        for (int t = 0; t < N; t++) {
+            mean[0] += (double)loss[0][t] / N;
+            mean[1] += (double)loss[1][t] / N;
+            off += pow((double)loss[0][t] - (double)loss[1][t], 2.0) / N;
+        }
+        print_message("reading %d: loss %.4f, on the GPU %.4f, tokens off by %.4f; consulted %lld, "
+                      "%lld of %lld\n",
+                      how, mean[0], mean[1], sqrt(off), (long long)count[0].consulted,
+                      (long long)count[1].consulted, (long long)count[0].pairs);
+        assert_true(sqrt(off) <= SIZE * mean[0]);
+        assert_true(fabs(mean[0] - mean[1]) <= 0.1 * SIZE * mean[0]);
+        assert_int_equal(count[0].pairs, count[1].pairs);
+        assert_true(llabs(count[0].consulted - count[1].consulted) <= count[0].pairs / 100);
+        if (how == LOCI_READ_ALWAYS) assert_int_equal(count[1].consulted, count[1].pairs);
+        if (how == LOCI_READ_NEVER) assert_int_equal(count[1].consulted, 0);
+    }
+    for (int i = 0; i < 2; i++) free(loss[i]);
+    free(ids);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_answers),  cmocka_unit_test(test_recall),
         cmocka_unit_test(test_ingest),   cmocka_unit_test(test_banks_change),
-        cmocka_unit_test(test_sessions),
+        cmocka_unit_test(test_sessions), cmocka_unit_test(test_losses),
     };
     return cmocka_run_group_tests(tests, begin, end);
 }

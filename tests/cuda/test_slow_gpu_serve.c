@@ -1,6 +1,6 @@
 /* test_slow_gpu_serve.c - ingest and streams on the GPU against ingest.c, stream.c and consult.c.
  *
- * Goal: records of documents and, of a stream over a bank, logits, gates and what was read with what
+ * Goal: records of documents and, of a stream over a bank, logits, losses, gates and what was read with what
  * weight, are the CPU's up to bf16 rounding: for prefill and token by token, in calls of awkward sizes,
  * past the window and the ring's end, with own chunks, with a bank of a few and of thousands of chunks.
  * Method: random parameters rounded to bf16.  What rounding may do is measured on the CPU as in
@@ -311,7 +311,7 @@ static void test_records_with_summaries(void **state)
 
 /* ---- a memory of chunks ------------------------------------------------------------------------------ */
 
-enum { TOKENS = 700, MOST_OWN = TOKENS / 64 + 1 };
+enum { TOKENS = 700, MOST_OWN = TOKENS / 64 + 1, MOST_ROWS = 512 };
 
 typedef struct { /* numbers are bf16, so both sides have the same */
     int n;
@@ -389,9 +389,12 @@ static int gist_of(void *ctx, const float *u, float tau, int64_t own_end, loci_g
 
 /* Calls: prefill in awkward pieces, then token by token. */
 static const int calls[] = { 1, 63, 256, 2, 64, 65, 100, 7, 129 };
+/* Without chunks outside a call may be longer. */
+static const int long_calls[] = { 1, 500, 1, 140, 7 };
 
 typedef struct {
     float *logits, *gate, *weight; /* (T, V) (T, G) (T*G, chunks + own) */
+    float *loss;                   /* (T) of the token behind */
     size_t columns;
 } noted;
 
@@ -402,12 +405,13 @@ static result new_notes(const loci_hparams *hp, const chunks *c, noted *to)
     to->logits = add_series(&r, "logits", TOKENS, (size_t)hp->vocab);
     to->gate = add_series(&r, "gate", TOKENS, (size_t)hp->n_groups);
     to->weight = add_series(&r, "weight", TOKENS * (size_t)hp->n_groups, to->columns);
+    to->loss = add_series(&r, "loss", TOKENS, 1);
     return r;
 }
 
 static loci_reads new_reads(const loci_hparams *hp)
 {
-    const size_t rows = 256 * (size_t)hp->n_groups, picks = rows * (size_t)hp->top_k;
+    const size_t rows = MOST_ROWS * (size_t)hp->n_groups, picks = rows * (size_t)hp->top_k;
     return (loci_reads){ .gate = calloc(rows, sizeof(float)),
                          .weight = calloc(picks, sizeof(float)),
                          .pick = calloc(picks, sizeof(loci_pick)),
@@ -440,11 +444,24 @@ static void note(const loci_hparams *hp, const chunks *c, noted *to, const loci_
         }
 }
 
-/* The sizes of all calls: `calls`, then 1 until the tokens are used up. */
-static int size_of_call(int i, int at)
+/* The sizes of all calls: `calls`, or the long ones, then 1 until the tokens are used up. */
+static int size_of_call(int i, int at, bool is_long)
 {
-    const int n = i < (int)(sizeof calls / sizeof *calls) ? calls[i] : 1;
+    const int *size = is_long ? long_calls : calls,
+              count = (int)(is_long ? sizeof long_calls / sizeof *long_calls
+                                    : sizeof calls / sizeof *calls);
+    const int n = i < count ? size[i] : 1;
     return n < TOKENS - at ? n : TOKENS - at;
+}
+
+/* What token t foretells of the next; nothing of the last. */
+static float loss_at(const loci_hparams *hp, const float *logits, const int32_t *ids, int t)
+{
+    const float *x = logits + (size_t)t * (size_t)hp->vocab;
+    double sum = 0.0;
+    if (t + 1 == TOKENS) return 0.0f;
+    for (int i = 0; i < hp->vocab; i++) sum += exp((double)x[i]);
+    return (float)(log(sum) - (double)x[ids[t + 1]]);
 }
 
 static result stream_cpu(const loci_hparams *hp, float *base, const int32_t *ids, chunks *c)
@@ -464,7 +481,7 @@ static result stream_cpu(const loci_hparams *hp, float *base, const int32_t *ids
     loci_memory memory = loci_local_bank_memory(own, &m->k, &outside);
     loci_reads reads = new_reads(hp);
     for (int i = 0, at = 0, n; at < TOKENS; at += n, i++) {
-        n = size_of_call(i, at);
+        n = size_of_call(i, at, false);
         const float *h = loci_stream_lower(s, m, ids + at, n);
         assert_int_equal(loci_local_bank_append(own, m, h, n, &err), LOCI_OK);
         assert_int_equal(loci_stream_upper(s, m, n, &memory,
@@ -473,6 +490,7 @@ static result stream_cpu(const loci_hparams *hp, float *base, const int32_t *ids
                          LOCI_OK);
         note(hp, c, &to, &reads, at, n);
     }
+    for (int t = 0; t < TOKENS; t++) to.loss[t] = loss_at(hp, to.logits, ids, t);
     free_reads(&reads);
     loci_free_aligned(stream_memory);
     loci_free_aligned(own_memory);
@@ -502,13 +520,22 @@ static result stream_gpu(const loci_hparams *hp, float *base, const int32_t *ids
     loci_gpu_weights w;
     loci_gpu_stream *s;
     loci_error err = { 0 };
-    if (loci_gpu_weights_init(&w, gpu, hp, false, &err) != LOCI_OK) fail_msg("%s", err.text);
+    loci_hparams other_gates = *hp; /* those of the reader's model hold */
+    other_gates.hard_gate = !hp->hard_gate;
+    other_gates.gate_open = 0.5f;
+    if (loci_gpu_weights_init(&w, gpu, &other_gates, false, &err) != LOCI_OK)
+        fail_msg("%s", err.text);
     loci_gpu_weights_upload(&w, gpu, base);
-    if (loci_gpu_stream_open(&s, gpu, &w, 256, &err) != LOCI_OK) fail_msg("%s", err.text);
+    if (loci_gpu_stream_open(&s, gpu, &w, c->n ? 256 : MOST_ROWS, &err) != LOCI_OK)
+        fail_msg("%s", err.text);
     loci_model *m;
+    int32_t target[TOKENS];
+    memcpy(target, ids + 1, (TOKENS - 1) * sizeof *target);
+    target[TOKENS - 1] = -1;
     assert_int_equal(loci_model_wrap(&m, hp, base, 0, &err), LOCI_OK);
     const loci_memory outside = { .ctx = c, .gist = gist_of };
-    const loci_gpu_reader reader = { upload_chunks(hp, c), content_of, c, hp->top_k, m, &outside };
+    const loci_gpu_reader reader = { upload_chunks(hp, c),  content_of, c, hp->top_k, m,
+                                     c->n ? &outside : NULL };
     loci_reads reads = new_reads(hp);
     for (int turn = 0; turn < 2; turn++) { /* the second must not see the first */
         loci_gpu_stream_reset(s);
@@ -516,10 +543,11 @@ static result stream_gpu(const loci_hparams *hp, float *base, const int32_t *ids
         memset(to.weight, 0, TOKENS * (size_t)hp->n_groups * to.columns * sizeof *to.weight);
         const int end = turn ? TOKENS : 386; /* up to the call of 65 */
         for (int i = 0, at = 0, n; at < end; at += n, i++) {
-            n = size_of_call(i, at);
+            n = size_of_call(i, at, turn && c->n == 0);
             if (loci_gpu_stream_extend(s, &reader, ids + at, n,
                                        to.logits + (size_t)at * (size_t)hp->vocab, n, &reads,
-                                       &err) != LOCI_OK)
+                                       &err) != LOCI_OK ||
+                loci_gpu_stream_losses(s, target + at, n, to.loss + at, &err) != LOCI_OK)
                 fail_msg("%s", err.text);
             note(hp, c, &to, &reads, at, n);
             assert_int_equal(loci_gpu_stream_pos(s), at + n);
@@ -598,6 +626,16 @@ static void test_stream_with_summaries(void **state)
     (void)state;
     const loci_hparams hp = shape_with_summaries();
     check_stream(&hp, 37);
+}
+
+/* ... over the latter alone, and with gates that are all open. */
+static void test_stream_with_own_summaries(void **state)
+{
+    (void)state;
+    loci_hparams hp = shape_with_summaries();
+    hp.hard_gate = 1;
+    hp.gate_open = 0.01f;
+    check_stream(&hp, 0);
 }
 
 static void test_no_groups(void **state)
@@ -764,6 +802,7 @@ int main(void)
         cmocka_unit_test(test_stream_with_large_bank),
         cmocka_unit_test(test_stream_with_order),
         cmocka_unit_test(test_stream_with_summaries),
+        cmocka_unit_test(test_stream_with_own_summaries),
         cmocka_unit_test(test_no_groups),
         cmocka_unit_test(test_places_change_hands),
         cmocka_unit_test(test_some_chunks_are_kept),

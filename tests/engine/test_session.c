@@ -209,6 +209,42 @@ static void test_reading(void **state)
     free(ids);
 }
 
+/* Losses are those of the logits, in calls of any size; what is wrong changes nothing. */
+static void test_losses(void **state)
+{
+    (void)state;
+    enum { N = 600 };
+    const int vocab = loci_engine_info(engine)->vocab;
+    loci_error err;
+    int32_t *ids = some_ids(N + 1, SEED + 5), *target = some_ids(N, SEED + 6);
+    float *rows = malloc(N * (size_t)vocab * sizeof *rows), loss[N];
+    loci_session *s = session_open(engine, N);
+    target[7] = -1;
+    OK(loci_session_extend(s, ids, N, rows, N, &err));
+    loci_session_reset(s);
+    const int32_t wrong[2][1] = { { -2 }, { vocab } };
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(loci_session_losses(s, ids, 1, wrong[i], loss, NULL), LOCI_EINVAL);
+    assert_int_equal(loci_session_losses(s, ids, 0, target, loss, NULL), LOCI_EINVAL);
+    assert_int_equal(loci_session_length(s), 0);
+    OK(loci_session_losses(s, ids, 300, target, loss, &err));
+    OK(loci_session_losses(s, ids + 300, 1, target + 300, loss + 300, &err));
+    OK(loci_session_losses(s, ids + 301, N - 301, target + 301, loss + 301, &err));
+    assert_int_equal(loci_session_losses(s, ids, 1, target, loss, NULL), LOCI_ENOMEM);
+    for (int t = 0; t < N; t++) {
+        const float *x = rows + (size_t)t * (size_t)vocab;
+        double sum = 0.0;
+        for (int i = 0; i < vocab; i++) sum += exp((double)x[i]);
+        const double want = target[t] < 0 ? 0.0 : log(sum) - (double)x[target[t]];
+        if (!(fabs(want - (double)loss[t]) <= 1e-3))
+            fail_msg("token %d: %g for %g", t, loss[t], want);
+    }
+    loci_session_close(s);
+    free(rows);
+    free(ids);
+    free(target);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -217,6 +253,7 @@ int main(void)
         cmocka_unit_test(test_sampling),
         cmocka_unit_test(test_stored_forms),
         cmocka_unit_test(test_reading),
+        cmocka_unit_test(test_losses),
     };
     root_make();
     engine = xs_open(1);

@@ -15,7 +15,8 @@
 
 enum {
     OWN_CHUNKS = (LOCI_QUESTION_TOKENS_MAX + 8192) / 64, /* of a question and its answer */
-    CHUNK_LANDMARKS = 256                                /* numbers of a chunk's two */
+    ALONE_BATCH = 2048,   /* tokens a call of a stream without banks: 75 KiB each with M's shape */
+    CHUNK_LANDMARKS = 256 /* numbers of a chunk's two */
 };
 
 struct loci_gpu_engine {
@@ -40,7 +41,7 @@ struct loci_gpu_decoder {
     loci_memory memory;      /* of the searcher: where content comes from */
     loci_gpu_stream *stream;
     loci_gpu_bank *bank;
-    int top_k;
+    int top_k, batch;
 };
 
 struct loci_gpu_spans {
@@ -114,10 +115,11 @@ static loci_status open_bank(loci_gpu_engine *x, loci_gpu_bank **out, int64_t n,
     return st;
 }
 
-static loci_status open_stream(loci_gpu_engine *x, loci_gpu_stream **out, loci_error *err)
+static loci_status open_stream(loci_gpu_engine *x, loci_gpu_stream **out, int batch,
+                               loci_error *err)
 {
     loci_status st;
-    do st = loci_gpu_stream_open(out, x->g, &x->w, LOCI_ASK_BATCH, err);
+    do st = loci_gpu_stream_open(out, x->g, &x->w, batch, err);
     while (st == LOCI_ENOMEM && make_room(x));
     return st;
 }
@@ -254,7 +256,7 @@ static loci_status open_with_banks(loci_gpu_decoder *r, loci_error *err)
 {
     loci_gpu_engine *x = r->x;
     loci_status st = know(x, r->searcher, err);
-    if (st == LOCI_OK && !x->stream) st = open_stream(x, &x->stream, err);
+    if (st == LOCI_OK && !x->stream) st = open_stream(x, &x->stream, LOCI_ASK_BATCH, err);
     if (st != LOCI_OK) return st;
     r->memory = loci_searcher_memory(r->searcher);
     r->stream = x->stream;
@@ -267,9 +269,13 @@ static loci_status open_with_banks(loci_gpu_decoder *r, loci_error *err)
 static loci_status open_alone(loci_gpu_decoder *r, int own_chunks, loci_error *err)
 {
     loci_gpu_engine *x = r->x;
+    const int64_t most = (int64_t)own_chunks * 64; /* more than that no call carries */
     loci_status st = LOCI_OK;
+    r->batch = most < LOCI_ASK_BATCH ? LOCI_ASK_BATCH
+               : most < ALONE_BATCH  ? (int)most
+                                     : ALONE_BATCH;
     if (x->w.hp.n_groups > 0) st = open_bank(x, &r->bank, 0, own_chunks, err);
-    return st == LOCI_OK ? open_stream(x, &r->stream, err) : st;
+    return st == LOCI_OK ? open_stream(x, &r->stream, r->batch, err) : st;
 }
 
 loci_status loci_gpu_decoder_open(loci_gpu_decoder **out, loci_gpu_engine *x, const loci_model *m,
@@ -282,6 +288,7 @@ loci_status loci_gpu_decoder_open(loci_gpu_decoder **out, loci_gpu_engine *x, co
     r->searcher = s;
     r->m = m;
     r->top_k = m->hp.top_k;
+    r->batch = LOCI_ASK_BATCH;
     if (s) pthread_mutex_lock(&x->asking);
     enter(x);
     const loci_status st = s ? open_with_banks(r, err) : open_alone(r, own_chunks, err);
@@ -319,6 +326,11 @@ int64_t loci_gpu_decoder_pos(const loci_gpu_decoder *r)
     return loci_gpu_stream_pos(r->stream);
 }
 
+int loci_gpu_decoder_batch(const loci_gpu_decoder *r)
+{
+    return r->batch;
+}
+
 static int content(void *ctx, int64_t chunk, const float **rows)
 {
     loci_gpu_decoder *r = ctx;
@@ -351,6 +363,15 @@ loci_status loci_gpu_decoder_extend(loci_gpu_decoder *r, const int32_t *ids, int
         loci_gpu_stream_extend(r->stream, &reader, ids, n, logits, n_logits, reads, err);
     leave(r->x);
     if (st == LOCI_OK && reads) name_picks(r, n, reads);
+    return st;
+}
+
+loci_status loci_gpu_decoder_losses(loci_gpu_decoder *r, const int32_t *target, int n, float *loss,
+                                    loci_error *err)
+{
+    enter(r->x);
+    const loci_status st = loci_gpu_stream_losses(r->stream, target, n, loss, err);
+    leave(r->x);
     return st;
 }
 

@@ -87,14 +87,15 @@ void loci_gpu_consult_end(loci_gpu_consult *c, loci_gpu *g)
 
 /* ---- on the device -------------------------------------------------------------------------------------- */
 
-static void queries(loci_gpu_pass *p, const loci_read_params *w, loci_gpu_consult *c, float *gate)
+static void queries(loci_gpu_pass *p, const loci_read_params *w, loci_gpu_consult *c,
+                    const loci_hparams *gates, float *gate)
 {
     const loci_hparams *hp = &p->w->hp;
     const int m = p->b.n, D = hp->d_model, rh = hp->router_hidden;
     loci_gpu_read_tape *t = &c->t;
     loci_gpu_rmsnorm(p->g, t->xn, D, t->inv, p->h, D, m, D, hp->norm_eps);
     loci_gpu_gate(p->g, t->soft, gate, NULL, t->xn, w->gate_w.data, w->gate_b.data, m, D, NULL,
-                  NULL, hp->gate_open, hp->hard_gate != 0);
+                  NULL, gates->gate_open, gates->hard_gate != 0);
     loci_gpu_linear(p, t->q, WIDE, t->xn, D, &w->q, m, 0.0f, false);
     loci_gpu_norm_rope(p->g, t->q, WIDE, t->inv_q, NULL, NULL, HEADS, m, hp->norm_eps);
     loci_gpu_linear(p, t->hidden, rh, t->xn, D, &w->router1, m, 0.0f, false);
@@ -275,12 +276,15 @@ loci_status loci_gpu_consult_forward(loci_gpu_pass *p, int group, loci_gpu_consu
     const loci_hparams *hp = &p->w->hp;
     const loci_read_params *w = &p->w->at.read[group];
     const loci_gpu_mlp mlp = loci_gpu_read_mlp(hp, w, NULL, &c->t);
-    const int chunks = eligible(p, c, r->bank, first, n),
+    const loci_hparams *gates = &r->m->hp;
+    /* No gate opens: nothing is scored. */
+    const bool shut = gates->hard_gate && gates->gate_open >= 1.0f && !(reads && reads->closed_too);
+    const int chunks = shut ? 0 : eligible(p, c, r->bank, first, n),
               parts = chunks > 0 ? parts_of(n, chunks) : 0;
     const found_view f = view_found(c->found, p->b.n, n, parts),
                      on_host = view_found(c->host_found, p->b.n, n, parts);
     bool any = false;
-    queries(p, w, c, f.gate);
+    queries(p, w, c, gates, f.gate);
     if (chunks > 0) score(p, c, r, &f, n, chunks);
     if (chunks > 0 || reads) {
         loci_gpu_download(p->g, c->host_found, c->found, f.bytes);

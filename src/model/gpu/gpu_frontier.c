@@ -1,8 +1,9 @@
 /* gpu_frontier.c - the gist heads of a stream on the device: equations in gist.c.
  *
- * A query attends to a few hundred nodes, chosen by walking pyramids that lie on the host, and its Read
- * block waits for the host anyway.  So rows and queries come down, what they make of the nodes goes up,
- * and the device multiplies it by gist_o. */
+ * Without documents outside all of it is the device's (gpu_own_nodes.c).  With them a query attends to a
+ * few hundred nodes, chosen by walking pyramids that lie on the host, and its Read block waits for the host
+ * anyway.  So rows and queries come down, what they make of the nodes goes up, and the device multiplies
+ * it by gist_o. */
 #include "base/base.h"
 #include "kernel/number.h"
 #include "model/gpu/gpu_serve_impl.h"
@@ -13,7 +14,9 @@ void loci_gpu_frontier_plan(loci_gpu_frontier *f, loci_arena *a, const loci_hpar
                             int max_batch)
 {
     f->max_batch = max_batch;
-    if (hp->d_summary) f->o = loci_arena_take(a, (size_t)max_batch * WIDE, 2);
+    if (!hp->d_summary) return;
+    f->o = loci_arena_take(a, (size_t)max_batch * WIDE, 2);
+    loci_gpu_own_nodes_plan(&f->own, a, hp, max_batch);
 }
 
 static void pinned_plan(loci_gpu_frontier *f, loci_arena *a, const loci_hparams *hp)
@@ -22,6 +25,7 @@ static void pinned_plan(loci_gpu_frontier *f, loci_arena *a, const loci_hparams 
     f->host_xn = loci_arena_take(a, N * (size_t)hp->d_model, 2);
     f->host_u = loci_arena_take(a, N * U, 2);
     f->host_o = loci_arena_take(a, N * WIDE, 2);
+    loci_gpu_own_nodes_plan_host(&f->own, a, hp, f->max_batch);
 }
 
 static void host_plan(loci_gpu_frontier *f, loci_arena *a, const loci_hparams *hp)
@@ -82,10 +86,8 @@ static int nodes(void *ctx, const float *u, float tau, int64_t own_end, loci_gis
     const loci_gpu_bank *b = r->bank;
     const int64_t ends = own_end > 0 ? own_end / 64 : 0;
     loci_gist_run run[LOCI_GIST_LEVELS];
-    if (r->memory && r->memory->gist) {
-        const int st = r->memory->gist(r->memory->ctx, u, tau, own_end, take, to);
-        if (st != LOCI_OK) return st;
-    }
+    const int st = r->memory->gist(r->memory->ctx, u, tau, own_end, take, to);
+    if (st != LOCI_OK) return st;
     const int runs = loci_gist_frontier(run, b->max_own, ends < b->n_own ? (int)ends : b->n_own);
     for (int i = 0; i < runs; i++)
         take(to, b->node + (size_t)run[i].row * (size_t)b->d_summary, run[i].level, run[i].n);
@@ -102,6 +104,10 @@ loci_status loci_gpu_frontier_forward(loci_gpu_pass *p, int group, loci_gpu_fron
     const loci_memory memory = { .ctx = (void *)r, .gist = nodes };
     const float tau = loci_router_tau(on_host);
     float u[U];
+    if (!r->memory || !r->memory->gist) {
+        loci_gpu_own_nodes_forward(p, group, &f->own, t->xn, f->o, first, n, r->bank);
+        return LOCI_OK;
+    }
     loci_gpu_download(p->g, f->host_xn, t->xn, rows * D * sizeof *f->host_xn);
     loci_gpu_download(p->g, f->host_u, t->u, rows * U * sizeof *f->host_u);
     for (size_t i = 0; i < rows * D; i++) f->xn[i] = loci_bf16_to_f32(f->host_xn[i]);

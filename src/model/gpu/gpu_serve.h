@@ -8,7 +8,7 @@
  *   gpu_stream.c   window rings, prefill, decode    gpu_consult.c  the Read block of a stream
  *   gpu_bank.c     the chunks it may read: landmarks of all, content of those that were picked
  *
- *   gpu_frontier.c the gist heads, of models with summaries
+ *   gpu_frontier.c, gpu_own_nodes.c: the gist heads, of models with summaries
  *
  * Content is whole on the device: what a model with content_bits4 keeps packed in a bank comes unpacked,
  * and a stream's own chunks, of which the CPU packs all but the newest, stay as they are.
@@ -73,7 +73,9 @@ void loci_gpu_bank_reset(loci_gpu_bank *b); /* the stream starts anew: no own ch
 
 /* ---- stream --------------------------------------------------------------------------------------- */
 typedef struct loci_gpu_stream loci_gpu_stream;
-/* Calls of up to max_batch tokens, a multiple of 64.  Errors: LOCI_ENOMEM. */
+enum { LOCI_GPU_STREAM_BATCH = 8192 };
+/* Calls of up to max_batch tokens, a multiple of 64 and LOCI_GPU_STREAM_BATCH at most; over chunks
+ * outside LOCI_GPU_SLOTS_KEPT / LOCI_GPU_PICKS.  Errors: LOCI_ENOMEM. */
 loci_status loci_gpu_stream_open(loci_gpu_stream **out, loci_gpu *g, loci_gpu_weights *w,
                                  int max_batch, loci_error *err);
 void loci_gpu_stream_close(loci_gpu_stream *s); /* NULL is fine */
@@ -85,9 +87,10 @@ typedef struct {
     loci_gpu_content *content; /* of chunks outside; not called when there are none */
     void *ctx;
     int top_k; /* 1 .. the model's */
-    /* With d_summary: the model on the host, and what gives nodes of documents outside (or NULL). */
+    /* The model on the host, whose hard_gate and gate_open hold: they may differ from the weights' own.
+     * NULL without groups. */
     const loci_model *m;
-    const loci_memory *memory;
+    const loci_memory *memory; /* gives nodes of documents outside, with d_summary; or NULL */
 } loci_gpu_reader;
 /* n tokens through lower stack, own chunks and upper stack; logits (n_logits, vocab) of the last
  * n_logits.  reads (may be NULL): picks of chunks outside have id and time = the chunk.
@@ -95,6 +98,10 @@ typedef struct {
  * the stream is stale, reset it. */
 loci_status loci_gpu_stream_extend(loci_gpu_stream *s, const loci_gpu_reader *r, const int32_t *ids,
                                    int n, float *logits, int n_logits, loci_reads *reads,
+                                   loci_error *err);
+/* loss (n) = -log p(target[i]) behind each of the n tokens of the last call, 0 where target is -1.
+ * Errors: LOCI_EIO. */
+loci_status loci_gpu_stream_losses(loci_gpu_stream *s, const int32_t *target, int n, float *loss,
                                    loci_error *err);
 
 #endif

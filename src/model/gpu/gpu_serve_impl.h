@@ -52,10 +52,33 @@ void loci_gpu_bank_flush(loci_gpu_bank *b); /* send what is staged */
 void loci_gpu_bank_close_summaries(loci_gpu_bank *b, const loci_model *m, const float *summary,
                                    int n);
 
+/* ---- gpu_own_nodes.c: gist heads over the stream's own nodes alone ----------------------------------- */
+typedef struct {               /* N rows; F nodes of their frontiers, n of them used       */
+    float *node, *inv, *inv_k; /* device (F, d_summary) (F) (F)                            */
+    loci_bf16 *xn, *y, *kv;    /* (F, d_summary) twice (F, 128)                            */
+    uint8_t *level;            /* (F)                                                      */
+    int32_t *lo, *hi;          /* (N): nodes [lo, hi) of a row                             */
+    loci_bf16 *q;              /* (N, 256)                                                 */
+    float *inv_q, *lse;        /* (N, 4) twice                                             */
+    float *host_node;          /* pinned: what is sent                                     */
+    uint8_t *host_level;
+    int32_t *host_lo, *host_hi;
+    int n;
+} loci_gpu_own_nodes;
+void loci_gpu_own_nodes_plan(loci_gpu_own_nodes *x, loci_arena *a, const loci_hparams *hp,
+                             int max_batch);
+void loci_gpu_own_nodes_plan_host(loci_gpu_own_nodes *x, loci_arena *a, const loci_hparams *hp,
+                                  int max_batch);
+/* p->h += gist of p->b.n rows with norms xn, n of them real; o (N, 256) is scratch. */
+void loci_gpu_own_nodes_forward(loci_gpu_pass *p, int group, loci_gpu_own_nodes *x,
+                                const loci_bf16 *xn, loci_bf16 *o, int64_t first, int n,
+                                const loci_gpu_bank *b);
+
 /* ---- gpu_frontier.c: nothing without d_summary ------------------------------------------------------- */
 typedef struct {
     int max_batch;
     loci_bf16 *o; /* device (max_batch, 256) */
+    loci_gpu_own_nodes own;
     void *pinned, *memory;
     loci_bf16 *host_xn, *host_u, *host_o; /* (max_batch, D) (.., 128) (.., 256) */
     float *xn;                            /* (max_batch, D) */

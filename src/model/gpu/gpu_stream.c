@@ -12,10 +12,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CHUNK = 64, PLACE = 66, PAD = 64, RECORD = CHUNK * 128 };
+enum { CHUNK = 64, PLACE = 66, PAD = 64, RECORD = CHUNK * 128, HEAD_ROWS = 256 };
 
 typedef struct { /* of a call: one block on the host, the same on the device; (max_batch) each */
-    int32_t *ids, *pos, *win_lo, *win_hi;
+    int32_t *ids, *pos, *win_lo, *win_hi, *target;
 } row_arrays;
 
 struct loci_gpu_stream {
@@ -31,8 +31,9 @@ struct loci_gpu_stream {
     float *open;                          /* (64 + max_batch, D) */
     float *summary;                       /* (chunks of a call, d_summary) */
     loci_gpu_layout chunks;               /* of the encoder: token_row, enc_lo, enc_hi */
-    float *logits, *head_inv;             /* (max_batch, vocab) (max_batch) */
-    loci_bf16 *head_xn;                   /* (max_batch, D) */
+    float *logits, *head_inv;             /* (HEAD_ROWS, vocab) (HEAD_ROWS): as many at a time */
+    loci_bf16 *head_xn;                   /* (HEAD_ROWS, D) */
+    float *loss;                          /* (max_batch) */
     loci_gpu_consult consult;
 };
 
@@ -47,6 +48,7 @@ static void rows_plan(row_arrays *x, loci_arena *a, size_t n)
     x->pos = loci_arena_take(a, n, 4);
     x->win_lo = loci_arena_take(a, n, 4);
     x->win_hi = loci_arena_take(a, n, 4);
+    x->target = loci_arena_take(a, n, 4);
 }
 
 static void device_plan(loci_gpu_stream *s, loci_arena *a)
@@ -59,9 +61,10 @@ static void device_plan(loci_gpu_stream *s, loci_arena *a)
     loci_gpu_forward_plan(&s->p, a, s->max_batch + CHUNK, most_chunks(s));
     for (int l = 0; l < hp->n_lower + hp->n_upper; l++)
         s->ring[l] = loci_arena_take(a, (size_t)s->cap * ld, 2);
-    s->logits = loci_arena_take(a, N * (size_t)hp->vocab, 4);
-    s->head_inv = loci_arena_take(a, N, 4);
-    s->head_xn = loci_arena_take(a, N * D, 2);
+    s->logits = loci_arena_take(a, HEAD_ROWS * (size_t)hp->vocab, 4);
+    s->head_inv = loci_arena_take(a, HEAD_ROWS, 4);
+    s->head_xn = loci_arena_take(a, HEAD_ROWS * D, 2);
+    s->loss = loci_arena_take(a, N, 4);
     if (hp->n_groups == 0) return;
     s->open = loci_arena_take(a, (N + CHUNK) * D, 4);
     s->summary = loci_arena_take(a, C * (size_t)hp->d_summary, 4);
@@ -111,8 +114,7 @@ loci_status loci_gpu_stream_open(loci_gpu_stream **out, loci_gpu *g, loci_gpu_we
                                  int max_batch, loci_error *err)
 {
     *out = NULL;
-    assert(max_batch >= PAD && max_batch <= LOCI_GPU_SLOTS_KEPT / LOCI_GPU_PICKS &&
-           max_batch % PAD == 0);
+    assert(max_batch >= PAD && max_batch <= LOCI_GPU_STREAM_BATCH && max_batch % PAD == 0);
     loci_gpu_stream *s = calloc(1, sizeof *s);
     if (!s) return loci_fail(err, LOCI_ENOMEM, "no memory for a stream on a GPU");
     s->p.g = g;
@@ -244,17 +246,40 @@ static loci_status upper(loci_gpu_stream *s, const loci_gpu_reader *r, int n, lo
     return LOCI_OK;
 }
 
-static void head(loci_gpu_stream *s, int n, float *logits, int n_logits)
+/* s->logits of rows [at, at + n) of the call; n up to HEAD_ROWS. */
+static void head(loci_gpu_stream *s, int at, int n)
 {
     const loci_hparams *hp = &s->p.w->hp;
     const int D = hp->d_model;
     const loci_mat *w = hp->tied ? &s->p.w->at.embed : &s->p.w->at.head;
-    if (n_logits == 0) return;
-    loci_gpu_rmsnorm(s->p.g, s->head_xn, D, s->head_inv,
-                     s->p.h + (size_t)(n - n_logits) * (size_t)D, D, n_logits, D, hp->norm_eps);
-    loci_gpu_linear(&s->p, s->logits, hp->vocab, s->head_xn, D, w, n_logits, 0.0f, true);
-    loci_gpu_download(s->p.g, logits, s->logits,
-                      (size_t)n_logits * (size_t)hp->vocab * sizeof *logits);
+    loci_gpu_rmsnorm(s->p.g, s->head_xn, D, s->head_inv, s->p.h + (size_t)at * (size_t)D, D, n, D,
+                     hp->norm_eps);
+    loci_gpu_linear(&s->p, s->logits, hp->vocab, s->head_xn, D, w, n, 0.0f, true);
+}
+
+static void give_logits(loci_gpu_stream *s, int n, float *logits, int n_logits)
+{
+    const size_t V = (size_t)s->p.w->hp.vocab;
+    for (int at = n - n_logits, part; at < n; at += part, logits += (size_t)part * V) {
+        part = n - at < HEAD_ROWS ? n - at : HEAD_ROWS;
+        head(s, at, part);
+        loci_gpu_download(s->p.g, logits, s->logits, (size_t)part * V * sizeof *logits);
+    }
+}
+
+loci_status loci_gpu_stream_losses(loci_gpu_stream *s, const int32_t *target, int n, float *loss,
+                                   loci_error *err)
+{
+    assert(n >= 1 && n <= s->max_batch);
+    loci_gpu_upload(s->p.g, s->on_device.target, target, (size_t)n * sizeof *target);
+    for (int at = 0, part; at < n; at += part) {
+        part = n - at < HEAD_ROWS ? n - at : HEAD_ROWS;
+        head(s, at, part);
+        loci_gpu_cross_entropy(s->p.g, s->loss + at, NULL, NULL, s->logits,
+                               s->on_device.target + at, NULL, 0.0f, part, s->p.w->hp.vocab);
+    }
+    loci_gpu_download(s->p.g, loss, s->loss, (size_t)n * sizeof *loss);
+    return loci_gpu_status(s->p.g, err);
 }
 
 loci_status loci_gpu_stream_extend(loci_gpu_stream *s, const loci_gpu_reader *r, const int32_t *ids,
@@ -265,6 +290,7 @@ loci_status loci_gpu_stream_extend(loci_gpu_stream *s, const loci_gpu_reader *r,
     const int m = n == 1 ? 1 : (n + PAD - 1) / PAD * PAD;
     const bool bank = hp->n_groups > 0;
     assert(n >= 1 && n <= s->max_batch && n_logits >= 0 && n_logits <= n);
+    assert(!bank || r->bank->n == 0 || n <= LOCI_GPU_SLOTS_KEPT / LOCI_GPU_PICKS);
     if (bank && (s->n_open + n) / CHUNK > r->bank->max_own - r->bank->n_own)
         return loci_fail(err, LOCI_ENOMEM, "the stream's own memory holds %d tokens: all are used",
                          r->bank->max_own * CHUNK);
@@ -281,6 +307,6 @@ loci_status loci_gpu_stream_extend(loci_gpu_stream *s, const loci_gpu_reader *r,
     if (st != LOCI_OK) return st;
     s->fill += n;
     s->pos += n;
-    head(s, n, logits, n_logits);
+    give_logits(s, n, logits, n_logits);
     return loci_gpu_status(s->p.g, err);
 }
