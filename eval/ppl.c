@@ -5,19 +5,22 @@
  * --compare each document is read three times: as trained, with every gate open, with every gate closed:
  *
  *   reading gain = loss with all closed - loss with all open     nats a token
- *   regret       = loss as trained - loss with all open          what closed gates cost */
+ *   regret       = loss as trained - loss with all open          what closed gates cost
+ *
+ * Buckets of positions double.  Documents differ and the long ones are fewer, so that buckets compare only
+ * where all documents reach the last: --min-tokens. */
 #include "eval.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include "loci/train.h"
 
-enum { BUCKETS = 16, PIECE = 256, MODES = 3 };
+enum { BUCKETS = 20, FIRST = 256, PIECE = 16384, MODES = 3 };
 
 typedef struct {
     engine_args ea;
     arg_list text;
-    int64_t max_tokens, docs;
+    int64_t max_tokens, min_tokens, docs;
     bool json, csv, compare;
     row_format format;
     int rows;
@@ -26,47 +29,40 @@ typedef struct {
 typedef struct {
     int64_t tokens;
     double sum[MODES], square; /* of the loss as trained */
+    loci_session_reads reads;  /* as trained */
 } bucket;
 
 typedef struct {
     bucket by_position[BUCKETS]; /* [0, 256), [256, 512), [512, 1024), ... */
     bucket all;
     int64_t bytes, docs;
-    double consulted, pairs;
 } losses;
 
-static int bucket_of(int64_t position)
+static int64_t bucket_end(int b)
 {
-    int b = 0;
-    while (b + 1 < BUCKETS && position >= (int64_t)256 << b) b++;
-    return b;
+    return (int64_t)FIRST << b;
 }
 
-/* Each term is good to 1e-7 of itself in float, at a third of the time; the sum is not left to it. */
-static double loss_of(const float *logits, int vocab, int32_t target)
+/* ... or of what is read. */
+static int64_t bucket_to(const ppl_args *a, int b)
 {
-    float top = logits[0];
-    double sum = 0.0;
-    for (int i = 1; i < vocab; i++) top = logits[i] > top ? logits[i] : top;
-    for (int i = 0; i < vocab; i++) sum += (double)expf(logits[i] - top);
-    return (double)top + log(sum) - (double)logits[target];
+    return b + 1 < BUCKETS && bucket_end(b) < a->max_tokens ? bucket_end(b) : a->max_tokens;
 }
 
-static void add_loss(losses *x, int64_t position, int mode, double loss)
+/* n losses of one bucket, in one mode. */
+static void add_losses(bucket *b, int mode, const float *loss, int64_t n, loci_session_reads reads)
 {
-    bucket *b[2] = { &x->by_position[bucket_of(position)], &x->all };
-    for (int i = 0; i < 2; i++) {
-        b[i]->sum[mode] += loss;
-        if (mode == 0) {
-            b[i]->tokens++;
-            b[i]->square += loss * loss;
-        }
-    }
+    for (int64_t i = 0; i < n; i++) b->sum[mode] += (double)loss[i];
+    if (mode != 0) return;
+    for (int64_t i = 0; i < n; i++) b->square += (double)loss[i] * (double)loss[i];
+    b->tokens += n;
+    b->reads.pairs += reads.pairs;
+    b->reads.consulted += reads.consulted;
 }
 
 /* One document in one way; ids (n), the first is <bos>. */
 static loci_status read_doc(losses *x, loci_engine *e, const int32_t *ids, int64_t n, int mode,
-                            float *logits, loci_error *err)
+                            float *loss, loci_error *err)
 {
     static const loci_reading how[MODES] = { LOCI_READ_AS_TRAINED, LOCI_READ_ALWAYS,
                                              LOCI_READ_NEVER };
@@ -74,70 +70,155 @@ static loci_status read_doc(losses *x, loci_engine *e, const int32_t *ids, int64
     loci_session_options opt = loci_session_options_default();
     opt.max_tokens = n;
     opt.reading = how[mode];
-    const int vocab = loci_engine_info(e)->vocab;
+    loci_session_reads before = { 0 };
     loci_status st = loci_session_open(&s, e, &opt, err);
-    for (int64_t at = 0; at + 1 < n && st == LOCI_OK; at += PIECE) {
-        const int64_t m =
-            n - 1 - at < PIECE ? n - 1 - at : PIECE; /* the last id predicts nothing */
-        st = loci_session_extend(s, ids + at, m, logits, m, err);
-        for (int64_t i = 0; i < m && st == LOCI_OK; i++)
-            add_loss(x, at + i, mode, loss_of(logits + i * vocab, vocab, ids[at + i + 1]));
-        if (st == LOCI_OK && interrupted()) st = set_error(err, LOCI_ECANCEL, "interrupted");
-    }
-    if (st == LOCI_OK && mode == 0) {
-        const loci_session_reads r = loci_session_consulted(s);
-        x->consulted += (double)r.consulted;
-        x->pairs += (double)r.pairs;
+    for (int64_t at = 0, m; at + 1 < n && st == LOCI_OK; at += m) {
+        int b = 0;
+        while (b + 1 < BUCKETS && at >= bucket_end(b)) b++;
+        m = n - 1 - at < PIECE ? n - 1 - at : PIECE; /* the last id predicts nothing */
+        if (b + 1 < BUCKETS && m > bucket_end(b) - at) m = bucket_end(b) - at;
+        st = loci_session_losses(s, ids + at, m, ids + at + 1, loss, err);
+        if (st != LOCI_OK) break;
+        const loci_session_reads now = loci_session_consulted(s);
+        const loci_session_reads reads = { now.pairs - before.pairs,
+                                           now.consulted - before.consulted };
+        before = now;
+        add_losses(&x->by_position[b], mode, loss, m, reads);
+        add_losses(&x->all, mode, loss, m, reads);
+        if (interrupted()) st = set_error(err, LOCI_ECANCEL, "interrupted");
     }
     loci_session_close(s);
+    return st;
+}
+
+/* ---- documents ------------------------------------------------------------------------------------ */
+
+typedef struct { /* a document's tokens, room for all that may be wanted of it */
+    loci_encoder *encoder;
+    int32_t *ids;
+    uint32_t *ends;
+    size_t room;
+} encoded;
+
+static void encoded_free(encoded *x)
+{
+    loci_encoder_close(x->encoder);
+    free(x->ids);
+    free(x->ends);
+}
+
+/* *n tokens of document d into x->ids + 1, of its first `most` bytes. */
+static loci_status encode_doc(encoded *x, const loci_corpus *c, size_t d, size_t most, size_t *n,
+                              loci_error *err)
+{
+    const char *text = c->text + c->start[d];
+    size_t bytes = c->start[d + 1] - c->start[d];
+    if (bytes > most) bytes = most - utf8_open_tail(text, most);
+    if (x->room < bytes + 8) {
+        free(x->ids);
+        free(x->ends);
+        x->room = bytes + 8;
+        x->ids = malloc((x->room + 1) * sizeof *x->ids);
+        x->ends = malloc(x->room * sizeof *x->ends);
+        if (!x->ids || !x->ends) {
+            x->room = 0;
+            return set_error(err, LOCI_ENOMEM, "no memory for a document");
+        }
+    }
+    return loci_encode(x->encoder, text, bytes, x->ids + 1, x->ends, x->room, n, err);
+}
+
+/* Has it so many tokens?  A token is a byte at least, and mostly no more than six. */
+static loci_status is_long(encoded *x, const loci_corpus *c, size_t d, int64_t tokens, bool *yes,
+                           loci_error *err)
+{
+    const size_t bytes = c->start[d + 1] - c->start[d], want = (size_t)tokens;
+    size_t n = want;
+    loci_status st = LOCI_OK;
+    *yes = false;
+    if (bytes < want) return LOCI_OK;
+    if (tokens > 1) st = encode_doc(x, c, d, 6 * want, &n, err);
+    if (st == LOCI_OK && n < want && bytes > 6 * want) st = encode_doc(x, c, d, bytes, &n, err);
+    *yes = n >= want;
+    return st;
+}
+
+/* Documents that are long enough into doc (c->n_docs); *n of them. */
+static loci_status choose(const ppl_args *a, encoded *x, const loci_corpus *c, size_t *doc,
+                          size_t *n, loci_error *err)
+{
+    *n = 0;
+    for (size_t d = 0; d < c->n_docs; d++) {
+        bool yes;
+        const loci_status st = is_long(x, c, d, a->min_tokens, &yes, err);
+        if (st != LOCI_OK) return st;
+        if (interrupted()) return set_error(err, LOCI_ECANCEL, "interrupted");
+        if (yes) doc[(*n)++] = d;
+    }
+    if (*n == 0)
+        return set_error(err, LOCI_EFORMAT, "%s: no document of %lld tokens", a->text.item[0],
+                         (long long)a->min_tokens);
+    return LOCI_OK;
+}
+
+static loci_status measure_doc(const ppl_args *a, loci_engine *e, const loci_corpus *c, size_t doc,
+                               encoded *text, float *loss, losses *x, loci_error *err)
+{
+    size_t n;
+    /* What is cut off is not needed: a token of more than 16 bytes on average is none. */
+    loci_status st = encode_doc(text, c, doc, (size_t)(a->max_tokens + 1) * 16, &n, err);
+    if (st != LOCI_OK || n == 0) return st;
+    if (n > (size_t)a->max_tokens) n = (size_t)a->max_tokens;
+    text->ids[0] = loci_engine_info(e)->bos;
+    x->bytes += text->ends[n - 1];
+    x->docs++;
+    for (int mode = 0; mode < (a->compare ? MODES : 1) && st == LOCI_OK; mode++)
+        st = read_doc(x, e, text->ids, (int64_t)n + 1, mode, loss, err);
     return st;
 }
 
 static loci_status measure(const ppl_args *a, loci_engine *e, const loci_corpus *c, losses *x,
                            loci_error *err)
 {
-    loci_encoder *enc = NULL;
-    const int vocab = loci_engine_info(e)->vocab;
-    const size_t cap = (size_t)a->max_tokens + 1;
-    int32_t *ids = malloc((cap + 8) * sizeof *ids);
-    float *logits = malloc((size_t)PIECE * (size_t)vocab * sizeof *logits);
-    loci_status st = ids && logits ? loci_encoder_open(&enc, loci_engine_tokenizer(e), err)
-                                   : set_error(err, LOCI_ENOMEM, "no memory for a document");
+    encoded text = { 0 };
+    size_t n = 0, *doc = malloc(c->n_docs * sizeof *doc);
+    float *loss = malloc(PIECE * sizeof *loss);
+    loci_status st = loss && doc ? loci_encoder_open(&text.encoder, loci_engine_tokenizer(e), err)
+                                 : set_error(err, LOCI_ENOMEM, "no memory for a document");
+    if (st == LOCI_OK) st = choose(a, &text, c, doc, &n, err);
     progress_bar bar;
     progress_begin(&bar, "reading", "documents", 1.0, a->ea.quiet);
-    const int64_t docs = a->docs < (int64_t)c->n_docs ? a->docs : (int64_t)c->n_docs;
+    const int64_t docs = a->docs < (int64_t)n ? a->docs : (int64_t)n;
     for (int64_t d = 0; d < docs && st == LOCI_OK; d++) {
-        const size_t doc = (size_t)(d * (int64_t)c->n_docs / docs);
-        const char *text = c->text + c->start[doc];
-        size_t bytes = c->start[doc + 1] - c->start[doc], n = 0;
-        /* At least a byte a token: what is cut off is not needed. */
-        const size_t most = cap * 16;
-        if (bytes > most) bytes = most - utf8_open_tail(text, most);
-        int32_t *all = malloc((bytes + 8) * sizeof *all);
-        uint32_t *ends = malloc((bytes + 8) * sizeof *ends);
-        st = all && ends ? loci_encode(enc, text, bytes, all, ends, bytes + 8, &n, err)
-                         : set_error(err, LOCI_ENOMEM, "no memory for a document");
-        if (st == LOCI_OK && n > 0) {
-            if (n > cap - 1) n = cap - 1;
-            ids[0] = loci_engine_info(e)->bos;
-            memcpy(ids + 1, all, n * sizeof *ids);
-            x->bytes += ends[n - 1];
-            x->docs++;
-            for (int mode = 0; mode < (a->compare ? MODES : 1) && st == LOCI_OK; mode++)
-                st = read_doc(x, e, ids, (int64_t)n + 1, mode, logits, err);
-        }
-        free(all);
-        free(ends);
+        st = measure_doc(a, e, c, doc[d * (int64_t)n / docs], &text, loss, x, err);
         if (st == LOCI_OK) progress_show(&bar, d + 1, docs);
     }
     progress_end(&bar);
-    loci_encoder_close(enc);
-    free(ids);
-    free(logits);
+    encoded_free(&text);
+    free(doc);
+    free(loss);
     return st;
 }
 
 /* ---- rows ----------------------------------------------------------------------------------------- */
+/* Up to where, in the row of all: the loss by position can then be read off one row. */
+static json_t *curve_of(const ppl_args *a, const losses *x)
+{
+    json_t *curve = json_array();
+    for (int i = 0; i < BUCKETS; i++) {
+        const bucket *b = &x->by_position[i];
+        const double n = (double)b->tokens;
+        if (b->tokens == 0) continue;
+        json_t *o = json_object();
+        put_int(o, "to", bucket_to(a, i));
+        put_int(o, "tokens", b->tokens);
+        put_real(o, "loss", b->sum[0] / n);
+        if (a->compare) put_real(o, "reading_gain", (b->sum[2] - b->sum[1]) / n);
+        json_array_append_new(curve, o);
+    }
+    return curve;
+}
+
 static json_t *row_of(const ppl_args *a, const loci_engine *e, const losses *x, const bucket *b,
                       int64_t from, int64_t to)
 {
@@ -153,8 +234,11 @@ static json_t *row_of(const ppl_args *a, const loci_engine *e, const losses *x, 
     put_real(o, "loss", mean);
     put_real(o, "loss_low", mean - half);
     put_real(o, "loss_high", mean + half);
-    put_real(o, "consult_rate", x->pairs > 0.0 ? x->consulted / x->pairs : NAN);
+    put_real(o, "consult_rate",
+             b->reads.pairs > 0 ? (double)b->reads.consulted / (double)b->reads.pairs : NAN);
     if (b == &x->all) put_real(o, "bits_per_byte", b->sum[0] / log(2.0) / (double)x->bytes);
+    if (b == &x->all && a->format == ROW_JSON)
+        json_object_set_new(o, "by_position", curve_of(a, x));
     if (a->compare) {
         put_real(o, "regret", (b->sum[0] - b->sum[1]) / n);
         put_real(o, "reading_gain", (b->sum[2] - b->sum[1]) / n);
@@ -210,8 +294,8 @@ static loci_status run(ppl_args *a, loci_error *err)
     if (st == LOCI_OK) st = measure(a, e, &c, x, err);
     for (int b = 0; b < BUCKETS && st == LOCI_OK; b++)
         if (x->by_position[b].tokens > 0)
-            print_row(a, row_of(a, e, x, &x->by_position[b], b ? (int64_t)128 << b : 0,
-                                (int64_t)256 << b));
+            print_row(a, row_of(a, e, x, &x->by_position[b], b ? bucket_end(b - 1) : 0,
+                                bucket_to(a, b)));
     if (st == LOCI_OK) print_row(a, row_of(a, e, x, &x->all, 0, -1));
     loci_corpus_free(&c);
     loci_engine_close(e);
@@ -221,12 +305,14 @@ static loci_status run(ppl_args *a, loci_error *err)
 
 int eval_ppl(int argc, char **argv)
 {
-    ppl_args a = { .max_tokens = 16384, .docs = 8 };
+    ppl_args a = { .max_tokens = 16384, .min_tokens = 1, .docs = 8 };
     arg args[] = {
         { "text", ARG_LIST, &a.text, 0, 0, "PATH", "files, folders, NAME.txt.zst corpora" },
         { "max-tokens", ARG_INT, &a.max_tokens, 2, 1 << 26, "N",
           "read of a document (default 16K)" },
-        { "docs", ARG_INT, &a.docs, 1, 1e9, "N", "documents, spread over the text (default 8)" },
+        { "min-tokens", ARG_INT, &a.min_tokens, 1, 1 << 26, "N",
+          "only documents of so many tokens or more" },
+        { "docs", ARG_INT, &a.docs, 1, 1e9, "N", "documents, spread over those (default 8)" },
         { "compare", ARG_FLAG, &a.compare, 0, 0, NULL,
           "also with every gate open and with every gate closed: regret, reading gain" },
         { "json", ARG_FLAG, &a.json, 0, 0, NULL, "one JSON object a row" },

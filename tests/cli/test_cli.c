@@ -756,7 +756,7 @@ static void ppl(void **state)
     (void)state;
     json_t *row[64];
     result r = RUN("eval", "ppl", ENGINE, "--text", "docs/long.txt", "--max-tokens", "700",
-                   "--compare", "--json");
+                   "--min-tokens", "300", "--compare", "--json");
     if (r.code != 0) print_message("%s", r.err);
     assert_int_equal(r.code, 0);
     const int n = rows_of(r.out, row);
@@ -769,7 +769,15 @@ static void ppl(void **state)
         assert_true(share_of(row[i], "loss_low") <= share_of(row[i], "loss"));
         assert_int_equal(int_of(row[i], "from"), i ? 128 << i : 0);
     }
-    const json_t *all = row[n - 1];
+    const json_t *all = row[n - 1], *curve = json_object_get(all, "by_position");
+    assert_int_equal(json_array_size(curve), n - 1);
+    for (int i = 0; i + 1 < n; i++) {
+        const json_t *at = json_array_get(curve, (size_t)i);
+        assert_int_equal(int_of(at, "to"), int_of(row[i], "to"));
+        assert_int_equal(int_of(at, "tokens"), int_of(row[i], "tokens"));
+        assert_true(share_of(at, "loss") == share_of(row[i], "loss"));
+    }
+    assert_int_equal(int_of(row[n - 2], "to"), 700);
     assert_int_equal(int_of(all, "to"), -1);
     assert_int_equal(int_of(all, "tokens"), tokens);
     assert_in_range(tokens, 300, 700);
@@ -779,6 +787,10 @@ static void ppl(void **state)
     const double rate = share_of(all, "consult_rate");
     assert_true(rate >= 0.0 && rate <= 1.0);
     for (int i = 0; i < n; i++) json_decref(row[i]);
+    free_result(&r);
+    r = RUN("eval", "ppl", ENGINE, "--text", "docs/long.txt", "--min-tokens", "9000000");
+    assert_int_equal(r.code, 1);
+    assert_non_null(strstr(r.err, "no document of 9000000 tokens"));
     free_result(&r);
 }
 

@@ -179,8 +179,9 @@ static void help_names_every_option(void **state)
           "seed text " CELL },
         { "eval kv", "file tokens items seed text " CELL },
         { "eval babilong", "support only without file tokens items seed text " CELL },
-        { "eval ppl", "text max-tokens docs compare json csv model threads cpu device compute "
-                      "quiet" },
+        { "eval ppl",
+          "text max-tokens min-tokens docs compare json csv model threads cpu device compute "
+          "quiet" },
         { "eval overlap", "grams text json csv" },
         { "bench kernels", "family cpu seconds json csv" },
         { "bench gpu", "op device json csv" },
