@@ -118,10 +118,15 @@ static uint32_t get32(const unsigned char *p)
     return p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
 }
 
-loci_status loci_grams_write(const loci_corpus *corpus, size_t most, const char *path,
-                             loci_error *err)
+loci_status loci_grams_write(const loci_corpus *corpus, const loci_grams *before, size_t most,
+                             const char *path, loci_error *err)
 {
-    loci_grams g = { .rate = RATE, .most = most };
+    loci_grams g = { .rate = before ? before->rate : RATE, .most = most };
+    for (size_t i = 0; before && i < before->n; i++)
+        if (!collect(&g, before->hash[i])) {
+            free(g.hash);
+            return loci_fail(err, LOCI_ENOMEM, "no memory for hashes of the training text");
+        }
     for (size_t d = 0; d < corpus->n_docs; d++)
         if (!each_gram(corpus->text + corpus->start[d], corpus->start[d + 1] - corpus->start[d],
                        collect, &g)) {

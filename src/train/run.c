@@ -50,16 +50,23 @@ static loci_status tokenizer_from_corpus(loci_tokenizer **out, const loci_corpus
     return st;
 }
 
-/* Once a folder: the data of a run do not change. */
+/* Once a folder: the data of a run do not change.  A run that starts from a checkpoint has that one's
+ * behind it as well. */
 static loci_status write_grams(const loci_trainer *t, const loci_train_options *opt,
                                loci_error *err)
 {
-    char path[4096];
-    const loci_status st = loci_path_join(path, sizeof path, opt->out, "data_grams.bin", err);
-    if (st != LOCI_OK || opt->n_data == 0) return st;
-    return opt->resume && access(path, F_OK) == 0
-               ? LOCI_OK
-               : loci_grams_write(&t->corpus, LOCI_GRAMS_MOST, path, err);
+    static const char name[] = "data_grams.bin";
+    char path[4096], from[4096];
+    loci_grams *before = NULL;
+    loci_status st = loci_path_join(path, sizeof path, opt->out, name, err);
+    if (st != LOCI_OK || opt->n_data == 0 || (opt->resume && access(path, F_OK) == 0)) return st;
+    if (opt->init) {
+        st = loci_path_join(from, sizeof from, opt->init, name, err);
+        if (st == LOCI_OK && access(from, F_OK) == 0) st = loci_grams_open(&before, from, err);
+    }
+    if (st == LOCI_OK) st = loci_grams_write(&t->corpus, before, LOCI_GRAMS_MOST, path, err);
+    loci_grams_close(before);
+    return st;
 }
 
 static loci_status load_data(loci_corpus *c, const char *const *data, int n, loci_error *err)

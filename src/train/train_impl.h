@@ -82,10 +82,11 @@ loci_hparams loci_phase_hparams(const loci_train_config *c, const loci_phase *ph
 
 /* ---- grams.c ----------------------------------------------------------------------------- */
 enum { LOCI_GRAMS_MOST = (4000000 - 32) / 8 }; /* hashes: a file of 4 MB */
-/* Write the sample of the corpus's runs of words, `most` of them at most (1 .. LOCI_GRAMS_MOST).
+/* Write the sample of the corpus's runs of words and those of an earlier run's (before, NULL: none),
+ * `most` of them at most (1 .. LOCI_GRAMS_MOST).
  * Errors: LOCI_EIO, LOCI_ENOMEM. */
-loci_status loci_grams_write(const loci_corpus *corpus, size_t most, const char *path,
-                             loci_error *err);
+loci_status loci_grams_write(const loci_corpus *corpus, const loci_grams *before, size_t most,
+                             const char *path, loci_error *err);
 /* A file's bytes (fuzzing). */
 loci_status loci_grams_parse(loci_grams **out, const void *data, size_t bytes, const char *label,
                              loci_error *err);

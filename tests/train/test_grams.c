@@ -48,7 +48,7 @@ static void test_overlap(void **state)
     (void)state;
     loci_corpus c = two_documents();
     char *other = malloc(DOC), *loud = malloc(DOC);
-    MUST(loci_grams_write(&c, LOCI_GRAMS_MOST, path, err));
+    MUST(loci_grams_write(&c, NULL, LOCI_GRAMS_MOST, path, err));
     const size_t len = c.start[1];
 
     /* A text of training: every sampled run is found, one in 256 is sampled. */
@@ -81,12 +81,35 @@ static void test_overlap(void **state)
 }
 
 /* More hashes than there is room for: the sample is thinned, and still compares. */
+/* A run that goes on from another: what either has read is found, each run once. */
+static void test_added(void **state)
+{
+    (void)state;
+    loci_corpus c = two_documents();
+    loci_corpus first = c, second = c;
+    size_t both[3] = { 0, c.start[1], c.start[2] }, later[2] = { c.start[1] / 2, c.start[2] };
+    first.n_docs = 1, first.start = both;
+    second.n_docs = 1, second.start = later;
+    loci_grams *before;
+    MUST(loci_grams_write(&first, NULL, LOCI_GRAMS_MOST, path, err));
+    MUST(loci_grams_open(&before, path, err));
+    MUST(loci_grams_write(&second, before, LOCI_GRAMS_MOST, path, err));
+    loci_grams_close(before);
+    for (int d = 0; d < 2; d++) {
+        const loci_overlap all = overlap(c.text + c.start[d], c.start[d + 1] - c.start[d]);
+        assert_true(all.sampled > 20);
+        assert_int_equal(all.found, all.sampled);
+    }
+    free(c.text);
+    free(c.start);
+}
+
 static void test_thinned(void **state)
 {
     (void)state;
     loci_corpus c = two_documents();
     for (size_t most = 3; most <= 48; most *= 4) {
-        MUST(loci_grams_write(&c, most, path, err));
+        MUST(loci_grams_write(&c, NULL, most, path, err));
         struct stat s;
         assert_int_equal(stat(path, &s), 0);
         assert_in_range(s.st_size, 32 + 8, 32 + 8 * most);
@@ -109,7 +132,7 @@ static void test_broken_files(void **state)
     loci_corpus c = two_documents();
     char *data;
     size_t n;
-    MUST(loci_grams_write(&c, LOCI_GRAMS_MOST, path, err));
+    MUST(loci_grams_write(&c, NULL, LOCI_GRAMS_MOST, path, err));
     MUST(loci_file_load(NULL, path, 1 << 22, &data, &n, err));
     unsigned char *p = (unsigned char *)data;
     loci_grams *g = NULL;
@@ -144,6 +167,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_overlap),
+        cmocka_unit_test(test_added),
         cmocka_unit_test(test_thinned),
         cmocka_unit_test(test_broken_files),
     };
