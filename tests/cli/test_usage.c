@@ -142,82 +142,84 @@ static void missing_files(void **state)
 #define PHASE "depth model config type banks units repeat seed work threads cpu json csv quiet"
 
 /* ---- help ---------------------------------------------------------------------------------- */
+typedef struct {
+    const char *name, *options;
+} command;
+static const command manual[] = {
+    { "ingest", "bank name skip no-gitignore max-file-bytes json model threads cpu device "
+                "compute quiet" },
+    { "ask", "bank exact k max-tokens evidence min-score full json model threads cpu device "
+             "compute quiet" },
+    { "recall", "bank exact k context evidence min-score full json model threads cpu device "
+                "compute quiet" },
+    { "bank info", "json model threads cpu device compute quiet" },
+    { "bank ls", "json model threads cpu device compute quiet" },
+    { "bank verify", "json quiet" },
+    { "generate",
+      "prompt chat think chat-texts keep-reasoning content-tokens state draft max-tokens "
+      "temperature top-k top-p seed json mode expert-memory model threads cpu device compute "
+      "quiet" },
+    { "logits", "ids out prefill json mode expert-memory model threads cpu device compute quiet" },
+    { "model info", "model json" },
+    { "quantize", "model out type json quiet" },
+    { "train", "config out data tokenizer init threads cpu device no-resume steps until "
+               "minutes json quiet" },
+    { "tokenizer train", "vocab out max-bytes json quiet" },
+    { "tokenizer encode", "tokenizer json marked" },
+    { "tokenizer decode", "tokenizer json" },
+    { "tokenizer prompt", "tokenizer think chat-texts keep-reasoning content-tokens ids json" },
+    { "tokenizer reply", "reasoning" },
+    { "tasks make", "family seed split wordings facts questions items bytes text hops "
+                    "near-duplicate absent out json quiet" },
+    { "eval needles",
+      "tokens needles items only family questions names wordings near-duplicate absent hops "
+      "seed text " CELL },
+    { "eval kv", "file tokens items seed text " CELL },
+    { "eval babilong", "support only without file tokens items seed text " CELL },
+    { "eval ppl",
+      "text max-tokens min-tokens docs compare json csv model threads cpu device compute quiet" },
+    { "eval overlap", "grams text json csv" },
+    { "bench kernels", "family cpu seconds json csv" },
+    { "bench gpu", "op device json csv" },
+    { "bench ingest", PHASE },
+    { "bench decode", PHASE },
+    { "bench open", PHASE },
+    { "bench search", PHASE },
+    { "bench recall", "bank probes pieces k seed json csv model threads cpu device compute quiet" },
+    { "bench dsv4", "shape layers memory experts tokens repeat mode threads cpu json csv" },
+    { "version", "cpu json" },
+};
+
+/* `loci NAME --help` lists the options of its line above, --help, and no other. */
+static void help_names_options(const command *c)
+{
+    char name[40], options[300], *save = NULL;
+    snprintf(name, sizeof name, "%s", c->name);
+    char *second = strchr(name, ' ');
+    if (second) *second++ = '\0';
+    result r = second ? RUN(name, second, "--help") : RUN(name, "--help");
+    assert_int_equal(r.code, 0);
+    assert_int_equal(r.err_bytes, 0);
+    snprintf(options, sizeof options, "usage: loci %s ", c->name);
+    assert_int_equal(strncmp(r.out, options, strlen(options)), 0);
+    snprintf(options, sizeof options, "%s help", c->options);
+    int listed = 0;
+    for (const char *at = r.out; (at = strstr(at, "\n  --")) != NULL; at++) listed++;
+    for (char *o = strtok_r(options, " ", &save); o; o = strtok_r(NULL, " ", &save), listed--) {
+        char line[60];
+        snprintf(line, sizeof line, "\n  --%s ", o);
+        if (!strstr(r.out, line)) print_message("loci %s --help: no --%s\n", c->name, o);
+        assert_non_null(strstr(r.out, line));
+    }
+    if (listed) print_message("loci %s: options that this test does not know\n", c->name);
+    assert_int_equal(listed, 0);
+    free_result(&r);
+}
+
 static void help_names_every_option(void **state)
 {
     (void)state;
-    static const struct {
-        const char *name, *options;
-    } manual[] = {
-        { "ingest", "bank name skip no-gitignore max-file-bytes json model threads cpu device "
-                    "compute quiet" },
-        { "ask", "bank exact k max-tokens evidence min-score full json model threads cpu device "
-                 "compute quiet" },
-        { "recall", "bank exact k context evidence min-score full json model threads cpu device "
-                    "compute quiet" },
-        { "bank info", "json model threads cpu device compute quiet" },
-        { "bank ls", "json model threads cpu device compute quiet" },
-        { "bank verify", "json quiet" },
-        { "generate",
-          "prompt chat think chat-texts keep-reasoning content-tokens state draft max-tokens "
-          "temperature top-k top-p seed json mode expert-memory model threads cpu device compute "
-          "quiet" },
-        { "logits",
-          "ids out prefill json mode expert-memory model threads cpu device compute quiet" },
-        { "model info", "model json" },
-        { "quantize", "model out type json quiet" },
-        { "train", "config out data tokenizer init threads cpu device no-resume steps until "
-                   "minutes json quiet" },
-        { "tokenizer train", "vocab out max-bytes json quiet" },
-        { "tokenizer encode", "tokenizer json marked" },
-        { "tokenizer decode", "tokenizer json" },
-        { "tokenizer prompt", "tokenizer think chat-texts keep-reasoning content-tokens ids json" },
-        { "tokenizer reply", "reasoning" },
-        { "tasks make", "family seed split wordings facts questions items bytes text hops "
-                        "near-duplicate absent out json quiet" },
-        { "eval needles",
-          "tokens needles items only family questions names wordings near-duplicate absent hops "
-          "seed text " CELL },
-        { "eval kv", "file tokens items seed text " CELL },
-        { "eval babilong", "support only without file tokens items seed text " CELL },
-        { "eval ppl",
-          "text max-tokens min-tokens docs compare json csv model threads cpu device compute "
-          "quiet" },
-        { "eval overlap", "grams text json csv" },
-        { "bench kernels", "family cpu seconds json csv" },
-        { "bench gpu", "op device json csv" },
-        { "bench ingest", PHASE },
-        { "bench decode", PHASE },
-        { "bench open", PHASE },
-        { "bench search", PHASE },
-        { "bench recall",
-          "bank probes pieces k seed json csv model threads cpu device compute quiet" },
-        { "bench dsv4", "shape layers memory experts tokens repeat mode threads cpu json csv" },
-        { "version", "cpu json" },
-    };
-    for (size_t i = 0; i < sizeof manual / sizeof *manual; i++) {
-        char name[40], options[300], *save = NULL;
-        snprintf(name, sizeof name, "%s", manual[i].name);
-        char *second = strchr(name, ' ');
-        if (second) *second++ = '\0';
-        result r = second ? RUN(name, second, "--help") : RUN(name, "--help");
-        assert_int_equal(r.code, 0);
-        assert_int_equal(r.err_bytes, 0);
-        snprintf(options, sizeof options, "usage: loci %s ", manual[i].name);
-        assert_int_equal(strncmp(r.out, options, strlen(options)), 0);
-        snprintf(options, sizeof options, "%s help", manual[i].options);
-        int listed = 0;
-        for (const char *at = r.out; (at = strstr(at, "\n  --")) != NULL; at++) listed++;
-        for (char *o = strtok_r(options, " ", &save); o; o = strtok_r(NULL, " ", &save), listed--) {
-            char line[60];
-            snprintf(line, sizeof line, "\n  --%s ", o);
-            if (!strstr(r.out, line)) print_message("loci %s --help: no --%s\n", manual[i].name, o);
-            assert_non_null(strstr(r.out, line));
-        }
-        if (listed)
-            print_message("loci %s: options that this test does not know\n", manual[i].name);
-        assert_int_equal(listed, 0);
-        free_result(&r);
-    }
+    for (size_t i = 0; i < sizeof manual / sizeof *manual; i++) help_names_options(&manual[i]);
     static const char *const group[] = { "bank", "model", "tokenizer", "tasks", "eval", "bench" };
     for (size_t i = 0; i < sizeof group / sizeof *group; i++) {
         result r = RUN(group[i], "--help");

@@ -1,7 +1,6 @@
 /* Goal: what a bank holds is what the files held, byte by byte; nothing is read twice without need;
  * what cannot be read is told and costs nothing else.  Method: files of every kind into a bank of
  * the small model XS, and the text of each document out of the bank again. */
-#include <limits.h>
 #include "engine/phase_impl.h"
 #include <zlib.h>
 #include <zstd.h>
@@ -21,16 +20,6 @@ static void age(const char *name, int seconds) /* an mtime that is surely anothe
 {
     const struct timespec t[2] = { { 1700000000 + seconds, 0 }, { 1700000000 + seconds, 0 } };
     assert_int_equal(utimensat(AT_FDCWD, at_root(name), t, 0), 0);
-}
-
-static char *long_text(size_t n)
-{
-    char *s = malloc(n + 1);
-    assert_non_null(s);
-    size_t at = 0;
-    for (int i = 0; at < n; i++)
-        at += (size_t)snprintf(s + at, n + 1 - at, "Line %d of a file that is long.\r\n", i);
-    return s;
 }
 
 static void test_bytes_come_back(void **state)
@@ -250,113 +239,6 @@ static void test_refusals(void **state)
     loci_engine_close(e);
 }
 
-/* A model of its own shape and random weights, with the tokenizer of XS, in model-NAME below root. */
-static loci_engine *model_make(const char *name, loci_hparams hp)
-{
-    loci_error err;
-    loci_model *m;
-    loci_engine *e;
-    char dir[64], to[128], real[PATH_MAX];
-    loci_engine_options o = loci_engine_options_default();
-    float *params = loci_alloc_aligned(loci_param_floats(&hp) * sizeof(float));
-    assert_non_null(params);
-    loci_params_init(params, &hp, SEED);
-    snprintf(dir, sizeof dir, "model-%s", name);
-    snprintf(to, sizeof to, "%s/tokenizer.json", dir);
-    OK(loci_model_wrap(&m, &hp, params, loci_cpu_detect(), &err));
-    OK(loci_model_save(m, at_root(dir), LOCI_BF16, NULL, &err));
-    loci_model_close(m);
-    loci_free_aligned(params);
-    assert_non_null(realpath(XS_MODEL "/tokenizer.json", real));
-    assert_int_equal(symlink(real, at_root(to)), 0);
-    o.model_dir = at_root(dir);
-    o.threads = 2;
-    OK(loci_engine_open(&e, &o, &err));
-    return e;
-}
-
-/* Banks of models with every stored form: what went in comes out, each part has its bytes, a model
- * of other settings is refused. */
-static void test_stored_forms(void **state)
-{
-    enum { BYTES = 60000 };
-    static const struct {
-        const char *name;
-        int postings, content_bits4, d_summary, shared_kv, content; /* content: bytes a token */
-        double most;                                                /* bytes a token */
-    } form[] = {
-        { "plain", 0, 0, 0, 0, 136, 150.0 },         { "postings", 1, 0, 0, 0, 136, 152.0 },
-        { "summaries", 0, 0, 128, 0, 136, 152.0 },   { "packed", 0, 1, 128, 0, 36, 50.0 },
-        { "all", 1, 1, 128, 0, 36, 52.0 },           { "shared", 0, 0, 0, 1, 72, 86.0 },
-        { "shared packed", 0, 1, 128, 1, 36, 50.0 },
-    };
-    enum { FORMS = sizeof form / sizeof *form };
-    (void)state;
-    loci_error err = { 0 };
-    loci_engine *e[FORMS];
-    char *text = long_text(BYTES), dir[64];
-    write_bytes(at_root("text"), text, BYTES);
-    for (int i = 0; i < FORMS; i++) {
-        loci_hparams hp;
-        loci_bank *b;
-        loci_bank_stat stat;
-        loci_bank_verify_report report;
-        loci_answer a;
-        loci_hparams_default(&hp);
-        hp.postings = form[i].postings;
-        hp.content_bits4 = form[i].content_bits4;
-        hp.d_summary = form[i].d_summary;
-        hp.shared_kv = form[i].shared_kv;
-        hp.trained_codes = i % 2;
-        e[i] = model_make(form[i].name, hp);
-        snprintf(dir, sizeof dir, "bank-of-%s", form[i].name);
-        b = bank_open(e[i], at_root(dir), LOCI_BANK_CREATE);
-        ingest(b, at_root("text"));
-        assert_holds(b, "text", text, BYTES);
-        OK(loci_bank_verify(at_root(dir), NULL, NULL, &report, &err));
-        assert_int_equal(report.bad_blocks, 0);
-        /* Nothing learned, so any answer will do; the path through search and content must hold. */
-        OK(loci_ask(e[i], &b, 1, "What is it?", 11, NULL, &a, &err));
-        assert_true(a.chunks_read > 0 && a.chunks_decoded > 0 && a.chunks_decoded <= a.chunks_read);
-        loci_answer_free(&a);
-        loci_searcher *searcher;
-        OK(loci_searcher_open(&searcher, e[i], &b, 1, &err));
-        assert_int_equal(loci_searcher_memory(searcher).gist != NULL, form[i].d_summary > 0);
-        loci_searcher_close(searcher);
-
-        OK(loci_bank_info(b, &stat, &err));
-        int64_t sum = 0;
-        for (int p = 0; p < LOCI_BANK_PARTS; p++) sum += stat.part_bytes[p];
-        assert_int_equal(sum, stat.disk_bytes);
-        const double tokens = (double)stat.tokens;
-        print_message("%s: %.1f bytes a token, content %.1f, summaries %.2f, postings %.2f\n",
-                      form[i].name, (double)stat.disk_bytes / tokens,
-                      (double)stat.part_bytes[LOCI_BANK_CONTENT] / tokens,
-                      (double)stat.part_bytes[LOCI_BANK_SUMMARIES] / tokens,
-                      (double)stat.part_bytes[LOCI_BANK_POSTINGS] / tokens);
-        /* The catalogue's pages are the same for any bank; chunks are the rest. */
-        const int64_t files = stat.disk_bytes - stat.part_bytes[LOCI_BANK_CATALOGUE];
-        assert_true((double)files / tokens <= form[i].most);
-        assert_true((double)stat.part_bytes[LOCI_BANK_POSTINGS] <=
-                    2.0 * 64.0 * (double)stat.chunks);
-        assert_int_equal(stat.part_bytes[LOCI_BANK_CONTENT], stat.chunks * 64 * form[i].content);
-        assert_int_equal(stat.part_bytes[LOCI_BANK_SUMMARIES],
-                         form[i].d_summary ? stat.chunks * (form[i].d_summary + 4) : 0);
-        assert_int_equal(stat.part_bytes[LOCI_BANK_POSTINGS] > 0, form[i].postings);
-        loci_bank_close(b);
-    }
-    for (int i = 0; i < FORMS; i++)
-        for (int k = 0; k < FORMS; k++) {
-            loci_bank *b;
-            snprintf(dir, sizeof dir, "bank-of-%s", form[i].name);
-            const loci_status st = loci_bank_open(&b, e[k], at_root(dir), LOCI_BANK_READ, NULL);
-            assert_int_equal(st, i == k ? LOCI_OK : LOCI_EMODEL);
-            loci_bank_close(b);
-        }
-    for (int i = 0; i < FORMS; i++) loci_engine_close(e[i]);
-    free(text);
-}
-
 static int stop_at(void *ctx, int64_t done, int64_t total)
 {
     assert_true(done <= total);
@@ -483,7 +365,6 @@ int main(void)
         cmocka_unit_test(test_compressed_and_broken),
         cmocka_unit_test(test_binary_is_skipped_quickly),
         cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_stored_forms),
         cmocka_unit_test(test_cancel_keeps_what_was_committed),
         cmocka_unit_test(test_threads_do_not_change_a_byte),
         cmocka_unit_test(test_memory_is_bounded),

@@ -30,6 +30,17 @@ static inline void put(const char *name, const char *text)
     write_bytes(at_root(name), text, strlen(text));
 }
 
+/* n bytes of numbered lines; owned. */
+static inline char *long_text(size_t n)
+{
+    char *s = malloc(n + 1);
+    assert_non_null(s);
+    size_t at = 0;
+    for (int i = 0; at < n; i++)
+        at += (size_t)snprintf(s + at, n + 1 - at, "Line %d of a file that is long.\r\n", i);
+    return s;
+}
+
 static inline loci_engine *xs_open(int threads)
 {
     loci_error err;

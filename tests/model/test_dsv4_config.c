@@ -139,76 +139,84 @@ static void test_v41(void **state)
     assert_false(hp.layer[39].overlap);
 }
 
+/* A file with one thing in it changed, and what is said then; NULL: it is as good. */
+static const struct {
+    const char *file, *from, *to, *message;
+} refusal[] = {
+    { "flash.json", "\"deepseek_v4\"", "\"llama\"",
+      "config.json: model_type: expected deepseek_v4 or deepseek_v41, found \"llama\"" },
+    { "flash.json", "\"vocab_size\": 129280", "\"vocab_size\": 0",
+      "config.json: vocab_size: expected 1 to 1048576, found 0" },
+    { "flash.json", "\"hidden_size\": 4096, ", "",
+      "config.json: hidden_size: expected an integer, found nothing" },
+    { "flash.json", "\"head_dim\": 512", "\"head_dim\": \"512\"",
+      "config.json: head_dim: expected an integer, found a string" },
+    { "flash.json", "\"qk_rope_head_dim\": 64", "\"qk_rope_head_dim\": 63",
+      "config.json: qk_rope_head_dim: expected an even number, found 63" },
+    { "flash.json", "\"qk_rope_head_dim\": 64", "\"qk_rope_head_dim\": 514",
+      "config.json: qk_rope_head_dim: expected at most head_dim, found 514" },
+    { "flash.json", "\"index_head_dim\": 128", "\"index_head_dim\": 32",
+      "config.json: index_head_dim: expected at least qk_rope_head_dim, found 32" },
+    { "flash.json", "\"o_groups\": 8", "\"o_groups\": 7",
+      "config.json: num_attention_heads: expected a multiple of o_groups, found 64" },
+    { "flash.json", "\"num_experts_per_tok\": 6", "\"num_experts_per_tok\": 60", NULL },
+    { "flash.json", "\"n_routed_experts\": 256", "\"n_routed_experts\": 5",
+      "config.json: num_experts_per_tok: expected at most n_routed_experts, found 6" },
+    { "flash.json", "\"num_key_value_heads\": 1", "\"num_key_value_heads\": 2",
+      "config.json: num_key_value_heads: expected 1, found 2" },
+    { "flash.json", "\"sqrtsoftplus\"", "\"sigmoid\"",
+      "config.json: scoring_func: expected sqrtsoftplus, found \"sigmoid\"" },
+    { "flash.json", "\"quant_method\": \"fp8\"", "\"quant_method\": \"gptq\"",
+      "config.json: quantization_config.quant_method: expected fp8, found \"gptq\"" },
+    { "flash.json", "\"ue8m0\"", "\"float\"",
+      "config.json: quantization_config.scale_fmt: expected ue8m0, found \"float\"" },
+    { "flash.json", "\"expert_dtype\": \"fp4\"", "\"expert_dtype\": \"int4\"",
+      "config.json: expert_dtype: expected fp4 or fp8, found \"int4\"" },
+    { "flash.json", "\"expert_dtype\": \"fp4\"", "\"expert_dtype\": \"fp8\"", NULL },
+    { "flash.json", "\"norm_topk_prob\": true", "\"norm_topk_prob\": false",
+      "config.json: norm_topk_prob: expected true, found false" },
+    { "flash.json", "\"type\": \"yarn\"", "\"type\": \"linear\"",
+      "config.json: rope_scaling.type: expected yarn or default, found \"linear\"" },
+    { "flash.json", "\"factor\": 16, ", "", "config.json: rope_scaling.factor: missing" },
+    { "flash.json", "[0, 0, 4, ", "[0, -4, ",
+      "config.json: compress_ratios[1]: expected 0 to 4096, found -4" },
+    { "flash.json", "\"num_hidden_layers\": 43", "\"num_hidden_layers\": 45",
+      "config.json: compress_ratios: expected at least 45 entries, found 44" },
+    { "flash.json", "\"num_hash_layers\": 3", "\"num_hash_layers\": 44",
+      "config.json: num_hash_layers: expected 0 to num_hidden_layers, found 44" },
+    { "flash.json", "\"eos_token_id\": 1", "\"eos_token_id\": 129280",
+      "config.json: eos_token_id: expected an id below vocab_size, found 129280" },
+    { "flash-0731.json", "[40, 41, 42]", "[40, 41, 43]",
+      "config.json: dspark_target_layer_ids[2]: expected 0 to 42, found 43" },
+    { "transformers.json", "\"heavily_compressed_attention\", ", "",
+      "config.json: layer_types: expected an array of 43, found an array of 42" },
+    { "transformers.json", "\"hash_moe\"", "\"dense\"",
+      "config.json: mlp_layer_types[0]: expected a layer type of DeepSeek-V4, found "
+      "\"dense\"" },
+};
+
 static void test_refusals(void **state)
 {
     (void)state;
-    static const struct {
-        const char *file, *from, *to, *message;
-    } row[] = {
-        { "flash.json", "\"deepseek_v4\"", "\"llama\"",
-          "config.json: model_type: expected deepseek_v4 or deepseek_v41, found \"llama\"" },
-        { "flash.json", "\"vocab_size\": 129280", "\"vocab_size\": 0",
-          "config.json: vocab_size: expected 1 to 1048576, found 0" },
-        { "flash.json", "\"hidden_size\": 4096, ", "",
-          "config.json: hidden_size: expected an integer, found nothing" },
-        { "flash.json", "\"head_dim\": 512", "\"head_dim\": \"512\"",
-          "config.json: head_dim: expected an integer, found a string" },
-        { "flash.json", "\"qk_rope_head_dim\": 64", "\"qk_rope_head_dim\": 63",
-          "config.json: qk_rope_head_dim: expected an even number, found 63" },
-        { "flash.json", "\"qk_rope_head_dim\": 64", "\"qk_rope_head_dim\": 514",
-          "config.json: qk_rope_head_dim: expected at most head_dim, found 514" },
-        { "flash.json", "\"index_head_dim\": 128", "\"index_head_dim\": 32",
-          "config.json: index_head_dim: expected at least qk_rope_head_dim, found 32" },
-        { "flash.json", "\"o_groups\": 8", "\"o_groups\": 7",
-          "config.json: num_attention_heads: expected a multiple of o_groups, found 64" },
-        { "flash.json", "\"num_experts_per_tok\": 6", "\"num_experts_per_tok\": 60", NULL },
-        { "flash.json", "\"n_routed_experts\": 256", "\"n_routed_experts\": 5",
-          "config.json: num_experts_per_tok: expected at most n_routed_experts, found 6" },
-        { "flash.json", "\"num_key_value_heads\": 1", "\"num_key_value_heads\": 2",
-          "config.json: num_key_value_heads: expected 1, found 2" },
-        { "flash.json", "\"sqrtsoftplus\"", "\"sigmoid\"",
-          "config.json: scoring_func: expected sqrtsoftplus, found \"sigmoid\"" },
-        { "flash.json", "\"quant_method\": \"fp8\"", "\"quant_method\": \"gptq\"",
-          "config.json: quantization_config.quant_method: expected fp8, found \"gptq\"" },
-        { "flash.json", "\"ue8m0\"", "\"float\"",
-          "config.json: quantization_config.scale_fmt: expected ue8m0, found \"float\"" },
-        { "flash.json", "\"expert_dtype\": \"fp4\"", "\"expert_dtype\": \"int4\"",
-          "config.json: expert_dtype: expected fp4 or fp8, found \"int4\"" },
-        { "flash.json", "\"expert_dtype\": \"fp4\"", "\"expert_dtype\": \"fp8\"", NULL },
-        { "flash.json", "\"norm_topk_prob\": true", "\"norm_topk_prob\": false",
-          "config.json: norm_topk_prob: expected true, found false" },
-        { "flash.json", "\"type\": \"yarn\"", "\"type\": \"linear\"",
-          "config.json: rope_scaling.type: expected yarn or default, found \"linear\"" },
-        { "flash.json", "\"factor\": 16, ", "", "config.json: rope_scaling.factor: missing" },
-        { "flash.json", "[0, 0, 4, ", "[0, -4, ",
-          "config.json: compress_ratios[1]: expected 0 to 4096, found -4" },
-        { "flash.json", "\"num_hidden_layers\": 43", "\"num_hidden_layers\": 45",
-          "config.json: compress_ratios: expected at least 45 entries, found 44" },
-        { "flash.json", "\"num_hash_layers\": 3", "\"num_hash_layers\": 44",
-          "config.json: num_hash_layers: expected 0 to num_hidden_layers, found 44" },
-        { "flash.json", "\"eos_token_id\": 1", "\"eos_token_id\": 129280",
-          "config.json: eos_token_id: expected an id below vocab_size, found 129280" },
-        { "flash-0731.json", "[40, 41, 42]", "[40, 41, 43]",
-          "config.json: dspark_target_layer_ids[2]: expected 0 to 42, found 43" },
-        { "transformers.json", "\"heavily_compressed_attention\", ", "",
-          "config.json: layer_types: expected an array of 43, found an array of 42" },
-        { "transformers.json", "\"hash_moe\"", "\"dense\"",
-          "config.json: mlp_layer_types[0]: expected a layer type of DeepSeek-V4, found "
-          "\"dense\"" },
-    };
-    for (size_t i = 0; i < sizeof row / sizeof row[0]; i++) {
+    for (size_t i = 0; i < sizeof refusal / sizeof refusal[0]; i++) {
         loci_dsv4_hparams hp, zero;
         loci_error err;
-        const loci_status st = parse_changed(row[i].file, row[i].from, row[i].to, &hp, &err);
-        if (!row[i].message) {
+        const loci_status st =
+            parse_changed(refusal[i].file, refusal[i].from, refusal[i].to, &hp, &err);
+        if (!refusal[i].message) {
             assert_int_equal(st, LOCI_OK);
             continue;
         }
         assert_int_equal(st, LOCI_EFORMAT);
-        assert_string_equal(err.text, row[i].message);
+        assert_string_equal(err.text, refusal[i].message);
         memset(&zero, 0, sizeof zero);
         assert_memory_equal(&hp, &zero, sizeof hp);
     }
+}
+
+static void test_no_config(void **state)
+{
+    (void)state;
     loci_dsv4_hparams hp;
     assert_int_equal(loci_dsv4_config_parse(&hp, "{", "x", NULL), LOCI_EFORMAT);
     assert_int_equal(loci_dsv4_config_parse(&hp, "[]", "x", NULL), LOCI_EFORMAT);
@@ -221,7 +229,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_released),     cmocka_unit_test(test_variants),
         cmocka_unit_test(test_transformers), cmocka_unit_test(test_v41),
-        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_refusals),     cmocka_unit_test(test_no_config),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -241,75 +241,93 @@ static int load_views(const place *p, loci_dtype type, loci_tensor_view *t, loci
     return n;
 }
 
+typedef struct {
+    const place *p;
+    loci_tensor_view *t; /* (n) of a good file */
+    int n;
+} views;
+
+/* The views are refused for v, whose name was good's; v is good again afterwards. */
+static void refused_with(const views *all, const loci_tensor_view *good, loci_tensor_view *v,
+                         const char *a, const char *b, const char *flaw)
+{
+    write_views(all->p, all->t, all->n);
+    must_refuse(all->p, good->name, a, b, flaw);
+    *v = *good;
+}
+
+static void missing(const views *all, int i)
+{
+    const loci_tensor_view good = all->t[i];
+    all->t[i] = all->t[all->n - 1];
+    write_views(all->p, all->t, all->n - 1);
+    must_refuse(all->p, good.name, "missing", "", "missing");
+    all->t[i] = good;
+    all->t[i].name = "strange";
+    refused_with(all, &good, &all->t[i], "missing", "", "renamed");
+}
+
+static void other_shapes(const views *all, int i)
+{
+    loci_tensor_view *v = &all->t[i];
+    const loci_tensor_view good = *v;
+    char found[64];
+    /* one row more, from memory of its own */
+    const size_t row = good.bytes / (size_t)good.dim[0];
+    char *more = room(good.bytes + row);
+    v->data = more;
+    v->dim[0]++;
+    v->bytes += row;
+    snprintf(found, sizeof found, "(%lld", (long long)v->dim[0]);
+    refused_with(all, &good, v, "expected", found, "a row more");
+    loci_free_aligned(more);
+    /* the same bytes in another shape */
+    v->n_dims = good.n_dims + 1;
+    v->dim[good.n_dims] = 1;
+    refused_with(all, &good, v, "expected", ", 1)", "another dimension");
+    if (good.n_dims == 2 && good.dim[0] != good.dim[1]) {
+        v->dim[0] = good.dim[1];
+        v->dim[1] = good.dim[0];
+        refused_with(all, &good, v, "expected", "found", "transposed");
+    }
+}
+
+static void other_numbers(const views *all, int i)
+{
+    static const double zeros[16384];
+    loci_tensor_view *v = &all->t[i];
+    const loci_tensor_view good = *v;
+    const size_t unit = loci_dtype_size(good.dtype);
+    v->dtype = LOCI_F64;
+    v->bytes = good.bytes / unit * 8;
+    v->data = zeros;
+    if (v->bytes <= sizeof zeros)
+        refused_with(all, &good, v, "F64", good.dtype == LOCI_F16 ? "F16" : "F32", "type");
+    *v = good;
+    if (strstr(good.name, ".scale")) {
+        char *bad = room(good.bytes);
+        memcpy(bad, good.data, good.bytes);
+        memset(bad + good.bytes - unit, 0xff, unit);
+        v->data = bad;
+        refused_with(all, &good, v, "expected finite numbers", "", "not a number");
+        loci_free_aligned(bad);
+    }
+}
+
 static void every_tensor_every_flaw(void **state)
 {
     static loci_tensor_view t[2 * MOST + 1];
     static const loci_dtype types[] = { LOCI_F32, LOCI_I8, LOCI_U8 };
-    static const double zeros[16384];
     place p = place_open();
     (void)state;
     for (int k = 0; k < 3; k++) {
         loci_st *file;
         const int n = load_views(&p, types[k], t, &file);
+        const views all = { &p, t, n };
         for (int i = 0; i < n; i++) {
-            const loci_tensor_view good = t[i];
-            char found[64];
-            /* missing */
-            t[i] = t[n - 1];
-            write_views(&p, t, n - 1);
-            must_refuse(&p, good.name, "missing", "", "missing");
-            t[i] = good;
-            /* one row more, from memory of its own */
-            loci_tensor_view *v = &t[i];
-            const size_t row = good.bytes / (size_t)good.dim[0];
-            char *more = room(good.bytes + row);
-            v->data = more;
-            v->dim[0]++;
-            v->bytes += row;
-            snprintf(found, sizeof found, "(%lld", (long long)v->dim[0]);
-            write_views(&p, t, n);
-            must_refuse(&p, good.name, "expected", found, "a row more");
-            *v = good;
-            loci_free_aligned(more);
-            /* the same bytes in another shape */
-            v->n_dims = good.n_dims + 1;
-            v->dim[good.n_dims] = 1;
-            write_views(&p, t, n);
-            must_refuse(&p, good.name, "expected", ", 1)", "another dimension");
-            *v = good;
-            if (good.n_dims == 2 && good.dim[0] != good.dim[1]) {
-                v->dim[0] = good.dim[1];
-                v->dim[1] = good.dim[0];
-                write_views(&p, t, n);
-                must_refuse(&p, good.name, "expected", "found", "transposed");
-                *v = good;
-            }
-            /* another type */
-            v->dtype = LOCI_F64;
-            v->bytes = good.bytes / loci_dtype_size(good.dtype) * 8;
-            if (v->bytes <= sizeof zeros) {
-                v->data = zeros;
-                write_views(&p, t, n);
-                must_refuse(&p, good.name, "F64", good.dtype == LOCI_F16 ? "F16" : "F32", "type");
-            }
-            *v = good;
-            /* a scale that is no number */
-            if (strstr(good.name, ".scale")) {
-                const size_t unit = loci_dtype_size(good.dtype);
-                more = room(good.bytes);
-                memcpy(more, good.data, good.bytes);
-                memset(more + good.bytes - unit, 0xff, unit);
-                v->data = more;
-                write_views(&p, t, n);
-                must_refuse(&p, good.name, "expected finite numbers", "", "not a number");
-                *v = good;
-                loci_free_aligned(more);
-            }
-            /* renamed: the one is missing */
-            v->name = "strange";
-            write_views(&p, t, n);
-            must_refuse(&p, good.name, "missing", "", "renamed");
-            *v = good;
+            missing(&all, i);
+            other_shapes(&all, i);
+            other_numbers(&all, i);
         }
         t[n] = t[0];
         t[n].name = "upper.7.attn.q";
