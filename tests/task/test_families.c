@@ -1,7 +1,6 @@
 /* Goal: facts say what the questions of their family ask.  Method: read the facts back with
- * code of this file's own: names and values distinct, near-duplicates as many as asked for,
- * gold facts carry the answer, chains resolved by a little interpreter, latest and multivalue
- * answers from the order of facts, absent keys looked for in vain. */
+ * code of this file's own: gold facts carry the answer, chains resolved by a little interpreter,
+ * latest and multivalue answers from the order of facts, absent keys looked for in vain. */
 #include <stdarg.h>
 #include <setjmp.h>
 #include <stddef.h>
@@ -12,7 +11,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "items.h"
+#include "plan_test.h"
 
 /* How many facts of the item hold the text, and whether fact g is one of them. */
 static int n_holding(const loci_task_item *item, const char *text, int g, bool *g_holds)
@@ -25,19 +24,6 @@ static int n_holding(const loci_task_item *item, const char *text, int g, bool *
             *g_holds = *g_holds || i == g;
         }
     return n;
-}
-
-/* The longest run of bytes that both texts have. */
-static size_t common_run(const char *a, const char *b)
-{
-    size_t best = 0;
-    for (const char *p = a; *p; p++)
-        for (const char *q = b; *q; q++) {
-            size_t n = 0;
-            while (p[n] && p[n] == q[n]) n++;
-            if (n > best) best = n;
-        }
-    return best;
 }
 
 /* A value is stated once, by the gold fact; fact and question have a key in common. */
@@ -69,126 +55,6 @@ static void test_single_gold_families(void **state)
                     assert_true(common_run(item.fact[q->gold[0]].text, q->question) >= 3);
                 }
                 loci_task_free(&item);
-            }
-}
-
-/* ---- keys, by the maker's own plan --------------------------------------------------------- */
-
-/* Letters in which two names differ; 99 for names of different lengths. */
-static int letters_apart(const char *a, const char *b)
-{
-    int n = 0;
-    if (strlen(a) != strlen(b)) return 99;
-    for (; *a; a++, b++) n += *a != *b;
-    return n;
-}
-
-static int digits_apart(uint32_t a, uint32_t b)
-{
-    int n = 0;
-    for (; a > 0; a /= 10, b /= 10) n += a % 10 != b % 10;
-    return n;
-}
-
-static bool near_keys(const loci_key *a, const loci_key *b)
-{
-    if (a->kind != b->kind) return false;
-    if (a->kind == LOCI_KEY_USER) return digits_apart(a->number, b->number) == 1;
-    if (a->kind == LOCI_KEY_PROJECT || a->kind == LOCI_KEY_EMAIL)
-        return letters_apart(a->name[0], b->name[0]) == 1 && strcmp(a->name[1], b->name[1]) == 0;
-    return (a->word[0] != b->word[0]) + (a->word[1] != b->word[1]) + (a->number != b->number) +
-               (strcmp(a->name[0], b->name[0]) != 0) + (strcmp(a->name[1], b->name[1]) != 0) ==
-           1;
-}
-
-static int compare_text(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
-static void assert_distinct(const char **text, int n)
-{
-    qsort(text, (size_t)n, sizeof *text, compare_text);
-    for (int i = 1; i < n; i++) assert_string_not_equal(text[i - 1], text[i]);
-}
-
-/* Plan an item without writing it. */
-static int plan(loci_maker *m, const loci_task_options *o)
-{
-    *m = (loci_maker){ .opt = o, .n_units = o->n_facts };
-    m->unit = calloc((size_t)m->n_units, sizeof *m->unit);
-    assert_non_null(m->unit);
-    assert_true(loci_set_open(&m->names, (size_t)m->n_units * 8));
-    assert_true(loci_set_open(&m->values, (size_t)m->n_units * 4));
-    loci_rng_seed(&m->rng, o->seed);
-    return loci_maker_plan(m);
-}
-
-static void unplan(loci_maker *m)
-{
-    free(m->unit);
-    loci_set_close(&m->names);
-    loci_set_close(&m->values);
-    loci_pool_release(m->pool.head);
-}
-
-static void test_names_and_values_are_distinct(void **state)
-{
-    (void)state;
-    enum { N = LOCI_TASK_MAX_FACTS };
-    static const char *name[N * LOCI_UNIT_FACTS], *value[N * LOCI_UNIT_VALUES];
-    for (int f = 0; f < LOCI_TASK_COUNT; f++)
-        for (int s = 0; s < 2; s++) {
-            if (f >= LOCI_TASK_EXTRACT) continue; /* texts and stories, not units */
-            loci_task_options o = options((loci_task_family)f, (loci_split)s, N, 1, 77);
-            o.hops = 5;
-            loci_maker m;
-            int n_names = 0, n_values = 0, n = plan(&m, &o);
-            for (int u = 0; u < m.n_units; u++) {
-                for (int j = 0; j < LOCI_UNIT_FACTS && m.unit[u].name[j]; j++) {
-                    /* The same key with another attribute stands beside its first. */
-                    const bool again =
-                        u > 0 && j == 0 && m.unit[u].name[0] == m.unit[u - 1].name[0];
-                    if (again && s == LOCI_SPLIT_TEST)
-                        assert_int_not_equal(m.unit[u].kind, m.unit[u - 1].kind);
-                    if (again) assert_null(strstr(m.unit[u].attribute, m.unit[u - 1].attribute));
-                    if (!again) name[n_names++] = m.unit[u].name[j];
-                }
-                for (int j = 0; j < LOCI_UNIT_VALUES && m.unit[u].value[j]; j++)
-                    value[n_values++] = m.unit[u].value[j];
-                n -= m.unit[u].n_facts;
-            }
-            assert_int_equal(n, 0);
-            assert_true(n_names >= N - N / 4 && n_values >= N);
-            assert_distinct(name, n_names);
-            assert_distinct(value, n_values);
-            unplan(&m);
-        }
-}
-
-static void test_near_duplicates(void **state)
-{
-    (void)state;
-    for (uint64_t seed = 0; seed < SEEDS; seed++)
-        for (int share = 0; share <= 4; share++)
-            for (int f = 0; f < 2; f++) {
-                loci_task_options o = options(f ? LOCI_TASK_MULTIKEY : LOCI_TASK_NEEDLE,
-                                              (loci_split)(seed % 2), 36, 1, seed);
-                o.near_duplicate = (float)share / 4;
-                loci_maker m;
-                (void)plan(&m, &o);
-                int n = 0;
-                for (int u = 0; u < m.n_units; u++) {
-                    bool near = false;
-                    /* Groups stand next to each other in the plan and have at most 4 members. */
-                    for (int v = u > 3 ? u - 3 : 0; v < m.n_units && v <= u + 3; v++)
-                        near = near || (v != u && (near_keys(&m.unit[u].key, &m.unit[v].key)
-                                                       ? m.unit[u].attribute == m.unit[v].attribute
-                                                       : m.unit[u].name[0] == m.unit[v].name[0]));
-                    n += near;
-                }
-                assert_int_equal(n, f ? 36 : 9 * share);
-                unplan(&m);
             }
 }
 
@@ -473,109 +339,6 @@ static void test_lists_join_four(void **state)
     }
 }
 
-/* A mark of training is no part of what the unit's clauses say, nor of its other marks. */
-static void check_marks(const loci_unit *unit)
-{
-    for (int i = 0; i < unit->n_facts; i++)
-        for (int j = 0; j < unit->n_facts; j++) {
-            assert_null(strstr(unit->value[j], unit->name[i]));
-            if (i != j) assert_null(strstr(unit->name[j], unit->name[i]));
-        }
-}
-
-/* The answer ends in the mark of the other fact about the same thing, and both cannot hold; training
- * has clauses about it that contradict neither. */
-static void test_clauses_contradict(void **state)
-{
-    (void)state;
-    int single = 0, in_steps = 0, all = 0, bystanders = 0;
-    for (uint64_t seed = 0; seed < SEEDS; seed++) {
-        loci_task_options o = options(LOCI_TASK_CONFLICT, (loci_split)(seed % 2), 12, 12, seed);
-        loci_maker m;
-        (void)plan(&m, &o);
-        for (int u = 0; u < m.n_units; u++) {
-            loci_unit *unit = &m.unit[u];
-            const bool test = seed % 2;
-            for (int j = 0; j < unit->n_facts; j++) unit->at[j] = 3 * u + j;
-            if (!test) check_marks(unit);
-            bystanders += unit->bystander >= 0;
-            assert_int_equal(unit->n_facts == 3, unit->bystander >= 0);
-            if (test) assert_true(unit->bystander < 0);
-            const loci_question q = loci_clauses_question(&m, unit);
-            all++;
-            single += q.absent;
-            assert_int_equal(q.absent, unit->n_facts == 1);
-            if (q.absent) continue;
-            const int asked = q.gold[0] - 3 * u, other = q.gold[1] - 3 * u;
-            assert_int_equal(asked + other + (unit->bystander < 0 ? 0 : unit->bystander),
-                             unit->bystander < 0 ? 1 : 3);
-            assert_int_not_equal(asked, other);
-            /* Asked by a mark, it says first what that clause is about, in the clause's words. */
-            const char *step = strstr(q.answer, ", "), *mark = step ? step + 2 : q.answer;
-            assert_int_equal(step != NULL, holds(q.question, unit->name[asked]));
-            assert_string_equal(mark, unit->name[other]);
-            char about[64] = "";
-            if (step) snprintf(about, sizeof about, "%.*s", (int)(step - q.answer), q.answer);
-            for (int j = 0; step && j < unit->n_facts; j++)
-                assert_true(holds(unit->value[j], about));
-            in_steps += step != NULL;
-            assert_string_not_equal(unit->value[asked], unit->value[other]);
-            /* "The falcon permit ..." may begin the question, with a capital. */
-            assert_true(holds(q.question, unit->name[asked]) ||
-                        strstr(q.question, unit->value[asked] + 1));
-            assert_false(holds(q.question, mark));
-            if (test) assert_true(common_run(unit->value[0], unit->value[1]) > 10);
-        }
-        unplan(&m);
-    }
-    assert_true(in_steps > all / 3 && in_steps < 2 * all / 3);
-    assert_true(bystanders > all / 80);
-    /* A sixth: 5 deviations of n = 480. */
-    assert_true(fabs((double)single / all - 1.0 / 6) < 5 * sqrt(5.0 / 36 / all));
-}
-
-/* Sides of every kind: both about the subject, different, in full sentences, without a word of the test
- * half's grammar, and in thousands of ways. */
-static void test_clashes_are_of_many_kinds(void **state)
-{
-    (void)state;
-    enum { CLASHES = 4000, KINDS = 64 };
-    static const char *const test[] = { "invoice",   "shipment", "lease",    "warranty",
-                                        "loan",      "claim",    "sample",   "ticket",
-                                        "cancelled", "shipped",  "archived", "refunded",
-                                        "published", "weighed",  "divided",  "sold" };
-    int seen[KINDS] = { 0 }, kinds = 0, many = 0, alike = 0;
-    loci_task_options o = options(LOCI_TASK_CONFLICT, LOCI_SPLIT_TRAIN, 1, 1, 3);
-    loci_string_set all;
-    loci_maker m;
-    (void)plan(&m, &o);
-    assert_true(loci_set_open(&all, 2 * CLASHES));
-    for (int i = 0; i < CLASHES; i++) {
-        const char *side[2];
-        const int but = i % 40, kind = loci_clash_draw(&m, "falcon permit", but, side);
-        assert_in_range(kind, 0, KINDS - 1);
-        assert_int_not_equal(kind, but);
-        kinds += seen[kind]++ == 0;
-        assert_string_not_equal(side[0], side[1]);
-        alike += common_run(side[0], side[1]) > 20;
-        for (int j = 0; j < 2; j++) {
-            assert_true(holds(side[j], "falcon permit"));
-            assert_null(strpbrk(side[j], "{}[]<>|\".;"));
-            assert_null(strstr(side[j], "  "));
-            assert_int_not_equal(side[j][strlen(side[j]) - 1], ' ');
-            for (size_t w = 0; w < sizeof test / sizeof *test; w++)
-                if (holds(side[j], test[w])) fail_msg("'%s'", side[j]);
-            many += loci_set_add(&all, side[j]);
-        }
-    }
-    print_message("%d kinds, %d sentences in %d, %d of %d pairs in much the same words\n", kinds,
-                  many, 2 * CLASHES, alike, CLASHES);
-    assert_true(kinds >= 40 && many > CLASHES);
-    assert_true(alike > CLASHES / 4 && alike < CLASHES * 3 / 4);
-    loci_set_close(&all);
-    unplan(&m);
-}
-
 static void test_json_lines_make_one_object(void **state)
 {
     (void)state;
@@ -612,8 +375,6 @@ int main(void)
     print_message("seeds 0..%d\n", SEEDS - 1);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_single_gold_families),
-        cmocka_unit_test(test_names_and_values_are_distinct),
-        cmocka_unit_test(test_near_duplicates),
         cmocka_unit_test(test_multivalue_lists_all_in_order),
         cmocka_unit_test(test_latest_is_the_last_of_its_key),
         cmocka_unit_test(test_chains_resolve),
@@ -621,8 +382,6 @@ int main(void)
         cmocka_unit_test(test_some_questions_are_absent),
         cmocka_unit_test(test_ordinals_count),
         cmocka_unit_test(test_lists_join_four),
-        cmocka_unit_test(test_clauses_contradict),
-        cmocka_unit_test(test_clashes_are_of_many_kinds),
         cmocka_unit_test(test_json_lines_make_one_object),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
