@@ -14,11 +14,9 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char not_stated[] = "not stated";
-
 cell_args cell_args_default(void)
 {
-    return (cell_args){ .max_tokens = 64, .spread = 1, .doc_bytes = 16384 };
+    return (cell_args){ .max_tokens = 64, .spread = 1, .doc_bytes = 16384, .margin = -1.0 };
 }
 
 int cell_args_check(cell_args *c)
@@ -87,6 +85,7 @@ static void list_answer(const cell_args *c, const loci_question *q, const loci_a
     put_flag(o, "right", right);
     put_flag(o, "absent", !gold);
     put_flag(o, "shown", shown);
+    put_real(o, "refusal_lead", a->refusal_lead);
     json_dumpf(o, c->list, JSON_COMPACT);
     fputc('\n', c->list);
     json_decref(o);
@@ -103,13 +102,14 @@ loci_status cell_ask(const cell_args *c, loci_engine *e, field *f, const loci_qu
     loci_ask_options opt = loci_ask_options_default();
     opt.k = (int)c->k;
     opt.max_tokens = (int)c->max_tokens;
+    opt.refusal_margin = c->margin;
     loci_answer out;
     if (t->asked == 0) t->since = now_seconds();
     const loci_status st =
         loci_ask(e, f->bank, f->n_banks, q->question, strlen(q->question), &opt, &out, err);
     if (st != LOCI_OK) return st;
     const bool right = answer_is(out.answer, out.answer_bytes, q->answer, c->end_only);
-    const bool denies = answer_is(out.answer, out.answer_bytes, not_stated, c->end_only);
+    const bool denies = answer_is(out.answer, out.answer_bytes, LOCI_NOT_STATED, c->end_only);
     const bool shown = gold && shows(&out, gold);
     t->asked++;
     t->exact += right;

@@ -9,6 +9,7 @@
 typedef struct { /* how questions are asked, and where rows go */
     engine_args ea;
     int64_t k, max_tokens, spread, doc_bytes, seconds;
+    double margin;
     const char *work, *answers;
     bool json, csv, recall, exact;
     bool end_only; /* of an answer in steps, "Mary, kitchen", its end counts */
@@ -32,6 +33,8 @@ cell_args cell_args_default(void);
     { "k", ARG_INT, &(c).k, 0, 4096, "N",                                                       \
       "chunks read per token and group (default: the model's)" },                               \
     { "max-tokens", ARG_INT, &(c).max_tokens, 1, 4096, "N", "of an answer (default 64)" },      \
+    { "refusal-margin", ARG_FLOAT, &(c).margin, 0, 100, "X",                                    \
+      "nats by which \"not stated\" has to lead (default: the model's)" },                      \
     { "seconds", ARG_INT, &(c).seconds, 0, 1e9, "N",                                            \
       "of asking for one row: what was asked by then is counted (default 0: all)" },            \
     { "answers", ARG_STR, &(c).answers, 0, 0, "FILE",                                           \

@@ -127,13 +127,20 @@ typedef struct {
     const char *encoding; /* "" or "gzip" / "zstd": byte ranges count the decoded stream */
 } loci_evidence;
 
+/* What a model answers when the banks do not hold what is asked for. */
+#define LOCI_NOT_STATED "not stated"
+
 typedef struct {
     int k; /* chunks read per token and group, at most the model's own; 0 = the model's own */
-    int max_tokens;             /* of the answer, 1..4096; default 64                 */
-    int max_evidence;           /* 0..64, default 8                                   */
-    double min_score;           /* evidence below is left out; default 0.01           */
-    int context_chunks;         /* recall: neighbours joined to a hit, default 0      */
-    bool exact;                 /* every chunk of the banks is scored, whatever their size */
+    int max_tokens;     /* of the answer, 1..4096; default 64                 */
+    int max_evidence;   /* 0..64, default 8                                   */
+    double min_score;   /* evidence below is left out; default 0.01           */
+    int context_chunks; /* recall: neighbours joined to a hit, default 0      */
+    bool exact;         /* every chunk of the banks is scored, whatever their size */
+    double
+        refusal_margin; /* LOCI_NOT_STATED is answered only if its first token leads every other by so
+                              many nats, 0..100: more of it gives fewer refusals and more wrong answers;
+                              below 0 (default): the model's own                       */
     loci_progress_fn *progress; /* tokens generated; may be NULL              */
     void *progress_ctx;
 } loci_ask_options;
@@ -150,6 +157,8 @@ typedef struct {
     int prompt_tokens, completion_tokens;
     double open_ms, prefill_ms, per_token_ms; /* open_ms: filled by the caller who opened */
     double consult_rate;
+    double
+        refusal_lead; /* of LOCI_NOT_STATED over every other answer, in nats, at its first token */
     int64_t chunks_read, chunks_decoded; /* readings of stored chunks; those not in the cache */
 } loci_answer;
 

@@ -15,7 +15,7 @@ typedef struct {
     engine_args ea;
     arg_list banks;
     int64_t k, max_tokens, max_evidence, context;
-    double min_score;
+    double min_score, margin;
     bool json, full, exact;
 } ask_args;
 
@@ -85,7 +85,10 @@ static void show_json(const outcome *out, bool generated)
     put_real(timing, "open", a->open_ms);
     put_real(timing, "prefill", a->prefill_ms);
     put_real(timing, "per_token", a->per_token_ms);
-    if (generated) put_bytes(o, "answer", a->answer, a->answer_bytes);
+    if (generated) {
+        put_bytes(o, "answer", a->answer, a->answer_bytes);
+        put_real(o, "refusal_lead", a->refusal_lead);
+    }
     put_real(o, "evidence_mass", a->evidence_mass);
     json_object_set_new(o, "evidence", list);
     json_object_set_new(o, "usage", usage);
@@ -167,6 +170,7 @@ static loci_status run(const ask_args *args, const char *question, size_t bytes,
     opt.max_evidence = (int)args->max_evidence;
     opt.exact = args->exact;
     opt.min_score = args->min_score;
+    opt.refusal_margin = args->margin;
     opt.context_chunks = (int)args->context;
     opt.progress = progress_show;
     opt.progress_ctx = &bar;
@@ -221,7 +225,8 @@ static ask_args defaults(void)
                        .max_tokens = o.max_tokens,
                        .max_evidence = o.max_evidence,
                        .context = o.context_chunks,
-                       .min_score = o.min_score };
+                       .min_score = o.min_score,
+                       .margin = o.refusal_margin };
 }
 
 int cmd_ask(int argc, char **argv)
@@ -229,6 +234,8 @@ int cmd_ask(int argc, char **argv)
     ask_args a = defaults();
     arg args[] = {
         { "max-tokens", ARG_INT, &a.max_tokens, 1, 4096, "N", "of the answer (default 64)" },
+        { "refusal-margin", ARG_FLOAT, &a.margin, 0, 100, "X",
+          "nats by which \"not stated\" has to lead (default: the model's); more refuses less" },
         SHARED_ARGS(a),
     };
     arg_spec spec = {

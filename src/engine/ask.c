@@ -3,8 +3,13 @@
  *   <bos> <q> " question" <a>  ->  " answer" <e>
  *
  * The question is a document of its own, as in training.  Recall stops at <a>: what the model
- * wants to read there is the answer's whereabouts, nothing is generated. */
+ * wants to read there is the answer's whereabouts, nothing is generated.
+ *
+ * A refusal has to be surer than an answer: "not stated" begins one only if its first token leads the
+ * next best by refusal_margin, as extractive question answering compares the best span with a null score
+ * that was tuned on held-out questions (SQuAD 2.0, Rajpurkar et al. 2018, arXiv 1806.03822). */
 #include "engine/decoder.h"
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,7 +21,9 @@ typedef struct { /* one question */
     loci_decoder *decoder; /* over the banks and the question's own chunks */
     int32_t *ids;          /* prompt, then the answer */
     int n_prompt, n;
-    float *logits; /* (vocab) */
+    float *logits;   /* (vocab) */
+    int32_t refusal; /* first id of a refusal */
+    double margin;   /* that it has to lead by */
     loci_reads reads;
     loci_credits credits;
     int k;
@@ -26,7 +33,9 @@ typedef struct { /* one question */
 
 loci_ask_options loci_ask_options_default(void)
 {
-    return (loci_ask_options){ .max_tokens = 64, .max_evidence = 8, .min_score = 0.01 };
+    return (loci_ask_options){
+        .max_tokens = 64, .max_evidence = 8, .min_score = 0.01, .refusal_margin = -1.0
+    };
 }
 
 static loci_status check_options(const loci_ask_options *o, size_t question_bytes, loci_error *err)
@@ -41,8 +50,24 @@ static loci_status check_options(const loci_ask_options *o, size_t question_byte
     if (o->context_chunks < 0 || o->context_chunks > 64)
         return loci_fail(err, LOCI_EINVAL, "context_chunks: expected 0..64, found %d",
                          o->context_chunks);
+    if (!(o->refusal_margin <= 100.0)) /* nor NaN */
+        return loci_fail(err, LOCI_EINVAL, "refusal_margin: expected at most 100, found %g",
+                         o->refusal_margin);
     if (question_bytes == 0) return loci_fail(err, LOCI_EINVAL, "the question is empty");
     return LOCI_OK;
+}
+
+/* The first id of " not stated". */
+static loci_status find_refusal(asking *a, loci_encoder *enc, loci_error *err)
+{
+    static const char text[] = " " LOCI_NOT_STATED;
+    int32_t ids[sizeof text];
+    size_t n = 0;
+    const loci_status st = loci_encode(enc, text, sizeof text - 1, ids, NULL, sizeof text, &n, err);
+    a->refusal = n > 0 ? ids[0] : -1;
+    a->margin =
+        a->opt->refusal_margin < 0.0 ? (double)a->model.hp.refusal_margin : a->opt->refusal_margin;
+    return st;
 }
 
 /* The prompt's ids.  The leading blank makes the first word the same token as inside a sentence. */
@@ -62,6 +87,7 @@ static loci_status encode_prompt(asking *a, const char *question, size_t bytes, 
     memcpy(text + 1, question, bytes);
     loci_status st = loci_encoder_open(&enc, a->e->tok, err);
     if (st == LOCI_OK) st = loci_encode(enc, text, cap, a->ids + 2, NULL, cap, &n, err);
+    if (st == LOCI_OK) st = find_refusal(a, enc, err);
     loci_encoder_close(enc);
     free(text);
     if (st != LOCI_OK) return st;
@@ -148,12 +174,27 @@ static int last_row(const asking *a)
     return a->n == a->n_prompt ? (a->n_prompt - 1) % LOCI_ASK_BATCH : 0;
 }
 
+/* The answer's first token: a refusal's only if it leads every other by the margin.  By how much it does,
+ * below 0 if it does not, goes to *lead. */
+static int32_t choose_first(const asking *a, double *lead)
+{
+    const int vocab = a->e->model->hp.vocab;
+    if (a->refusal < 0) return loci_argmax(a->logits, vocab);
+    const float refusal = a->logits[a->refusal];
+    a->logits[a->refusal] = -INFINITY;
+    const int32_t next = loci_argmax(a->logits, vocab);
+    a->logits[a->refusal] = refusal;
+    *lead = (double)refusal - (double)a->logits[next];
+    return *lead > 0.0 && *lead >= a->margin ? a->refusal : next;
+}
+
 static loci_status decode(asking *a, loci_answer *out, loci_error *err)
 {
-    const int groups = a->e->model->hp.n_groups, vocab = a->e->model->hp.vocab;
+    const int groups = a->e->model->hp.n_groups;
     out->truncated = true;
     for (int i = 0; i < a->opt->max_tokens; i++) {
-        const int32_t id = loci_argmax(a->logits, vocab);
+        const int32_t id = i == 0 ? choose_first(a, &out->refusal_lead)
+                                  : loci_argmax(a->logits, a->e->model->hp.vocab);
         /* The position that chose this token read what the token rests on; <e> says nothing. */
         if (id == LOCI_TOK_E && i > 0) {
             out->truncated = false;

@@ -56,6 +56,7 @@ const loci_setting loci_hparams_table[] = {
     INT_FIELD(hard_gate, 0, 1, "1: a closed gate searches and reads nothing; 0: gates only weigh"),
     INT_FIELD(shared_kv, 0, 1, "1: one vector a token is key and value; needs d_value = d_key"),
     INT_FIELD(order, 0, 1, "1: heads weigh picks by their order in time; 0: as the router does"),
+    FLOAT_FIELD(refusal_margin, 0.0, 100.0, "nats by which an answer's \"not stated\" has to lead"),
 };
 enum { N_FIELDS = sizeof loci_hparams_table / sizeof loci_hparams_table[0] };
 const int loci_hparams_table_n = N_FIELDS;

@@ -50,10 +50,11 @@ typedef struct {
     /* Switches: what later versions can do otherwise.  From here to the end of the struct a field at
      * its default is left out of config.json and of the fingerprint, so that what was written before
      * the switch came stays what it is. */
-    int tied;      /* 1: the head is the embedding; 0: a matrix of its own */
-    int hard_gate; /* 1: a gate is 1 where g > gate_open, else 0 and nothing is searched */
-    int shared_kv; /* 1: one vector a token is key and value; needs d_value = d_key */
-    int order;     /* 1: heads weigh picks by their order in time; 0: as the router does */
+    int tied;             /* 1: the head is the embedding; 0: a matrix of its own */
+    int hard_gate;        /* 1: a gate is 1 where g > gate_open, else 0 and nothing is searched */
+    int shared_kv;        /* 1: one vector a token is key and value; needs d_value = d_key */
+    int order;            /* 1: heads weigh picks by their order in time; 0: as the router does */
+    float refusal_margin; /* nats by which an answer's "not stated" has to lead: ask.c */
 } loci_hparams;
 
 /* Content rows: d_key numbers of a key, then d_value of a value, or with shared_kv one vector that is

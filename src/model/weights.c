@@ -226,9 +226,9 @@ static loci_status bind_all(loci_model *m, const char *path, const loci_param_in
 /* Fields that only the upper stack looks at: a bank does not care. */
 static bool is_upper_field(const char *key)
 {
-    static const char *const upper[] = { "n_upper",   "n_groups", "read_heads", "router_hidden",
-                                         "read_mlp",  "top_k",    "gate_open",  "tied",
-                                         "hard_gate", "order" };
+    static const char *const upper[] = { "n_upper",   "n_groups", "read_heads",    "router_hidden",
+                                         "read_mlp",  "top_k",    "gate_open",     "tied",
+                                         "hard_gate", "order",    "refusal_margin" };
     for (size_t i = 0; i < sizeof upper / sizeof upper[0]; i++)
         if (strcmp(key, upper[i]) == 0) return true;
     return false;

@@ -16,11 +16,12 @@
  *   extract, qa1 ..  extract.c, stories.c make whole items
  *
  * The names, values and attributes of its units are drawn before, by plan.c. */
+#include "loci/loci.h"
 #include "task/task_impl.h"
 
 #include <string.h>
 
-const char loci_not_stated[] = "not stated";
+const char loci_not_stated[] = LOCI_NOT_STATED;
 
 const loci_say *loci_family_says(loci_task_family f)
 {

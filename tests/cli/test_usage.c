@@ -136,7 +136,8 @@ static void missing_files(void **state)
 }
 
 #define CELL                                                                                       \
-    "recall exact-search spread doc-bytes k max-tokens seconds answers work json csv model "       \
+    "recall exact-search spread doc-bytes k max-tokens refusal-margin seconds answers work json "  \
+    "csv model "                                                                                   \
     "threads "                                                                                     \
     "cpu device compute quiet"
 #define PHASE "depth model config type banks units repeat seed work threads cpu json csv quiet"
@@ -148,7 +149,8 @@ typedef struct {
 static const command manual[] = {
     { "ingest", "bank name skip no-gitignore max-file-bytes json model threads cpu device "
                 "compute quiet" },
-    { "ask", "bank exact k max-tokens evidence min-score full json model threads cpu device "
+    { "ask", "bank exact k max-tokens refusal-margin evidence min-score full json model threads "
+             "cpu device "
              "compute quiet" },
     { "recall", "bank exact k context evidence min-score full json model threads cpu device "
                 "compute quiet" },

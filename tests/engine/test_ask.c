@@ -5,6 +5,7 @@
 #include "xs_test.h"
 #include "loci/bench.h"
 #include "loci/task.h"
+#include <math.h>
 
 static loci_engine *engine;
 
@@ -305,6 +306,43 @@ static void test_whole_characters(void **state)
         assert_int_equal(a.n_evidence, 0);                                                         \
     } while (0)
 
+/* "not stated" is answered where it leads by the margin and nowhere else, and what it leads by is said. */
+static void test_refusals(void **state)
+{
+    (void)state;
+    field f = field_make(20265), other = field_make(20266); /* its keys are not in the bank */
+    loci_bank *b = bank_open(engine, at_root("bank-refusals"), LOCI_BANK_CREATE);
+    loci_error err;
+    loci_ingest_report r;
+    OK(loci_bank_add(b, "field", f.text, f.n, &r, &err));
+    int refused = 0, answered = 0, turned = 0;
+    for (int q = 0; q < 2 * FACTS; q++) {
+        const char *question = (q < FACTS ? f : other).item.question[q % FACTS].question;
+        loci_answer a = ask(&b, 1, question);
+        const bool refuses = strcmp(a.answer, LOCI_NOT_STATED) == 0;
+        assert_true(!refuses || a.refusal_lead > 0.0);
+        for (int under = 0; under < 2 && a.refusal_lead > 0.0; under++) {
+            loci_answer again;
+            loci_ask_options o = loci_ask_options_default();
+            o.refusal_margin = a.refusal_lead * (under ? 0.99 : 1.01);
+            OK(loci_ask(engine, &b, 1, question, strlen(question), &o, &again, &err));
+            assert_true(again.refusal_lead == a.refusal_lead);
+            if (under) assert_string_equal(again.answer, a.answer);
+            if (!under) turned += strncmp(again.answer, "not ", 4) != 0;
+            loci_answer_free(&again);
+        }
+        refused += a.refusal_lead > 0.0;
+        answered += a.refusal_lead < 0.0;
+        loci_answer_free(&a);
+    }
+    print_message("%d refused, %d answered\n", refused, answered);
+    assert_true(refused > 0 && answered > 0);
+    assert_int_equal(turned, refused);
+    loci_bank_close(b);
+    field_free(&f);
+    field_free(&other);
+}
+
 static void test_limits(void **state)
 {
     (void)state;
@@ -318,12 +356,14 @@ static void test_limits(void **state)
     for (int i = 0; i < 200000; i += 2) memcpy(longer + i, " 7", 3);
     REFUSED(LOCI_EINVAL, "32768", loci_ask(engine, &b, 1, longer, 200000, NULL, &a, err_));
     free(longer);
-    for (int bad = 0; bad < 4; bad++) {
+    for (int bad = 0; bad < 6; bad++) {
         loci_ask_options o = loci_ask_options_default();
         if (bad == 0) o.max_tokens = 0;
         if (bad == 1) o.max_tokens = 4097;
         if (bad == 2) o.k = -1;
         if (bad == 3) o.max_evidence = 65;
+        if (bad == 4) o.refusal_margin = 101.0;
+        if (bad == 5) o.refusal_margin = NAN;
         REFUSED(LOCI_EINVAL, "expected", loci_ask(engine, &b, 1, "x?", 2, &o, &a, err_));
     }
     loci_bank_close(b);
@@ -364,8 +404,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_facts_are_found),  cmocka_unit_test(test_many_banks_are_one),
         cmocka_unit_test(test_a_hundred_banks),  cmocka_unit_test(test_recall_is_measured),
-        cmocka_unit_test(test_whole_characters), cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_damage_is_named),
+        cmocka_unit_test(test_whole_characters), cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_limits),           cmocka_unit_test(test_damage_is_named),
     };
     root_make();
     engine = xs_open(1);
