@@ -49,7 +49,7 @@ void *loci_arena_take(loci_arena *a, size_t n, size_t elem_size)
     return p;
 }
 
-void *loci_alloc_aligned(size_t bytes)
+void *loci_alloc_untouched(size_t bytes)
 {
     const bool is_huge = bytes >= HUGE_PAGE;
     const size_t align = is_huge ? HUGE_PAGE : LINE;
@@ -60,7 +60,13 @@ void *loci_alloc_aligned(size_t bytes)
     /* Scattered reads of tables this large miss the address cache with small pages.  A system
      * that refuses only makes us slower. */
     if (is_huge) (void)madvise(p, rounded, MADV_HUGEPAGE);
-    return memset(p, 0, rounded);
+    return p;
+}
+
+void *loci_alloc_aligned(size_t bytes)
+{
+    void *p = loci_alloc_untouched(bytes);
+    return p ? memset(p, 0, bytes ? bytes : 1) : NULL;
 }
 
 void loci_free_aligned(void *p)

@@ -41,6 +41,8 @@ void *loci_arena_take(loci_arena *a, size_t n, size_t elem_size);
 /* 64-byte aligned memory, zeroed; NULL if there is none.  Freed by loci_free_aligned.
  * Blocks of 2 MiB and more ask for huge pages. */
 void *loci_alloc_aligned(size_t bytes);
+/* The same, not zeroed: its pages are taken as they are written. */
+void *loci_alloc_untouched(size_t bytes);
 void loci_free_aligned(void *p);
 
 /* ---- random numbers (random.c) -------------------------------------------

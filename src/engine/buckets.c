@@ -3,7 +3,7 @@
  * As with segments: where everything lies follows from the header and the counts in the table, and
  * the reader insists on exactly that; header and tables are checked at once, a bucket when it is first
  * looked into, so that opening does not read the landmarks. */
-#include "engine/buckets.h"
+#include "engine/sketch.h"
 #include <math.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -23,6 +23,7 @@ struct loci_buckets {
     size_t *at;                         /* (n + 1) offset of each bucket */
     float *spread;                      /* (n) */
     atomic_bool *sound;                 /* (n) checked and good */
+    loci_sketches *sketches;            /* NULL: none of this width */
 };
 
 static bool all_zero(const uint8_t *p, size_t n)
@@ -158,8 +159,11 @@ static loci_status check_tables(loci_buckets *b, loci_error *err)
         return loci_fail(err, LOCI_ENOMEM, "no memory to open %s", b->path);
     loci_status st = check_segments(b, err);
     if (st == LOCI_OK) st = check_table(b, first, err);
-    if (st == LOCI_OK) measure_spread(b);
-    return st;
+    if (st != LOCI_OK) return st;
+    measure_spread(b);
+    return b->d % LOCI_SKETCH_BITS == 0
+               ? loci_sketches_open(&b->sketches, b->table, b->n, b->d, err)
+               : LOCI_OK;
 }
 
 loci_status loci_buckets_open(loci_buckets **out, const char *path, const loci_segment_shape *shape,
@@ -185,6 +189,7 @@ loci_status loci_buckets_open(loci_buckets **out, const char *path, const loci_s
 void loci_buckets_close(loci_buckets *b)
 {
     if (!b) return;
+    loci_sketches_close(b->sketches);
     loci_map_close(&b->map);
     free(b->path);
     free(b->segment_first);
@@ -216,7 +221,12 @@ void loci_buckets_shape(const loci_buckets *b, loci_segment_shape *shape)
 int64_t loci_buckets_memory(const loci_buckets *b)
 {
     return b->n_segments * 8 +
-           b->n * (int64_t)(sizeof *b->at + sizeof *b->spread + sizeof *b->sound);
+           b->n * (int64_t)(sizeof *b->at + sizeof *b->spread + sizeof *b->sound) +
+           (b->sketches ? loci_sketches_memory(b->sketches) : 0);
+}
+loci_sketches *loci_buckets_sketches(const loci_buckets *b)
+{
+    return b->sketches;
 }
 int64_t loci_buckets_file_bytes(const loci_buckets *b)
 {

@@ -101,6 +101,10 @@ typedef struct {
  * Errors: LOCI_EFORMAT. */
 loci_status loci_buckets_get(loci_buckets *b, int i, loci_bucket *out, loci_error *err);
 
+/* Sketches of the buckets (sketch.h), borrowed; NULL where the landmarks' width has none. */
+typedef struct loci_sketches loci_sketches;
+loci_sketches *loci_buckets_sketches(const loci_buckets *b);
+
 /* ---- making (buckets_make.c) --------------------------------------------------------------------- */
 typedef struct {
     const loci_bucket_segment *segment; /* (n_segments) by id */

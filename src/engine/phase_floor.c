@@ -114,12 +114,18 @@ loci_phase_cost loci_phase_search(const loci_model *m, int64_t chunks, int queri
     const double landmark = hp->n_landmarks * (hp->d_landmark + 4.0) + 4.0;
     loci_phase_cost one = { (double)chunks * landmark,
                             2.0 * (double)chunks * hp->n_landmarks * hp->d_landmark };
-    if (chunks >= LOCI_SORTED_FROM) { /* means of buckets, landmarks of the likeliest */
+    if (chunks >=
+        LOCI_SORTED_FROM) { /* means of buckets; of the likeliest sketches, some landmarks */
         const double all = (double)chunks * hp->n_landmarks;
         const int buckets = loci_bank_buckets_for(chunks * hp->n_landmarks);
         const int probes = loci_probes_for(chunks * hp->n_landmarks, buckets);
-        const double rows = buckets + all * (probes < buckets ? probes : buckets) / buckets;
-        one = (loci_phase_cost){ rows * (hp->d_landmark + 8.0), 2.0 * rows * hp->d_landmark };
+        const double looked = all * (probes < buckets ? probes : buckets) / buckets;
+        const double scored =
+            (double)loci_probe_scored((int64_t)looked, hp->d_landmark, hp->top_k * hp->n_landmarks);
+        const double rows = buckets + scored;
+        const double sketches = scored < looked ? looked * (hp->d_landmark / 8.0 + 8.0) : 0.0;
+        one = (loci_phase_cost){ rows * (hp->d_landmark + 8.0) + sketches,
+                                 2.0 * rows * hp->d_landmark };
     }
     return times(one, queries);
 }

@@ -1,60 +1,21 @@
 /* probe.c - the best chunks of the buckets that a query likes best.
  *
- *   <u, mean> + SPREAD spread of every bucket of every bank -> the likeliest -> their landmarks, one
- *   behind the other -> the best rows -> chunks, each once
+ *   <u, mean> + PROBE_SPREAD spread of every bucket of every bank -> the likeliest -> sketches of their
+ *   landmarks, one behind the other -> the likeliest rows -> their landmarks -> the best rows -> chunks,
+ *   each once
  *
  * What counts is a bucket's best landmarks: one that is spread out may have good ones far from its mean.
  * A chunk's score is that of its best landmark, so the k best chunks have their rows among the M k best
- * rows.  Rows of chunks that are of no live document are passed over.  What is read lies together:
- * that is what makes a landmark here cost a quarter of one that a code points to.  Threads take parts of
+ * rows.  Rows of chunks that are of no live document are passed over.  Sketches (sketch.h) are a fifth of
+ * the bytes; of few rows, or where all are asked for, every landmark is scored.  Threads take parts of
  * the buckets; rows have numbers, so who finds what first changes nothing. */
-#include "engine/scan.h"
+#include "engine/probe_impl.h"
 #include <math.h>
 #include <stdlib.h>
 
 enum {
-    LANDMARKS_MAX = 16,
-    ROWS_MAX = LOCI_MAX_PICKS * LANDMARKS_MAX,
-    PARTS = 8,
     PART_ROWS = 4096, /* some 20 us of work: less is not worth a thread's attention */
-    BINS = 1024       /* of ranks, to find the likeliest without sorting */
-};
-
-/* Deviations of a bucket's landmarks above its mean that it is ranked by.  Best of 0, 0.1, 0.2, 0.4 and
- * 0.8 at 6.8M tokens, where 0.3 and 0.4 were alike. */
-static const float SPREAD = 0.35f;
-
-typedef struct { /* a bucket that is looked into */
-    int bank;
-    int64_t base; /* number of its first row among all that are looked into */
-    loci_bucket rows;
-} looked;
-
-typedef struct { /* buckets [from, to) of those looked into, one thread's */
-    int from, to, have;
-    int32_t *live; /* (largest) rows of a bucket that count */
-    loci_scored best[ROWS_MAX];
-} part;
-
-struct loci_probe {
-    const loci_kernels *k;
-    loci_pool *pool;
-    const loci_bank *const *bank;
-    const int64_t *first;
-    int n_banks, M, d, probes;
-    int n_buckets;                      /* of all banks */
-    int32_t before[LOCI_BANKS_MAX + 1]; /* buckets of the banks before */
-    bool dead[LOCI_BANKS_MAX];          /* has chunks in buckets that are of no live document */
-    int64_t rows;
-    looked *look;    /* (n_buckets): all may be asked for */
-    int n_look;      /* of the query in hand */
-    float *rank;     /* (n_buckets) */
-    int32_t *likely; /* (n_buckets) those looked into, rising */
-    /* The query in hand. */
-    const loci_query_i16 *whole;
-    float tau;
-    int want; /* rows */
-    part part[PARTS];
+    RANK_ROWS = 1024  /* buckets ranked at a time */
 };
 
 /* ---- opening -------------------------------------------------------------------------------------- */
@@ -75,17 +36,18 @@ static void count_buckets(loci_probe *p)
         p->dead[i] = any && live_rows(b) != loci_buckets_rows(b->buckets);
     }
     p->n_buckets = p->before[p->n_banks];
+    p->sketched = p->n_buckets > 0 && p->d % LOCI_SKETCH_BITS == 0;
 }
 
 int loci_probes_for(int64_t rows, int64_t buckets)
 {
     /* Seen with XS at 34,300, 213,800 and 281,200 landmarks: 0.995 of the exact best is in as many. */
-    const double want = 72.0 * sqrt((double)rows), each = (double)rows / (double)buckets;
+    const double want = 80.0 * sqrt((double)rows), each = (double)rows / (double)buckets;
     const double n = ceil(want / each);
     return n < 1.0 ? 1 : n > LOCI_PROBES_MAX ? LOCI_PROBES_MAX : (int)n;
 }
 
-static loci_status take_memory(loci_probe *p, loci_error *err)
+static loci_status take_memory(loci_probe *p, int64_t all, loci_error *err)
 {
     int64_t largest = 0;
     for (int i = 0; i < p->n_banks; i++)
@@ -97,8 +59,10 @@ static loci_status take_memory(loci_probe *p, loci_error *err)
     p->look = malloc(n * sizeof *p->look);
     p->rank = malloc(n * sizeof *p->rank);
     p->likely = malloc(n * sizeof *p->likely);
-    bool ok = p->look && p->rank && p->likely;
-    for (int i = 0; i < PARTS; i++) {
+    /* All rows may be looked into; pages that nobody touches cost nothing. */
+    p->cell = loci_alloc_untouched(p->sketched ? (size_t)all * sizeof *p->cell : 0);
+    bool ok = p->look && p->rank && p->likely && p->cell;
+    for (int i = 0; i < PROBE_PARTS; i++) {
         p->part[i].live = malloc(((size_t)largest + 1) * sizeof *p->part[i].live);
         ok = ok && p->part[i].live;
     }
@@ -128,7 +92,7 @@ loci_status loci_probe_open(loci_probe **out, const loci_kernels *k, loci_pool *
     for (int i = 0; i < n_banks; i++)
         if (p->before[i + 1] > p->before[i]) rows += loci_buckets_rows(bank[i]->buckets);
     p->probes = loci_probes_for(rows, p->n_buckets);
-    const loci_status st = take_memory(p, err);
+    const loci_status st = take_memory(p, rows, err);
     if (st != LOCI_OK) {
         loci_probe_close(p);
         return st;
@@ -143,7 +107,8 @@ void loci_probe_close(loci_probe *p)
     free(p->look);
     free(p->rank);
     free(p->likely);
-    for (int i = 0; i < PARTS; i++) free(p->part[i].live);
+    loci_free_aligned(p->cell);
+    for (int i = 0; i < PROBE_PARTS; i++) free(p->part[i].live);
     free(p);
 }
 
@@ -158,9 +123,7 @@ int64_t loci_probe_rows(const loci_probe *p)
 }
 
 /* ---- chunks ------------------------------------------------------------------------------------------ */
-/* Union index of chunk number `chunk` of a bank's buckets, -1: it is of no live document.  *r is the run
- * that was right last: chunks of a bucket rise. */
-static int64_t index_of(const loci_probe *p, int bank, uint32_t chunk, int64_t *r)
+int64_t loci_probe_index(const loci_probe *p, int bank, uint32_t chunk, int64_t *r)
 {
     const loci_bank *b = p->bank[bank];
     const loci_bucket_run *run = b->bucket_run;
@@ -196,48 +159,60 @@ static int insert(loci_scored *best, int n, int k, loci_scored x)
 }
 
 /* ---- which buckets ------------------------------------------------------------------------------------ */
-static int bin_of(float x)
-{
-    return x > 0.0f ? x < BINS - 1 ? (int)x : BINS - 1 : 0; /* what is not a number: 0 */
-}
-
 /* Numbers of the `want` greatest of rank (n) into out, rising; returns how many.  Of those in the same
- * one of BINS equal steps from the least to the greatest the first are taken. */
+ * one of PROBE_BINS equal steps from the least to the greatest the first are taken. */
 static int likeliest(const float *rank, int n, int want, int32_t *out)
 {
-    int count[BINS] = { 0 }, cut = BINS - 1, above = 0, m = 0;
+    int count[PROBE_BINS] = { 0 }, cut = PROBE_BINS - 1, above = 0, m = 0;
     float low = INFINITY, high = -INFINITY;
     for (int i = 0; i < n; i++) {
         low = rank[i] < low ? rank[i] : low;
         high = rank[i] > high ? rank[i] : high;
     }
-    const float per = high > low ? (float)BINS / (high - low) : 0.0f;
-    for (int i = 0; i < n; i++) count[bin_of((rank[i] - low) * per)]++;
+    const float per = high > low ? (float)PROBE_BINS / (high - low) : 0.0f;
+    for (int i = 0; i < n; i++) count[probe_bin((rank[i] - low) * per)]++;
     while (cut > 0 && above + count[cut] < want) above += count[cut--];
     int room = want - above;
     for (int i = 0; i < n; i++) {
-        const int bin = bin_of((rank[i] - low) * per);
+        const int bin = probe_bin((rank[i] - low) * per);
         if (bin > cut || (bin == cut && room-- > 0)) out[m++] = i;
     }
     return m;
 }
 
-/* Which buckets: numbers through all banks; returns how many. */
-static int choose(loci_probe *p, const float *u)
+/* Ranks of RANK_ROWS buckets, whose banks may be several. */
+static void rank_tile(void *ctx, int tile, int worker)
 {
-    if (p->probes >= p->n_buckets || p->probes > LOCI_PROBES_MAX) {
+    loci_probe *p = ctx;
+    const int from = tile * RANK_ROWS;
+    const int to = p->n_buckets - from < RANK_ROWS ? p->n_buckets : from + RANK_ROWS;
+    (void)worker;
+    for (int i = 0; i < p->n_banks; i++) {
+        const int begin = from > p->before[i] ? from : p->before[i];
+        const int end = to < p->before[i + 1] ? to : p->before[i + 1];
+        if (begin >= end) continue;
+        const float *scale, *spread;
+        const int8_t *mean = loci_buckets_means(p->bank[i]->buckets, &scale, &spread);
+        const size_t at = (size_t)(begin - p->before[i]);
+        float *rank = p->rank + begin;
+        p->k->gemv_q8(rank, mean + at * (size_t)p->d, p->d, scale + at, p->u, end - begin, p->d);
+        for (int b = 0; b < end - begin; b++) rank[b] += PROBE_SPREAD * spread[at + (size_t)b];
+    }
+}
+
+static bool takes_all(const loci_probe *p)
+{
+    return p->probes >= p->n_buckets || p->probes > LOCI_PROBES_MAX;
+}
+
+/* Which buckets: numbers through all banks; returns how many. */
+static int choose(loci_probe *p)
+{
+    if (takes_all(p)) {
         for (int i = 0; i < p->n_buckets; i++) p->likely[i] = i;
         return p->n_buckets;
     }
-    for (int i = 0; i < p->n_banks; i++) {
-        const float *scale, *spread;
-        const int here = p->before[i + 1] - p->before[i];
-        if (here == 0) continue;
-        const int8_t *mean = loci_buckets_means(p->bank[i]->buckets, &scale, &spread);
-        float *rank = p->rank + p->before[i];
-        p->k->gemv_q8(rank, mean, p->d, scale, u, here, p->d);
-        for (int b = 0; b < here; b++) rank[b] += SPREAD * spread[b];
-    }
+    loci_pool_run(p->pool, (p->n_buckets + RANK_ROWS - 1) / RANK_ROWS, rank_tile, p);
     p->rows += p->n_buckets;
     return likeliest(p->rank, p->n_buckets, p->probes, p->likely);
 }
@@ -248,7 +223,7 @@ static loci_status look_up(loci_probe *p, int n, loci_error *err)
     int64_t base = 0;
     for (int i = 0, bank = 0; i < n; i++) {
         const int32_t number = p->likely[i];
-        looked *l = &p->look[i];
+        probe_look *l = &p->look[i];
         while (number >= p->before[bank + 1]) bank++;
         l->bank = bank;
         l->base = base;
@@ -267,7 +242,7 @@ static loci_status look_up(loci_probe *p, int n, loci_error *err)
 
 /* ---- their rows --------------------------------------------------------------------------------------- */
 /* Score the live rows of one bucket; their numbers begin at l->base. */
-static void score_bucket(loci_probe *p, part *x, const looked *l)
+static void score_bucket(loci_probe *p, probe_part *x, const probe_look *l)
 {
     const loci_bucket *b = &l->rows;
     const int32_t *list = NULL;
@@ -276,7 +251,7 @@ static void score_bucket(loci_probe *p, part *x, const looked *l)
         int64_t run = 0;
         n = 0;
         for (int i = 0; i < b->n; i++)
-            if (index_of(p, l->bank, b->chunk[i], &run) >= 0) x->live[n++] = i;
+            if (loci_probe_index(p, l->bank, b->chunk[i], &run) >= 0) x->live[n++] = i;
         list = x->live;
     }
     x->have = p->k->landmark_topk_q8(x->best, x->have, p->want, p->whole, b->landmark, b->scale,
@@ -286,38 +261,23 @@ static void score_bucket(loci_probe *p, part *x, const looked *l)
 static void score_part(void *ctx, int tile, int worker)
 {
     loci_probe *p = ctx;
-    part *x = &p->part[tile];
+    probe_part *x = &p->part[tile];
     (void)worker;
     x->have = 0;
     for (int i = x->from; i < x->to; i++) score_bucket(p, x, &p->look[i]);
 }
 
-/* The best rows of all parts into the first one's list; returns how many. */
-static int score_rows(loci_probe *p)
+/* Each part's list is in order: one by one into the first. */
+static int merge_parts(loci_probe *p)
 {
-    const looked *last = &p->look[p->n_look - 1];
-    const int64_t rows = last->base + last->rows.n, threads = loci_pool_threads(p->pool);
-    int64_t parts = rows / PART_ROWS;
-    parts = parts > threads ? threads : parts;
-    parts = parts > PARTS ? PARTS : parts < 1 ? 1 : parts;
-    for (int i = 0; i < parts; i++) {
-        p->part[i].from = (int)(p->n_look * i / parts);
-        p->part[i].to = (int)(p->n_look * (i + 1) / parts);
-    }
-    if (parts > 1)
-        loci_pool_run(p->pool, (int)parts, score_part, p);
-    else
-        score_part(p, 0, 0);
-    /* Each list is in order: one by one into the first. */
-    loci_scored all[ROWS_MAX];
-    int have = 0, next[PARTS] = { 0 };
+    loci_scored all[PROBE_ROWS];
+    int have = 0, next[PROBE_PARTS] = { 0 };
     while (have < p->want) {
         int best = -1;
-        for (int i = 0; i < parts; i++) {
-            const part *x = &p->part[i], *y = &p->part[best < 0 ? 0 : best];
-            if (next[i] == x->have) continue;
-            const loci_scored *a = &x->best[next[i]], *b = &y->best[next[best < 0 ? 0 : best]];
-            if (best < 0 || a->score > b->score || (a->score == b->score && a->index < b->index))
+        for (int i = 0; i < p->n_part; i++) {
+            if (next[i] == p->part[i].have) continue;
+            if (best < 0 ||
+                probe_before(&p->part[i].best[next[i]], &p->part[best].best[next[best]]))
                 best = i;
         }
         if (best < 0) break;
@@ -327,6 +287,34 @@ static int score_rows(loci_probe *p)
     return have;
 }
 
+/* ---- the best rows ------------------------------------------------------------------------------------ */
+void loci_probe_parts(loci_probe *p, loci_tile_fn *fn)
+{
+    if (p->n_part > 1)
+        loci_pool_run(p->pool, p->n_part, fn, p);
+    else
+        fn(p, 0, 0);
+}
+
+/* The best rows of all parts into the first one's list; returns how many or a negative status. */
+static int score_rows(loci_probe *p, loci_error *err)
+{
+    const probe_look *last = &p->look[p->n_look - 1];
+    const int64_t rows = last->base + last->rows.n;
+    const int64_t parts = loci_pool_threads(p->pool) > 1 ? rows / PART_ROWS : 1;
+    p->n_part = parts > PROBE_PARTS ? PROBE_PARTS : parts < 1 ? 1 : (int)parts;
+    for (int i = 0; i < p->n_part; i++) {
+        p->part[i].from = p->n_look * i / p->n_part;
+        p->part[i].to = p->n_look * (i + 1) / p->n_part;
+    }
+    if (p->sketched && !takes_all(p) && loci_probe_scored(rows, p->d, p->want) < rows) {
+        const loci_status st = loci_probe_narrow(p, rows, err);
+        if (st != LOCI_OK) return (int)st;
+    } else {
+        loci_probe_parts(p, score_part);
+    }
+    return merge_parts(p);
+}
 /* The k best chunks of the `have` best rows. */
 static int chunks_of_rows(const loci_probe *p, int have, int k, loci_scored *best)
 {
@@ -341,9 +329,10 @@ static int chunks_of_rows(const loci_probe *p, int have, int k, loci_scored *bes
             else
                 high = mid;
         }
-        const looked *l = &p->look[low];
+        const probe_look *l = &p->look[low];
         int64_t run = 0;
-        const int64_t index = index_of(p, l->bank, l->rows.chunk[row.index - l->base], &run);
+        const int64_t index =
+            loci_probe_index(p, l->bank, l->rows.chunk[row.index - l->base], &run);
         n = insert(best, n, k, (loci_scored){ row.score, (int32_t)index });
     }
     return n;
@@ -352,10 +341,12 @@ static int chunks_of_rows(const loci_probe *p, int have, int k, loci_scored *bes
 int loci_probe_best(loci_probe *p, const float *u, const loci_query_i16 *whole, float tau, int k,
                     loci_scored *best, loci_error *err)
 {
-    const loci_status st = look_up(p, choose(p, u), err);
-    if (st != LOCI_OK) return st;
+    p->u = u;
     p->whole = whole;
     p->tau = tau;
     p->want = k * p->M;
-    return chunks_of_rows(p, score_rows(p), k, best);
+    const loci_status st = look_up(p, choose(p), err);
+    if (st != LOCI_OK) return st;
+    const int have = score_rows(p, err);
+    return have < 0 ? have : chunks_of_rows(p, have, k, best);
 }

@@ -33,9 +33,12 @@ loci_status loci_probe_open(loci_probe **out, const loci_kernels *k, loci_pool *
                             const loci_bank *const *bank, const int64_t *first, int n_banks,
                             loci_error *err);
 void loci_probe_close(loci_probe *p); /* NULL is fine */
-/* Buckets that a query looks into where `buckets` hold `rows` landmarks: as many as hold 72 sqrt(rows),
+/* Buckets that a query looks into where `buckets` hold `rows` landmarks: as many as hold 80 sqrt(rows),
  * LOCI_PROBES_MAX at most. */
 int loci_probes_for(int64_t rows, int64_t buckets);
+/* Of `looked` landmarks of width d in those buckets, `want` of them wanted, how many are scored: all, or where
+ * they are many about as many as sketches let through. */
+int64_t loci_probe_scored(int64_t looked, int d, int want);
 /* How many buckets; more than LOCI_PROBES_MAX, or than there are: all of them, and the chunks found are
  * then the best of all that are in buckets. */
 void loci_probe_set(loci_probe *p, int probes);
@@ -44,7 +47,7 @@ void loci_probe_set(loci_probe *p, int probes);
  * (LOCI_EFORMAT). */
 int loci_probe_best(loci_probe *p, const float *u, const loci_query_i16 *whole, float tau, int k,
                     loci_scored *best, loci_error *err);
-int64_t loci_probe_rows(const loci_probe *p); /* landmarks scored so far, means included */
+int64_t loci_probe_rows(const loci_probe *p); /* landmarks looked at so far, means included */
 
 /* That of a searcher, borrowed; NULL when it looks into no buckets. */
 loci_probe *loci_searcher_probe(loci_searcher *s);

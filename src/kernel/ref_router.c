@@ -59,3 +59,17 @@ void loci_hamming_ref(uint8_t *dist, const uint64_t *code, const uint64_t *query
         dist[c] = (uint8_t)min;
     }
 }
+
+void loci_bit_sums_ref(int16_t *sum, const uint64_t *code, const uint64_t *plane, int words, int n)
+{
+    for (int i = 0; i < n; i++) {
+        int all = 0;
+        for (int p = 0; p < 4; p++)
+            for (int w = 0; w < words; w++) {
+                const int set =
+                    bits(code[(size_t)i * (size_t)words + (size_t)w] & plane[p * words + w]);
+                all += p < 3 ? set << p : -(set << p);
+            }
+        sum[i] = (int16_t)all;
+    }
+}

@@ -204,6 +204,35 @@ static inline void check_hamming(loci_hamming_fn *fn)
     }
 }
 
+static inline void check_bit_sums(loci_bit_sums_fn *fn)
+{
+    static const int widths[] = { 1, 2, 3, 8 };
+    loci_rng rng;
+    loci_rng_seed(&rng, SEED + 34);
+    for (int i = 0; i < COUNT(awkward) * COUNT(widths) * 2; i++) {
+        const int n = awkward[i / 2 / COUNT(widths)], words = widths[i / 2 % COUNT(widths)];
+        mat code = mat_raw(8, n, words, 0, 0), sum = mat_raw(2, 1, n, 0, i % 4);
+        uint64_t *x = (uint64_t *)(void *)code.at.q, plane[4 * 8] = { 0 };
+        int q[512];
+        for (int j = 0; j < 64 * words; j++) { /* every other time all the least number */
+            q[j] = i % 2 ? -8 : (int)loci_rng_below(&rng, 16) - 8;
+            for (int p = 0; p < 4; p++)
+                plane[p * words + j / 64] |= (uint64_t)((unsigned)q[j] >> p & 1u) << j % 64;
+        }
+        for (int j = 0; j < n * words; j++) x[j] = j % 11 == 3 ? ~UINT64_C(0) : loci_rng_u64(&rng);
+        fn((int16_t *)sum.at.h, x, plane, words, n);
+        for (int c = 0; c < n; c++) {
+            int want = 0;
+            for (int j = 0; j < 64 * words; j++)
+                want += x[c * words + j / 64] >> j % 64 & 1u ? q[j] : 0;
+            assert_int_equal((int16_t)sum.at.h[c], want);
+        }
+        mat_intact(&sum, "bit_sums");
+        mat_free(&code);
+        mat_free(&sum);
+    }
+}
+
 /* ---- int8 rows -------------------------------------------------------------------------- */
 
 /* Stored numbers must be the same bit for bit everywhere: no bound, equality. */

@@ -43,3 +43,8 @@ void LOCI_ISA(hamming)(uint8_t *dist, const uint64_t *code, const uint64_t *quer
 {
     hamming_from(0, dist, code, query, M, n);
 }
+
+void LOCI_ISA(bit_sums)(int16_t *sum, const uint64_t *code, const uint64_t *plane, int words, int n)
+{
+    bit_sums_from(0, sum, code, plane, words, n);
+}

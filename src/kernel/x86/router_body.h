@@ -156,3 +156,21 @@ static void hamming_from(int c, uint8_t *dist, const uint64_t *code, const uint6
         dist[c] = (uint8_t)min;
     }
 }
+
+/* ---- sums over set bits ----------------------------------------------------------------- */
+
+/* Codes i .. n with the processor's own bit count, any width. */
+static void bit_sums_from(int i, int16_t *sum, const uint64_t *code, const uint64_t *plane,
+                          int words, int n)
+{
+    for (; i < n; i++) {
+        long long all = 0;
+        for (int w = 0; w < words; w++) {
+            const uint64_t x = code[(size_t)i * (size_t)words + (size_t)w];
+            all += _mm_popcnt_u64(x & plane[w]) + 2 * _mm_popcnt_u64(x & plane[words + w]) +
+                   4 * _mm_popcnt_u64(x & plane[2 * words + w]) -
+                   8 * _mm_popcnt_u64(x & plane[3 * words + w]);
+        }
+        sum[i] = (int16_t)all;
+    }
+}
