@@ -175,8 +175,10 @@ static void ask_json(void **state)
     (void)state;
     json_t *o = json_of(RUN("ask", "--bank", "b", ENGINE, "--json", "--max-tokens", "5",
                             "--evidence", "3", "what", "is the", "code"));
-    check_keys(o, "schema:i answer:s evidence_mass:f evidence:a usage:o timing_ms:o cache:o "
-                  "resident_bytes:i energy:o");
+    check_keys(
+        o,
+        "schema:i answer:s refusal_lead:f evidence_mass:f evidence:a usage:o timing_ms:o cache:o "
+        "resident_bytes:i energy:o");
     check_energy(o);
     check_keys(json_object_get(o, "cache"), "chunks_read:i chunks_decoded:i hit_rate:f");
     check_keys(json_object_get(o, "usage"), "bank_tokens:i prompt_tokens:i completion_tokens:i");

@@ -142,7 +142,7 @@ static void families(void **state)
     char *list = slurp("answers.jsonl", &bytes), *save = NULL;
     for (char *line = strtok_r(list, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
         json_t *o = json_loads(line, 0, NULL);
-        check_keys(o, "question:s expected:s answer:s right:b absent:b shown:b");
+        check_keys(o, "question:s expected:s answer:s right:b absent:b shown:b refusal_lead:f");
         assert_int_equal(json_is_true(json_object_get(o, "absent")),
                          strcmp(text_of(o, "expected"), "not stated") == 0);
         right -= json_is_true(json_object_get(o, "right"));
