@@ -114,8 +114,8 @@ loci_phase_cost loci_phase_search(const loci_model *m, int64_t chunks, int queri
     const double landmark = hp->n_landmarks * (hp->d_landmark + 4.0) + 4.0;
     loci_phase_cost one = { (double)chunks * landmark,
                             2.0 * (double)chunks * hp->n_landmarks * hp->d_landmark };
-    if (chunks >=
-        LOCI_SORTED_FROM) { /* means of buckets; of the likeliest sketches, some landmarks */
+    /* Means of buckets; of the likeliest sketches, some landmarks. */
+    if (chunks >= LOCI_SORTED_FROM) {
         const double all = (double)chunks * hp->n_landmarks;
         const int buckets = loci_bank_buckets_for(chunks * hp->n_landmarks);
         const int probes = loci_probes_for(chunks * hp->n_landmarks, buckets);

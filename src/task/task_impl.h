@@ -199,6 +199,12 @@ typedef struct {
     const char *const *name;
     int n;
 } loci_attributes;
+/* A table of them, written out. */
+#define LOCI_ATTRIBUTES(...)                                                                       \
+    {                                                                                              \
+        (const char *const[]){ __VA_ARGS__ },                                                      \
+            (int)(sizeof((const char *[]){ __VA_ARGS__ }) / sizeof(char *))                        \
+    }
 const loci_attributes *loci_attributes_fresh(loci_value_kind kind);
 extern const loci_attributes loci_attributes_fresh_before;
 

@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-enum { GROUP = 32, TILE = 512 }; /* numbers a scale, blocks of 16 a tile */
+enum { TILE = 512 }; /* blocks of 16 */
 
 /* Blocks [TILE i, TILE (i + 1)), whole groups: a group that starts in the tile is this tile's. */
 static void round_tile(void *ctx, int tile, int worker)
@@ -35,7 +35,7 @@ void loci_rounding_end(loci_optim *o)
 
 void loci_rounding_flags(loci_optim *o, const loci_param_info *info, size_t first_block)
 {
-    const size_t groups = (size_t)info->rows * (size_t)info->cols / GROUP;
+    const size_t groups = (size_t)info->rows * (size_t)info->cols / LOCI_W4_GROUP;
     for (size_t g = 0; g < groups && loci_param_in_four(info); g++) {
         o->four[first_block + 2 * g] = LOCI_FOUR_STARTS;
         o->four[first_block + 2 * g + 1] = LOCI_FOUR_GOES_ON;

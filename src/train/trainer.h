@@ -40,8 +40,8 @@ typedef struct {
 /* Allocate for the config's largest phase; t->config, tok and optim are set. */
 loci_status loci_trainer_alloc(loci_trainer *t, loci_error *err);
 void loci_trainer_free(loci_trainer *t);
-/* Parameters from the checkpoint opt->init, of any stored form, in place of the start values that are there; opt->note says
- * which keep these (init.c).  Errors: as loci_model_open; LOCI_EFORMAT a tensor that is not the run's. */
+/* Parameters from the checkpoint opt->init, of any stored form, in place of the start values that are
+ * there; opt->note says which keep these (init.c).  Errors: as loci_model_open; LOCI_EFORMAT a tensor that is not the run's. */
 loci_status loci_trainer_init_from(loci_trainer *t, const loci_train_options *opt, loci_error *err);
 /* The items of step `step` of a phase, on all threads. */
 loci_status loci_trainer_make(loci_trainer *t, loci_item *item, const loci_phase *phase,

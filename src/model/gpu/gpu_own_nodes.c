@@ -77,7 +77,8 @@ static void lay_rows(loci_gpu_pass *p, loci_gpu_own_nodes *x, const loci_gpu_ban
         const int part = ends < b->n_own ? (int)ends : b->n_own;
         if (t < n && part != of) {
             from = end;
-            end = lay_frontier(x, b, of = part, end);
+            of = part;
+            end = lay_frontier(x, b, part, end);
         }
         x->host_lo[t] = from;
         x->host_hi[t] = t < n ? end : from;
