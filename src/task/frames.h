@@ -53,12 +53,15 @@ loci_frames loci_frames_lead(loci_say say, loci_split s);
 extern const loci_frames loci_frames_lead_fact; /* training's, a part: frames_lead_fact.c */
 loci_frames loci_frames_tail(loci_say say, loci_split s);
 loci_frames loci_frames_fact(loci_say say, loci_split s);
-/* Parts of training's facts: frames_fact_*.c, frames_several.c, frames_update*.c. */
+/* Parts of training's facts: frames_fact_*.c, frames_several*.c, frames_update*.c. */
 extern const loci_frames loci_frames_fact_amid, loci_frames_fact_prose, loci_frames_fact_talk,
-    loci_frames_fact_forms, loci_frames_several, loci_frames_update, loci_frames_several_amid,
-    loci_frames_update_amid;
+    loci_frames_fact_forms, loci_frames_fact_novel, loci_frames_fact_trades,
+    loci_frames_fact_syntax, loci_frames_fact_far, loci_frames_fact_machine,
+    loci_frames_fact_voices, loci_frames_several, loci_frames_update, loci_frames_several_amid,
+    loci_frames_update_amid, loci_frames_several_more, loci_frames_update_more;
 /* Facts and questions without a key, train and test: frames_bare.c. */
 extern const loci_frames loci_frames_bare[2], loci_frames_ask_bare[2];
+extern const loci_frames loci_frames_bare_more; /* training's, a part: frames_bare_more.c */
 loci_frames loci_frames_say(loci_say say, loci_split s);
 loci_frames loci_frames_ask(loci_say say, loci_split s);
 /* What loci_frames_ask chooses among, train and test: frames_ask_all.c, _time.c, _nth.c, _list.c. */

@@ -116,5 +116,6 @@ TEST(ask_bare){
     "what {a} was noted?",        "what is said to be the {a}?",
 };
 
-const loci_frames loci_frames_bare[2] = { FRAMES(bare_train), FRAMES(bare_test) };
+static const loci_frames *const bare_more[] = { &loci_frames_bare_more, NULL };
+const loci_frames loci_frames_bare[2] = { FRAMES_AND(bare_train, bare_more), FRAMES(bare_test) };
 const loci_frames loci_frames_ask_bare[2] = { FRAMES(ask_bare_train), FRAMES(ask_bare_test) };

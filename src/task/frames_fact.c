@@ -465,13 +465,21 @@ TEST(update){
 
 loci_frames loci_frames_fact(loci_say say, loci_split s)
 {
-    static const loci_frames *const facts[] = { &loci_frames_fact_amid, &loci_frames_fact_prose,
-                                                &loci_frames_fact_talk, &loci_frames_fact_forms,
+    static const loci_frames *const facts[] = { &loci_frames_fact_amid,
+                                                &loci_frames_fact_prose,
+                                                &loci_frames_fact_talk,
+                                                &loci_frames_fact_forms,
+                                                &loci_frames_fact_novel,
+                                                &loci_frames_fact_trades,
+                                                &loci_frames_fact_syntax,
+                                                &loci_frames_fact_far,
+                                                &loci_frames_fact_machine,
+                                                &loci_frames_fact_voices,
                                                 NULL };
     static const loci_frames *const several[] = { &loci_frames_several, &loci_frames_several_amid,
-                                                  NULL };
+                                                  &loci_frames_several_more, NULL };
     static const loci_frames *const update[] = { &loci_frames_update, &loci_frames_update_amid,
-                                                 NULL };
+                                                 &loci_frames_update_more, NULL };
     static const loci_frames body[3][2] = {
         { FRAMES_AND(fact_train, facts), FRAMES(fact_test) },
         { FRAMES_AND(several_train, several), FRAMES(several_test) },
