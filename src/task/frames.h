@@ -57,8 +57,9 @@ loci_frames loci_frames_fact(loci_say say, loci_split s);
 extern const loci_frames loci_frames_fact_amid, loci_frames_fact_prose, loci_frames_fact_talk,
     loci_frames_fact_forms, loci_frames_fact_novel, loci_frames_fact_trades,
     loci_frames_fact_syntax, loci_frames_fact_far, loci_frames_fact_machine,
-    loci_frames_fact_voices, loci_frames_several, loci_frames_update, loci_frames_several_amid,
-    loci_frames_update_amid, loci_frames_several_more, loci_frames_update_more;
+    loci_frames_fact_voices, loci_frames_fact_turns, loci_frames_several, loci_frames_update,
+    loci_frames_several_amid, loci_frames_update_amid, loci_frames_several_more,
+    loci_frames_update_more;
 /* Facts and questions without a key, train and test: frames_bare.c. */
 extern const loci_frames loci_frames_bare[2], loci_frames_ask_bare[2];
 extern const loci_frames loci_frames_bare_more; /* training's, a part: frames_bare_more.c */

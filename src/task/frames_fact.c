@@ -465,17 +465,12 @@ TEST(update){
 
 loci_frames loci_frames_fact(loci_say say, loci_split s)
 {
-    static const loci_frames *const facts[] = { &loci_frames_fact_amid,
-                                                &loci_frames_fact_prose,
-                                                &loci_frames_fact_talk,
-                                                &loci_frames_fact_forms,
-                                                &loci_frames_fact_novel,
-                                                &loci_frames_fact_trades,
-                                                &loci_frames_fact_syntax,
-                                                &loci_frames_fact_far,
-                                                &loci_frames_fact_machine,
-                                                &loci_frames_fact_voices,
-                                                NULL };
+    static const loci_frames *const facts[] = { &loci_frames_fact_amid,    &loci_frames_fact_prose,
+                                                &loci_frames_fact_talk,    &loci_frames_fact_forms,
+                                                &loci_frames_fact_novel,   &loci_frames_fact_trades,
+                                                &loci_frames_fact_syntax,  &loci_frames_fact_far,
+                                                &loci_frames_fact_machine, &loci_frames_fact_voices,
+                                                &loci_frames_fact_turns,   NULL };
     static const loci_frames *const several[] = { &loci_frames_several, &loci_frames_several_amid,
                                                   &loci_frames_several_more, NULL };
     static const loci_frames *const update[] = { &loci_frames_update, &loci_frames_update_amid,
