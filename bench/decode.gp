@@ -2,7 +2,7 @@
 #   gnuplot -e "file='bench/results/decode.csv'; out='docs/decode.svg'; note='...'" bench/decode.gp
 # peer.csv: llama.cpp of August 2026, a Llama shape of 32.5M parameters with 2 KV heads, weights Q8_0,
 # keys and values f16, 2 threads of machine A of docs/PERF.md; each depth measured, low and high of
-# several runs, on an otherwise idle machine.  They are constants here: loci does not run it.
+# several runs, on an otherwise idle machine.  They are constants; bench/peer.sh measures the first again.
 load "bench/style.gp"
 set logscale y
 set yrange [0.05:2000]
