@@ -72,9 +72,10 @@ static const char *say_json(loci_maker *m, const loci_unit *u, int i, int n)
     return loci_pool_keep(&m->pool, &m->line);
 }
 
-/* All assignments of an item have one form. */
+/* All assignments of an item have one form, in a third of training's each its own. */
 static const char *say_assign(loci_maker *m, const loci_unit *u, int j)
 {
+    if (m->mixed) m->style = loci_wording_draw(LOCI_SAY_ASSIGN, m->opt->wordings, &m->rng);
     loci_line_clear(&m->line);
     loci_wording_write(&m->line, LOCI_SAY_ASSIGN, m->opt->wordings, &m->style,
                        &(loci_say_args){ .key = u->name[j],

@@ -39,11 +39,19 @@ typedef struct { /* what stands before, the sentence, what stands behind */
 /* Parts of training's tables: frames_story.c. */
 extern const loci_frames loci_frames_move, loci_frames_get, loci_frames_drop, loci_frames_ask_where,
     loci_frames_ask_thing, loci_frames_ask_earlier;
+/* The same: frames_scene.c. */
+extern const loci_frames loci_frames_move_more, loci_frames_get_more, loci_frames_drop_more,
+    loci_frames_ask_where_more, loci_frames_ask_thing_more, loci_frames_ask_earlier_more;
 /* The same: frames_record.c. */
 extern const loci_frames loci_frames_assign, loci_frames_marked, loci_frames_ask_json,
     loci_frames_ask_copy, loci_frames_ask_variable;
+/* The same: frames_chain.c. */
+extern const loci_frames loci_frames_assign_more, loci_frames_ask_variable_more;
 /* The same: frames_clause.c. */
 extern const loci_frames loci_frames_clause, loci_frames_ask_conflict, loci_frames_ask_oppose;
+/* The same: frames_dispute.c. */
+extern const loci_frames loci_frames_clause_more, loci_frames_ask_conflict_more,
+    loci_frames_ask_oppose_more;
 /* Frames of a table with all that stands behind it; frame i of them. */
 int loci_frames_count(const loci_frames *f);
 const char *loci_frames_at(const loci_frames *f, int i);
@@ -51,6 +59,9 @@ const char *loci_frames_at(const loci_frames *f, int i);
 /* Leads, tails and bodies, of train or test; n = 0 where the file does not have them. */
 loci_frames loci_frames_lead(loci_say say, loci_split s);
 extern const loci_frames loci_frames_lead_fact; /* training's, a part: frames_lead_fact.c */
+/* The same: frames_lead_more.c. */
+extern const loci_frames loci_frames_question_lead_more, loci_frames_question_tail_more,
+    loci_frames_fact_lead_more;
 loci_frames loci_frames_tail(loci_say say, loci_split s);
 loci_frames loci_frames_fact(loci_say say, loci_split s);
 /* Parts of training's facts: frames_fact_*.c, frames_several*.c, frames_update*.c. */
@@ -68,8 +79,14 @@ loci_frames loci_frames_ask(loci_say say, loci_split s);
 /* What loci_frames_ask chooses among, train and test: frames_ask_all.c, _time.c, _nth.c, _list.c. */
 extern const loci_frames loci_frames_ask_all[2], loci_frames_ask_latest[2], loci_frames_ask_nth[2],
     loci_frames_ask_list[2];
-/* More questions for one value, of training: frames_ask_talk.c, _form.c, _scene.c. */
-extern const loci_frames loci_frames_ask_talk, loci_frames_ask_form, loci_frames_ask_scene;
+/* More questions for one value, of training: frames_ask_talk.c, _form.c, _scene.c, _voice.c, _shape.c,
+ * _code.c. */
+extern const loci_frames loci_frames_ask_talk, loci_frames_ask_form, loci_frames_ask_scene,
+    loci_frames_ask_voice, loci_frames_ask_shape, loci_frames_ask_code;
+/* More of the others, of training: frames_ask_all_more.c, _time_more.c, _nth_more.c, _list_more.c. */
+extern const loci_frames loci_frames_ask_all_more, loci_frames_ask_latest_more,
+    loci_frames_ask_nth_more, loci_frames_ask_list_more, loci_frames_ask_bare_more,
+    loci_frames_ask_json_more, loci_frames_ask_copy_more;
 loci_frames loci_frames_look(loci_say say, loci_split s);
 /* frames_plain.c: facts and questions without choices, leads and tails. */
 loci_speech loci_speech_plain(loci_say say);

@@ -161,8 +161,13 @@ TEST(ask){
 
 loci_frames loci_frames_ask(loci_say say, loci_split s)
 {
-    static const loci_frames *const parts[] = { &loci_frames_ask_talk, &loci_frames_ask_form,
-                                                &loci_frames_ask_scene, NULL };
+    static const loci_frames *const parts[] = { &loci_frames_ask_talk,
+                                                &loci_frames_ask_form,
+                                                &loci_frames_ask_scene,
+                                                &loci_frames_ask_voice,
+                                                &loci_frames_ask_shape,
+                                                &loci_frames_ask_code,
+                                                NULL };
     static const loci_frames one[2] = { FRAMES_AND(ask_train, parts), FRAMES(ask_test) };
     switch (say) {
     case LOCI_ASK: return one[s];

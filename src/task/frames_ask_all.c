@@ -215,4 +215,6 @@ TEST(ask_all){
     "could you look up each {a} of {k}, earliest first?",
 };
 
-const loci_frames loci_frames_ask_all[2] = { FRAMES(ask_all_train), FRAMES(ask_all_test) };
+static const loci_frames *const ask_all_parts[] = { &loci_frames_ask_all_more, NULL };
+const loci_frames loci_frames_ask_all[2] = { FRAMES_AND(ask_all_train, ask_all_parts),
+                                             FRAMES(ask_all_test) };

@@ -174,4 +174,6 @@ TEST(ask_list){
     "state {k} as they were asked for.",
 };
 
-const loci_frames loci_frames_ask_list[2] = { FRAMES(ask_list_train), FRAMES(ask_list_test) };
+static const loci_frames *const ask_list_parts[] = { &loci_frames_ask_list_more, NULL };
+const loci_frames loci_frames_ask_list[2] = { FRAMES_AND(ask_list_train, ask_list_parts),
+                                              FRAMES(ask_list_test) };

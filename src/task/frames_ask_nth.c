@@ -194,4 +194,6 @@ TEST(ask_nth){
     "what {a} of {k} stands in {v} place?",
 };
 
-const loci_frames loci_frames_ask_nth[2] = { FRAMES(ask_nth_train), FRAMES(ask_nth_test) };
+static const loci_frames *const ask_nth_parts[] = { &loci_frames_ask_nth_more, NULL };
+const loci_frames loci_frames_ask_nth[2] = { FRAMES_AND(ask_nth_train, ask_nth_parts),
+                                             FRAMES(ask_nth_test) };

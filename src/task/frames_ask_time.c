@@ -234,4 +234,6 @@ TEST(ask_latest){
     "what {a} was noted last for {k}?",      "could you look up the most recent {a} of {k}?",
 };
 
-const loci_frames loci_frames_ask_latest[2] = { FRAMES(ask_latest_train), FRAMES(ask_latest_test) };
+static const loci_frames *const ask_latest_parts[] = { &loci_frames_ask_latest_more, NULL };
+const loci_frames loci_frames_ask_latest[2] = { FRAMES_AND(ask_latest_train, ask_latest_parts),
+                                                FRAMES(ask_latest_test) };

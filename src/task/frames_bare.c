@@ -118,4 +118,6 @@ TEST(ask_bare){
 
 static const loci_frames *const bare_more[] = { &loci_frames_bare_more, NULL };
 const loci_frames loci_frames_bare[2] = { FRAMES_AND(bare_train, bare_more), FRAMES(bare_test) };
-const loci_frames loci_frames_ask_bare[2] = { FRAMES(ask_bare_train), FRAMES(ask_bare_test) };
+static const loci_frames *const ask_bare_more[] = { &loci_frames_ask_bare_more, NULL };
+const loci_frames loci_frames_ask_bare[2] = { FRAMES_AND(ask_bare_train, ask_bare_more),
+                                              FRAMES(ask_bare_test) };

@@ -311,17 +311,22 @@ TEST(question_tail){
 loci_frames loci_frames_lead(loci_say say, loci_split s)
 {
     static const loci_frames none[2] = { FRAMES(plain_train), FRAMES(plain_test) };
-    static const loci_frames *const facts[] = { &loci_frames_lead_fact, NULL };
+    static const loci_frames *const facts[] = { &loci_frames_lead_fact, &loci_frames_fact_lead_more,
+                                                NULL };
+    static const loci_frames *const asks[] = { &loci_frames_question_lead_more, NULL };
     static const loci_frames fact[2] = { FRAMES_AND(fact_lead_train, facts),
                                          FRAMES(fact_lead_test) };
-    static const loci_frames ask[2] = { FRAMES(question_lead_train), FRAMES(question_lead_test) };
+    static const loci_frames ask[2] = { FRAMES_AND(question_lead_train, asks),
+                                        FRAMES(question_lead_test) };
     if (say >= LOCI_ASK) return ask[s];
     return say >= LOCI_SAY_FACT && say <= LOCI_SAY_BARE ? fact[s] : none[s];
 }
 
 loci_frames loci_frames_tail(loci_say say, loci_split s)
 {
+    static const loci_frames *const asks[] = { &loci_frames_question_tail_more, NULL };
     static const loci_frames none[2] = { FRAMES(plain_train), FRAMES(plain_test) };
-    static const loci_frames ask[2] = { FRAMES(question_tail_train), FRAMES(question_tail_test) };
+    static const loci_frames ask[2] = { FRAMES_AND(question_tail_train, asks),
+                                        FRAMES(question_tail_test) };
     return say >= LOCI_ASK ? ask[s] : none[s];
 }

@@ -377,14 +377,22 @@ TEST(ask_earlier){
 
 loci_frames loci_frames_look(loci_say say, loci_split s)
 {
-    static const loci_frames *const conflict_more[] = { &loci_frames_ask_conflict, NULL };
-    static const loci_frames *const oppose_more[] = { &loci_frames_ask_oppose, NULL };
-    static const loci_frames *const ask_where_more[] = { &loci_frames_ask_where, NULL };
-    static const loci_frames *const ask_thing_more[] = { &loci_frames_ask_thing, NULL };
-    static const loci_frames *const ask_earlier_more[] = { &loci_frames_ask_earlier, NULL };
-    static const loci_frames *const ask_json_more[] = { &loci_frames_ask_json, NULL };
-    static const loci_frames *const ask_copy_more[] = { &loci_frames_ask_copy, NULL };
-    static const loci_frames *const ask_variable_more[] = { &loci_frames_ask_variable, NULL };
+    static const loci_frames *const conflict_more[] = { &loci_frames_ask_conflict,
+                                                        &loci_frames_ask_conflict_more, NULL };
+    static const loci_frames *const oppose_more[] = { &loci_frames_ask_oppose,
+                                                      &loci_frames_ask_oppose_more, NULL };
+    static const loci_frames *const ask_where_more[] = { &loci_frames_ask_where,
+                                                         &loci_frames_ask_where_more, NULL };
+    static const loci_frames *const ask_thing_more[] = { &loci_frames_ask_thing,
+                                                         &loci_frames_ask_thing_more, NULL };
+    static const loci_frames *const ask_earlier_more[] = { &loci_frames_ask_earlier,
+                                                           &loci_frames_ask_earlier_more, NULL };
+    static const loci_frames *const ask_json_more[] = { &loci_frames_ask_json,
+                                                        &loci_frames_ask_json_more, NULL };
+    static const loci_frames *const ask_copy_more[] = { &loci_frames_ask_copy,
+                                                        &loci_frames_ask_copy_more, NULL };
+    static const loci_frames *const ask_variable_more[] = { &loci_frames_ask_variable,
+                                                            &loci_frames_ask_variable_more, NULL };
     static const loci_frames body[][2] = {
         [LOCI_ASK_JSON - LOCI_ASK_JSON] = { FRAMES_AND(ask_json_train, ask_json_more),
                                             FRAMES(ask_json_test) },

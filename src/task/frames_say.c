@@ -209,11 +209,15 @@ TEST(drop){ "{k} set down the {v}.", "{k} let go of the {v}.", "{k} abandoned th
 
 loci_frames loci_frames_say(loci_say say, loci_split s)
 {
-    static const loci_frames *const clause_more[] = { &loci_frames_clause, NULL };
-    static const loci_frames *const move_more[] = { &loci_frames_move, NULL };
-    static const loci_frames *const get_more[] = { &loci_frames_get, NULL };
-    static const loci_frames *const drop_more[] = { &loci_frames_drop, NULL };
-    static const loci_frames *const assign_more[] = { &loci_frames_assign, NULL };
+    static const loci_frames *const clause_more[] = { &loci_frames_clause, &loci_frames_clause_more,
+                                                      NULL };
+    static const loci_frames *const move_more[] = { &loci_frames_move, &loci_frames_move_more,
+                                                    NULL };
+    static const loci_frames *const get_more[] = { &loci_frames_get, &loci_frames_get_more, NULL };
+    static const loci_frames *const drop_more[] = { &loci_frames_drop, &loci_frames_drop_more,
+                                                    NULL };
+    static const loci_frames *const assign_more[] = { &loci_frames_assign, &loci_frames_assign_more,
+                                                      NULL };
     static const loci_frames *const marked_more[] = { &loci_frames_marked, NULL };
     static const loci_frames body[][2] = {
         [LOCI_SAY_ASSIGN - LOCI_SAY_ASSIGN] = { FRAMES_AND(assign_train, assign_more),

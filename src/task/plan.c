@@ -288,6 +288,8 @@ static void plan_passages(loci_maker *m)
 static void plan_chains(loci_maker *m)
 {
     m->style = loci_wording_draw(LOCI_SAY_ASSIGN, m->opt->wordings, &m->rng);
+    /* A text written by many says the same thing in many ways; benchmarks have one. */
+    m->mixed = m->opt->wordings == LOCI_SPLIT_TRAIN && loci_rng_below(&m->rng, 3) == 0;
     for (int i = 0; i < m->n_units; i++) {
         loci_unit *u = &m->unit[i];
         u->n_facts = m->opt->hops + 1;

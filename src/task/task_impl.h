@@ -233,6 +233,7 @@ typedef struct {
     loci_unit *unit;               /* (n_units) owned        */
     int n_units;
     loci_wording style; /* variable: the statement form of this item */
+    bool mixed;         /* variable: each statement has a form of its own instead */
     loci_lexicon lex;   /* the options' text                         */
     int key_digits;     /* kv: hex digits of a key, or LOCI_HEX_UUID    */
     int n_near;         /* needle, absent: near-duplicates still to make */

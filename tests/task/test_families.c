@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "plan_test.h"
+#include "task/frames.h"
 
 /* How many facts of the item hold the text, and whether fact g is one of them. */
 static int n_holding(const loci_task_item *item, const char *text, int g, bool *g_holds)
@@ -121,22 +122,48 @@ static void test_latest_is_the_last_of_its_key(void **state)
     }
 }
 
-/* The two marks or numbers of a statement: runs of capitals and digits with a digit in them. */
-static void marks(const char *text, char part[2][32])
+/* Is the statement an expansion of the frame, a mark or a number at each of its places?  Then what stands
+ * there: part[0] at {k}, part[1] at {v}. */
+static bool parse(const char *frame, const char *text, char part[2][32])
 {
-    int n = 0;
-    for (const char *c = text; *c;) {
-        const size_t len = strspn(c, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789");
-        const size_t letters = strspn(c, "ABCDEFGHIJKLMNOPQRSTUVWXYZ");
-        if (len > letters && strspn(c, LETTERS "0123456789") == len) {
-            assert_in_range(n, 0, 1);
-            assert_in_range(len, 1, 31);
-            memcpy(part[n], c, len);
-            part[n++][len] = '\0';
+    if (*frame == '\0') return *text == '\0';
+    if (*frame == '[' || *frame == '<') {
+        const bool named = *frame == '<';
+        const char *one = named ? loci_frame_words(frame + 1) : frame + 1;
+        const char *behind = strchr(frame, named ? '>' : ']') + 1;
+        for (bool more = true; more;) {
+            const size_t n = strcspn(one, "|]");
+            if (strncmp(one, text, n) == 0 && parse(behind, text + n, part)) return true;
+            more = one[n] == '|';
+            one += n + 1;
         }
-        c += len > 0 ? len : 1;
+        return false;
     }
-    assert_int_equal(n, 2);
+    if (loci_is_place(frame)) {
+        const size_t n = strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789");
+        if (n == strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") || n > 31) return false;
+        snprintf(part[frame[1] == 'v'], 32, "%.*s", (int)n, text);
+        return parse(frame + 3, text + n, part);
+    }
+    frame += *frame == '\\';
+    return *frame == *text && parse(frame + 1, text + 1, part);
+}
+
+/* The variable of a statement and what it is set to: the same however the statement is read. */
+static void marks(const char *text, loci_split s, char part[2][32])
+{
+    const loci_frames f = loci_speech_of(LOCI_SAY_ASSIGN, s).part[LOCI_WORDING_BODY];
+    char small[256], one[2][32] = { "", "" };
+    int n = 0;
+    snprintf(small, sizeof small, "%s", text);
+    small[0] = (char)(small[0] | 32);
+    for (int i = 0; i < loci_frames_count(&f); i++) {
+        if (!parse(loci_frames_at(&f, i), text, one) && !parse(loci_frames_at(&f, i), small, one))
+            continue;
+        if (n++ > 0 && strcmp(part[0], one[0]) != 0) fail_msg("'%s' has two readings", text);
+        memcpy(part, one, sizeof one);
+    }
+    if (n == 0) fail_msg("'%s' is no statement", text);
 }
 
 /* The only run of capitals and digits, both of them, in a question. */
@@ -157,9 +184,9 @@ static void mark_of(const char *question, char mark[32])
     if (n != 1) fail_msg("'%s': %d marks", question, n);
 }
 
-/* Run statements "WORD name = name-or-number." up to the end and say what `name` is: the way there,
+/* Run the statements up to the end and say what `name` is: the way there,
  * "X1, X0, 17". */
-static const char *resolve(const loci_task_item *item, const char *name, int *n_steps,
+static const char *resolve(const loci_task_item *item, loci_split s, const char *name, int *n_steps,
                            int visited[8])
 {
     static char way[8 * 32];
@@ -172,12 +199,10 @@ static const char *resolve(const loci_task_item *item, const char *name, int *n_
         for (int i = 0; i < item->n_facts && !moved; i++) {
             char part[2][32];
             const char *text = item->fact[i].text;
-            const bool first = strncmp(text, "Store ", 6) == 0; /* the value comes first */
-            marks(text, part);
-            const char *left = part[first], *right = part[!first];
-            if (strcmp(left, want) != 0) continue;
+            marks(text, s, part);
+            if (strcmp(part[0], want) != 0) continue;
             visited[(*n_steps)++] = i;
-            snprintf(want, sizeof want, "%s", right);
+            snprintf(want, sizeof want, "%s", part[1]);
             n += (size_t)snprintf(way + n, sizeof way - n, "%s%s", n ? ", " : "", want);
             assert_true(n < sizeof way);
             moved = true;
@@ -206,7 +231,7 @@ static void test_chains_resolve(void **state)
                 char mark[32];
                 mark_of(q->question, mark);
                 int visited[8], n;
-                assert_string_equal(resolve(&item, mark, &n, visited), q->answer);
+                assert_string_equal(resolve(&item, o.wordings, mark, &n, visited), q->answer);
                 assert_in_range(n, 2, hops + 1);
                 if (seed % 2 && !all) assert_int_equal(n, hops + 1);
                 depths[n - 1]++;
