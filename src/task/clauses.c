@@ -8,7 +8,7 @@
  *
  * The grammar of the test half is closed: a few things, verbs and kinds of clash.  Training has it in
  * a quarter of its pairs; the others are of many kinds (clashes.c), with subjects and marks of more
- * shapes, and now and then a third clause about the same subject contradicts neither. */
+ * shapes, and now and then another clause about the same subject contradicts none of them. */
 #include "task/task_impl.h"
 
 #include <string.h>
@@ -246,23 +246,31 @@ static const char *new_mark(loci_maker *m, const loci_unit *u, int j, uint32_t s
 
 /* ---- plan -------------------------------------------------------------------------------------- */
 
+/* A sixth of the units is one clause that nothing contradicts; in training a fifth: readers name a
+ * contradiction where there is none sooner than they miss one. */
+static bool is_unopposed(loci_maker *m)
+{
+    return loci_rng_below(&m->rng, m->opt->names == LOCI_SPLIT_TRAIN ? 5 : 6) == 0;
+}
+
 /* Both sides in the grammar that the test half has. */
 static void plan_closed(loci_maker *m, loci_unit *u)
 {
     const clash c = draw_clash(m);
     const int flip = (int)loci_rng_below(&m->rng, 2);
-    u->n_facts = loci_rng_below(&m->rng, 6) == 0 ? 1 : PAIR;
+    u->n_facts = is_unopposed(m) ? 1 : PAIR;
     for (int j = 0; j < u->n_facts; j++) u->value[j] = say_side(m, u->name[SUBJECT], &c, j ^ flip);
 }
 
-/* Both sides of any kind, and in every eighth pair a bystander. */
+/* Both sides of any kind, in every sixth pair a bystander, and one beside every second clause that has
+ * no other side: to speak about the same thing is not yet to contradict. */
 static void plan_open(loci_maker *m, loci_unit *u)
 {
     const char *side[PAIR], *other[PAIR];
     const int kind = loci_clash_draw(m, u->name[SUBJECT], -1, side);
     int flip = (int)loci_rng_below(&m->rng, 2);
-    u->n_facts = loci_rng_below(&m->rng, 6) == 0 ? 1 : PAIR;
-    if (u->n_facts == PAIR && loci_rng_below(&m->rng, 8) == 0) {
+    u->n_facts = is_unopposed(m) ? 1 : PAIR;
+    if (loci_rng_below(&m->rng, u->n_facts == PAIR ? 6 : 2) == 0) {
         (void)loci_clash_draw(m, u->name[SUBJECT], kind, other);
         u->bystander = (int)loci_rng_below(&m->rng, ++u->n_facts);
     }
@@ -306,13 +314,17 @@ static const char *in_steps(loci_maker *m, const char *subject, const char *mark
 
 loci_question loci_clauses_question(loci_maker *m, const loci_unit *unit)
 {
-    int asked = unit->n_facts == 1 ? 0 : (int)loci_rng_below(&m->rng, PAIR), other = 1 - asked;
-    if (unit->bystander >= 0 && asked >= unit->bystander) asked++;
-    if (unit->bystander >= 0 && other >= unit->bystander) other++;
+    const bool crowd = unit->bystander >= 0, pair = unit->n_facts - crowd == PAIR;
+    int asked = pair ? (int)loci_rng_below(&m->rng, PAIR) : 0, other = 1 - asked;
+    if (crowd && asked >= unit->bystander) asked++;
+    if (crowd && other >= unit->bystander) other++;
+    /* A bystander is asked about as well. */
+    const bool opposed = pair && !(crowd && loci_rng_below(&m->rng, 3) == 0);
+    if (crowd && !opposed && (pair || loci_rng_below(&m->rng, 2) == 0)) asked = unit->bystander;
     const bool by_mark = loci_rng_below(&m->rng, 5) < 3;
     const loci_say_args args = { .key = by_mark ? unit->name[asked] : unit->value[asked] };
     loci_question q = { .answer = loci_not_stated, .absent = true };
-    if (unit->n_facts > 1)
+    if (opposed)
         q = (loci_question){ .answer = by_mark ? in_steps(m, unit->name[SUBJECT], unit->name[other])
                                                : unit->name[other],
                              .n_gold = 2,
