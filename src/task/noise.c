@@ -1,14 +1,16 @@
 /* noise.c - what disturbs training's wordings: a few words of the text before, behind or inside a
- * sentence, a missing question mark, capitals that are none, a misspelt word.
+ * sentence, words that others stand for or that are left out, a missing question mark, capitals that are
+ * none, a misspelt word.
  *
  * People write like that, and a reader that was only shown clean sentences takes every odd word for a
- * part of the key.  All of it happens to the pattern, between the places: keys, attributes and values
- * stay as they are. */
+ * part of the key.  Words that others stand for make of every sentence one that no table has: what
+ * is left to go by is key, attribute and value, and that is what counts.  All of it happens to the
+ * pattern, between the places: keys, attributes and values stay as they are. */
 #include "task/task_impl.h"
 
 #include <string.h>
 
-enum { FACT_PHRASES = 22, QUESTION_PHRASES = 28 }; /* in percent */
+enum { FACT_PHRASES = 22, QUESTION_PHRASES = 28, STRANGE = 16 }; /* in percent */
 
 static bool is_small(char c)
 {
@@ -95,6 +97,82 @@ static void add_phrase(loci_line *pattern, const loci_say_args *args, loci_rng *
         put_inside(pattern, phrase.s, rng);
 }
 
+/* ---- words ------------------------------------------------------------------------------ */
+
+/* The length of a word of small letters that begins at s[i], 0: none does. */
+static size_t word_at(const char *s, size_t i)
+{
+    size_t n = 0;
+    if (i > 0 && s[i - 1] != ' ') return 0;
+    while (is_small(s[i + n])) n++;
+    return s[i + n] && strchr(" ,.;:?", s[i + n]) ? n : 0;
+}
+
+/* Is the word next to a place?  There it may not be a name: that would be a part of what fills it. */
+static bool beside_a_place(const char *s, size_t at, size_t len)
+{
+    return (at >= 2 && s[at - 2] == '}') || (s[at + len] == ' ' && s[at + len + 1] == '{');
+}
+
+/* A word that says nothing in particular about what stands around it. */
+static const char *neutral(loci_rng *rng)
+{
+    static const char *const word[] = {
+        "gets",    "shows",   "takes",  "wants",   "brings",  "makes",    "gives",   "holds",
+        "needs",   "keeps",   "sees",   "has",     "had",     "with",     "as",      "under",
+        "by",      "from",    "along",  "around",  "meets",   "finds",    "leaves",  "calls",
+        "became",  "remains", "means",  "carries", "beside",  "behind",   "towards", "equals",
+        "hides",   "wins",    "earns",  "bears",   "wears",   "prefers",  "obeys",   "owns",
+        "follows", "claims",  "covers", "reached", "receive", "produces", "lists",   "prints",
+        "yields",  "quotes",  "favors", "accepts", "demands", "displays", "enjoys",  "expects",
+    };
+    return word[loci_rng_below(rng, (uint32_t)(sizeof word / sizeof *word))];
+}
+
+/* Put another word in the place of one, or none at all. */
+static void replace(loci_line *pattern, size_t at, size_t len, loci_rng *rng,
+                    const loci_lexicon *lex)
+{
+    loci_line word = { 0 };
+    const bool near = beside_a_place(pattern->s, at, len);
+    const bool drop = loci_rng_below(rng, 4) == 0 && pattern->s[at + len] == ' ';
+    if (near)
+        loci_line_add(&word, neutral(rng));
+    else
+        loci_open_word_write(&word, rng, lex);
+    memmove(pattern->s + at, pattern->s + at + len + drop, pattern->len - at - len - drop + 1);
+    pattern->len -= len + drop;
+    if (!drop) insert(pattern, at, word.s);
+}
+
+/* One to three words; tables, code and quotes stay as they are. */
+static void make_strange(loci_line *pattern, const loci_say_args *args, loci_rng *rng,
+                         const loci_lexicon *lex)
+{
+    const int times = 1 + (int)loci_rng_below(rng, 3);
+    if (strpbrk(pattern->s, "\"<>|`=[")) return;
+    loci_line before = *pattern;
+    for (int t = 0; t < times; t++) {
+        size_t words = 0, at = 0;
+        for (size_t i = 0; i < pattern->len; i++) words += word_at(pattern->s, i) > 0;
+        if (words < 3) break;
+        for (size_t left = 1 + loci_rng_below(rng, (uint32_t)words); left > 0; at++)
+            left -= word_at(pattern->s, at) > 0;
+        at--;
+        replace(pattern, at, word_at(pattern->s, at), rng, lex);
+    }
+    /* The value stands once in its fact. */
+    if (args->value && strstr(pattern->s, args->value)) *pattern = before;
+}
+
+/* Of these a reader needs no word but key, attribute and value; "the second", "the latest", "not" and
+ * what clauses and stories say are words that count. */
+static bool may_be_strange(loci_say say)
+{
+    return say == LOCI_SAY_FACT || say == LOCI_SAY_SEVERAL || say == LOCI_SAY_BARE ||
+           say == LOCI_ASK || say == LOCI_ASK_BARE || say == LOCI_ASK_JSON || say == LOCI_ASK_COPY;
+}
+
 /* ---- letters --------------------------------------------------------------------------- */
 
 /* Swap, drop or double a letter between two others of a word. */
@@ -138,6 +216,8 @@ void loci_noisy_write(loci_line *line, loci_say say, const loci_wording *w,
     const bool story = say >= LOCI_SAY_MOVE && say <= LOCI_SAY_DROP;
     loci_line pattern = { 0 };
     loci_wording_pattern(&pattern, say, LOCI_SPLIT_TRAIN, w);
+    if (may_be_strange(say) && loci_rng_below(rng, 100) < STRANGE)
+        make_strange(&pattern, args, rng, lex);
     if (loci_rng_below(rng, 100) < (question ? QUESTION_PHRASES : FACT_PHRASES))
         add_phrase(&pattern, args, rng, lex);
     const uint32_t letters = loci_rng_below(rng, 100);
