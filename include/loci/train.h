@@ -52,7 +52,7 @@ typedef struct {
                                   resuming                                                  */
     int threads;               /* 0 = all cores; does not change the numbers                  */
     const char *cpu;           /* as loci_engine_options                                      */
-    const char *device;        /* "cpu" (NULL), "cuda" or "cuda:N": where the arithmetic is done  */
+    const char *device;        /* "cpu" (NULL), "cuda", "cuda:N", or "cuda:0,1,2" to share steps */
     bool resume;               /* go on from out/train_state.safetensors if it exists         */
     int64_t stop_after_steps;  /* 0 = to the end of the config; else stop there with a checkpoint */
     int64_t stop_at_tokens;    /* 0 = no limit; else stop there, counted from the run's beginning */

@@ -127,7 +127,7 @@ int cmd_train(int argc, char **argv)
         { "cpu", ARG_STR, &opt.cpu, 0, 0, "NAME",
           "native (default), avx512, avx2, ref: lower the kernels" },
         { "device", ARG_STR, &opt.device, 0, 0, "NAME",
-          "cpu (default), cuda, cuda:N: where the arithmetic is done" },
+          "cpu (default), cuda, cuda:N, cuda:N,M,...: where the arithmetic is done" },
         { "init", ARG_STR, &opt.init, 0, 0, "DIR",
           "start from the weights in DIR, in any form (same shape; may lack order)" },
         { "no-resume", ARG_FLAG, &no_resume, 0, 0, NULL,

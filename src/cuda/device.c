@@ -20,3 +20,31 @@ loci_status loci_device_parse(const char *name, int *device, loci_error *err)
     *device = (int)n;
     return LOCI_OK;
 }
+
+loci_status loci_devices_parse(const char *name, loci_devices *out, loci_error *err)
+{
+    memset(out, 0, sizeof *out);
+    if (!name || !strchr(name, ',')) {
+        int one;
+        const loci_status st = loci_device_parse(name, &one, err);
+        if (st == LOCI_OK && one >= 0) out->number[out->n++] = one;
+        return st;
+    }
+    const char *c = strncmp(name, "cuda:", 5) == 0 ? name + 5 : "";
+    bool good = true;
+    while (good) {
+        char *end;
+        const long n = strtol(c, &end, 10);
+        good = *c >= '0' && *c <= '9' && n <= 255 && out->n < LOCI_MAX_DEVICES &&
+               (*end == ',' || *end == '\0');
+        for (int i = 0; good && i < out->n; i++) good = out->number[i] != (int)n;
+        if (good) out->number[out->n++] = (int)n;
+        if (good && *end == '\0') return LOCI_OK;
+        c = end + 1;
+    }
+    out->n = 0;
+    return loci_fail(err, LOCI_EINVAL,
+                     "device %s: expected cpu, cuda, cuda:N or cuda:N,M,... with at most %d "
+                     "numbers, each once",
+                     name, LOCI_MAX_DEVICES);
+}

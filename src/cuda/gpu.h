@@ -33,6 +33,12 @@ loci_status loci_gpu_open(loci_gpu **out, int device, loci_error *err);
 void loci_gpu_close(loci_gpu *g); /* NULL is fine */
 /* "cpu" or NULL: -1; "cuda": 0; "cuda:N": N.  Errors: LOCI_EINVAL anything else. (device.c) */
 loci_status loci_device_parse(const char *name, int *device, loci_error *err);
+/* The same where several GPUs may work together: "cuda:0,1,3", each once; n 0: the CPU. */
+enum { LOCI_MAX_DEVICES = 16 };
+typedef struct {
+    int number[LOCI_MAX_DEVICES], n;
+} loci_devices;
+loci_status loci_devices_parse(const char *name, loci_devices *out, loci_error *err);
 /* Calls come from this thread now; the one that opened needs none. */
 void loci_gpu_use(loci_gpu *g);
 bool loci_gpu_built(void); /* false: this program has no CUDA code */
@@ -49,6 +55,8 @@ void loci_gpu_host_free(loci_gpu *g, void *p);
 void loci_gpu_upload(loci_gpu *g, void *to, const void *host, size_t bytes);     /* enqueued */
 void loci_gpu_download(loci_gpu *g, void *host, const void *from, size_t bytes); /* waits */
 void loci_gpu_copy(loci_gpu *g, void *to, const void *from, size_t bytes);
+/* The same from the memory of another device, whose own work on it has ended; enqueued on g. */
+void loci_gpu_copy_from(loci_gpu *g, void *to, loci_gpu *peer, const void *from, size_t bytes);
 void loci_gpu_clear(loci_gpu *g, void *p, size_t bytes);
 /* Time between two marks in milliseconds, after loci_gpu_status.  mark: 0 .. 95. */
 void loci_gpu_mark(loci_gpu *g, int mark);

@@ -21,6 +21,7 @@ struct loci_gpu {
     cudaEvent_t mark[GPU_MARKS];
     loci_error error; /* first failure */
     int device;
+    uint64_t met; /* bit N: asked already whether device N's memory may be read */
     char name[128];
 };
 

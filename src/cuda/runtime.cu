@@ -152,6 +152,27 @@ extern "C" void loci_gpu_copy(loci_gpu *g, void *to, const void *from, size_t by
         good(g, cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, g->stream), "copy");
 }
 
+/* Let g read peer's memory over the link between them.  Where there is none, copies go through the host. */
+static void meet(loci_gpu *g, const loci_gpu *peer)
+{
+    if (peer->device >= 64 || g->met >> peer->device & 1) return;
+    g->met |= (uint64_t)1 << peer->device;
+    int may = 0;
+    cudaSetDevice(g->device);
+    if (cudaDeviceCanAccessPeer(&may, g->device, peer->device) != cudaSuccess || !may) return;
+    cudaDeviceEnablePeerAccess(peer->device, 0);
+    cudaGetLastError(); /* another handle may have done so */
+}
+
+extern "C" void loci_gpu_copy_from(loci_gpu *g, void *to, loci_gpu *peer, const void *from,
+                                   size_t bytes)
+{
+    if (bytes == 0) return;
+    if (g->device != peer->device) meet(g, peer);
+    good(g, cudaMemcpyPeerAsync(to, g->device, from, peer->device, bytes, g->stream),
+         "copy from another GPU");
+}
+
 extern "C" void loci_gpu_clear(loci_gpu *g, void *p, size_t bytes)
 {
     if (bytes) good(g, cudaMemsetAsync(p, 0, bytes, g->stream), "clear");

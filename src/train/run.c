@@ -245,9 +245,9 @@ static loci_status set_up(loci_trainer *t, const loci_train_options *opt, loci_e
     if (st == LOCI_OK) st = write_grams(t, opt, err);
     if (st == LOCI_OK) st = get_tokenizer(t, opt, err);
     if (st == LOCI_OK) st = loci_pool_open(&t->pool, opt->threads, err);
-    int device = -1;
-    if (st == LOCI_OK) st = loci_device_parse(opt->device, &device, err);
-    t->on_gpu = device >= 0;
+    loci_devices devices = { { 0 }, 0 };
+    if (st == LOCI_OK) st = loci_devices_parse(opt->device, &devices, err);
+    t->on_gpu = devices.n > 0;
     if (st == LOCI_OK)
         st = loci_optim_init(&t->optim, &t->config, t->on_gpu ? 0 : t->config.slots, err);
     if (st == LOCI_OK) st = loci_trainer_alloc(t, err);
@@ -255,7 +255,7 @@ static loci_status set_up(loci_trainer *t, const loci_train_options *opt, loci_e
     loci_params_init(t->optim.param, &t->config.hp, (uint64_t)t->config.seed);
     st = loci_model_wrap(&t->model, &t->config.hp, t->optim.param, flags, err);
     if (st == LOCI_OK) st = start(t, opt, err);
-    return st == LOCI_OK && t->on_gpu ? loci_gpu_trainer_open(t, device, err) : st;
+    return st == LOCI_OK && t->on_gpu ? loci_gpu_trainer_open(t, &devices, err) : st;
 }
 
 loci_status loci_train(const loci_train_options *opt, loci_train_report *out, loci_error *err)

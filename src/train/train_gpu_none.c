@@ -2,11 +2,11 @@
 #include "cuda/gpu.h"
 #include "train/trainer.h"
 
-loci_status loci_gpu_trainer_open(loci_trainer *t, int device, loci_error *err)
+loci_status loci_gpu_trainer_open(loci_trainer *t, const loci_devices *devices, loci_error *err)
 {
     loci_gpu *none;
     t->gpu = NULL;
-    return loci_gpu_open(&none, device, err);
+    return loci_gpu_open(&none, devices->number[0], err);
 }
 
 void loci_gpu_trainer_close(loci_trainer *t)

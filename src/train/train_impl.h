@@ -146,8 +146,7 @@ void loci_optim_free(loci_optim *o);
 /* Share of the peak: linear over warmup_tokens, then a cosine over all tokens to lr_min / lr. */
 double loci_schedule(const loci_train_config *c, int64_t tokens);
 /* Sum the slots into slot 0, which then holds the step's whole gradient; the others are zeroed.
- * Returns its norm.  Nothing else adds gradients of several parts of a batch together: data-parallel
- * training has its all-reduce here, behind the sum over this process's slots. */
+ * Returns its norm.  On GPUs the same is done by gpu/train_lane.c. */
 double loci_optim_reduce(loci_optim *o, loci_pool *pool, const loci_kernels *k);
 /* Reduce, clip by the global norm, step.  Returns the norm before clipping;
  * not finite: parameters are left as they were.  Slots are zeroed. */

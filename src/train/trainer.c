@@ -304,7 +304,7 @@ static void begin_phase(loci_trainer *t)
     t->phase_ready = t->phase;
 }
 
-static void add_sums(loci_loss_sums *a, const loci_loss_sums *b)
+void loci_loss_sums_add(loci_loss_sums *a, const loci_loss_sums *b)
 {
     a->ce_text += b->ce_text;
     a->ce_answer += b->ce_answer;
@@ -373,7 +373,7 @@ loci_status loci_trainer_gradients(loci_trainer *t, loci_loss_sums *sums, int64_
         st = run_micro_batch(t, err);
     if (t->phase->round_weights) loci_rounding_end(&t->optim);
     for (int i = 0; i < t->phase->batch; i++) *tokens += t->item[i].seq.T;
-    for (int s = 0; s < c->slots; s++) add_sums(sums, &t->slot[s].sums);
+    for (int s = 0; s < c->slots; s++) loci_loss_sums_add(sums, &t->slot[s].sums);
     return st;
 }
 
@@ -416,7 +416,7 @@ loci_status loci_trainer_step(loci_trainer *t, loci_loss_sums *sums, double *nor
             *norm = loci_optim_step(&t->optim, t->pool, &t->model->k, c, schedule, t->state.step);
     }
     if (st != LOCI_OK) return st;
-    add_sums(sums, &step);
+    loci_loss_sums_add(sums, &step);
     step_gate(t, &step);
     loci_train_state_next(&t->state, c, tokens);
     return LOCI_OK;

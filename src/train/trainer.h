@@ -2,6 +2,7 @@
 #ifndef LOCI_TRAINER_H
 #define LOCI_TRAINER_H
 
+#include "cuda/gpu.h"
 #include "train/train_impl.h"
 
 typedef struct { /* what one slot owns: see trainer.c */
@@ -54,6 +55,8 @@ void loci_trainer_losses(const loci_train_config *c, const loci_item *item, cons
                          const loci_train_state *state, loci_loss_options *o);
 /* That of the gates alone, which depends on how the gates did in the step before. */
 float loci_trainer_gate(const loci_train_config *c, const loci_phase *p, const loci_train_state *s);
+/* *a += *b */
+void loci_loss_sums_add(loci_loss_sums *a, const loci_loss_sums *b);
 /* The state after a step of so many tokens. */
 void loci_train_state_next(loci_train_state *s, const loci_train_config *c, int64_t tokens);
 /* The gradients of one step's batch, in the slots (zero before), of the parameters as they are: adds
@@ -66,16 +69,19 @@ loci_status loci_trainer_step(loci_trainer *t, loci_loss_sums *sums, double *nor
 
 /* ---- training on a GPU (gpu/train_gpu.c; train_gpu_none.c in a build without CUDA) ------------ */
 
-/* After loci_trainer_alloc and whatever loads parameters and moments: copies them to the device.
- * Errors: as loci_gpu_open; LOCI_EINVAL a shape or setting that the GPU pass does not have. */
-loci_status loci_gpu_trainer_open(loci_trainer *t, int device, loci_error *err);
+/* After loci_trainer_alloc and whatever loads parameters and moments: copies them to the devices, of which
+ * there is at least one.
+ * Errors: as loci_gpu_open; LOCI_EINVAL a shape or setting that the GPU pass does not have, or a phase
+ * whose micro-batches the devices cannot share. */
+loci_status loci_gpu_trainer_open(loci_trainer *t, const loci_devices *devices, loci_error *err);
 void loci_gpu_trainer_close(loci_trainer *t); /* without one: nothing */
 /* The step of t->state: gradients and optimiser.  Adds to *step and *tokens; t->state is left alone. */
 loci_status loci_gpu_trainer_step(loci_trainer *t, loci_loss_sums *step, int64_t *tokens,
                                   double schedule, double *norm, loci_error *err);
 /* Where the last step's time went: see loci_train_report. */
 void loci_gpu_trainer_times(loci_trainer *t, loci_train_report *out);
-/* Parameters and moments back into t->optim, for a checkpoint. */
+/* Parameters and moments back into t->optim, for a checkpoint.  Errors: the devices'; LOCI_ESTATE they do not
+ * hold the same parameters. */
 loci_status loci_gpu_trainer_fetch(loci_trainer *t, loci_error *err);
 
 #endif

@@ -59,7 +59,7 @@ static loci_trainer *open_trainer(bool on_gpu)
     MUST(loci_trainer_alloc(t, err));
     loci_params_init(t->optim.param, &t->config.hp, (uint64_t)t->config.seed);
     MUST(loci_model_wrap(&t->model, &t->config.hp, t->optim.param, loci_cpu_detect(), err));
-    if (on_gpu) MUST(loci_gpu_trainer_open(t, 0, err));
+    if (on_gpu) MUST(loci_gpu_trainer_open(t, &(loci_devices){ { 0 }, 1 }, err));
     return t;
 }
 

@@ -1,31 +1,31 @@
-/* train_gpu.c - a step of training on one GPU.
+/* train_gpu.c - a step of training on one or several GPUs.
  *
- * The device does the arithmetic, the host makes the sequences: while step s runs, one thread has the
- * pool make the items of step s + 1 and lays them out.  Which phase that is, is known as soon as the
+ * The devices do the arithmetic, the host makes the sequences: while step s runs, one thread has the
+ * pool make the items of step s + 1 and lay them out.  Which phase that is, is known as soon as the
  * items of step s are: a step's length is that of its items.
  *
- *   items, layout (s + 1)  |  micro-batches of s: forward, backward   reduce   norm, Muon, AdamW
+ *   items, layouts (s + 1)  |  micro-batches of s: forward, backward   sum of gradients   norm, Muon, AdamW
  *
- * Parameters, moments and gradients stay on the device; a checkpoint fetches them. */
-#include "base/base.h"
-#include "model/gpu/gpu_model.h"
-#include "train/trainer.h"
+ * A step's micro-batches are what several GPUs share: number k is GPU k mod n's (train_lane.h).  So the
+ * config alone says what is computed, and the number of GPUs changes no more than the order in which
+ * gradients are added. */
+#include "train/gpu/train_lane.h"
 
-#include <math.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { MUON_SHAPES = 64, AHEAD = 2, STEP_MARK = 80 };
+enum { AHEAD = 2 };
 
-typedef struct { /* matrices of one shape, stepped together */
-    int rows, cols, batch;
-    int64_t *offset; /* (batch) on the device */
-} muon_group;
+typedef struct { /* a micro-batch laid out */
+    loci_gpu_layout layout;
+    loci_status status;
+    loci_error error;
+} laid;
 
-typedef struct {             /* what a step needs of the host */
-    loci_item *item;         /* (max_batch) */
-    loci_gpu_layout *layout; /* (most micro-batches of a phase) */
+typedef struct {     /* what a step needs of the host */
+    loci_item *item; /* (max_batch) */
+    laid *micro;     /* (most micro-batches of a phase) */
     loci_loss_options loss;
     const loci_phase *phase;
     loci_train_state state; /* that it was made for */
@@ -35,55 +35,60 @@ typedef struct {             /* what a step needs of the host */
 } prepared;
 
 struct loci_gpu_trainer {
-    loci_gpu *g;
-    loci_gpu_weights w;
-    loci_gpu_pass *pass;
-    float *m, *v;
-    uint8_t *decay, *muon;
-    double *norm; /* [0] norm, [1 ..] partial sums */
-    float *kept;  /* parameters while rounded ones stand in; NULL, as `four`: no phase rounds */
-    uint8_t *four;
-    muon_group group[MUON_SHAPES];
-    int n_groups;
-    loci_bf16 *x, *next, *a, *b;
-    float *square;
+    loci_lane lane[LOCI_MAX_DEVICES];
+    int n_lanes;
+    loci_pool *threads; /* one a lane */
     prepared step[AHEAD];
-    const loci_sequence **seq; /* (max_batch) of the micro-batch that runs */
     int max_micros;
     int64_t at; /* prepared steps so far */
     pthread_t thread;
     bool under_way;
-    double wait_ms; /* of the last step: the device had nothing to do */
+    double wait_ms; /* of the last step: the devices had nothing to do */
     loci_trainer *t;
+    /* the step that runs */
+    prepared *now;
+    double schedule;
 };
 
 /* ---- the next step's items ------------------------------------------------------------------------ */
 
-/* Micro-batch k of the step. */
-static loci_status lay_out(loci_trainer *t, prepared *p, int k, int micro)
+typedef struct {
+    loci_trainer *t;
+    prepared *p;
+} layout_job;
+
+/* Lay out micro-batch k for the GPU that will run it. */
+static loci_status lay_out(loci_trainer *t, prepared *p, int k, loci_error *err)
 {
-    struct loci_gpu_trainer *u = t->gpu;
     const loci_train_config *c = &t->config;
     const loci_hparams hp = loci_phase_hparams(c, p->phase);
+    const int micro = p->phase->batch / p->phase->accumulate;
+    loci_gpu *g = t->gpu->lane[k % t->gpu->n_lanes].g;
+    loci_gpu_layout *layout = &p->micro[k].layout;
     const loci_sequence **seq = malloc((size_t)micro * sizeof *seq);
     uint8_t *regrets = malloc((size_t)micro);
-    loci_status st = seq && regrets
-                         ? LOCI_OK
-                         : loci_fail(&p->error, LOCI_ENOMEM, "no memory for %d sequences", micro);
+    loci_status st =
+        seq && regrets ? LOCI_OK : loci_fail(err, LOCI_ENOMEM, "no memory for %d sequences", micro);
     for (int i = 0; st == LOCI_OK && i < micro; i++) {
         const int at = k * micro + i;
         seq[i] = &p->item[at].seq;
         regrets[i] = loci_trainer_regrets(c, p->phase, p->state.step, at);
-        p->tokens += seq[i]->T;
     }
+    if (st == LOCI_OK) st = loci_gpu_layout_fill(layout, g, &hp, seq, micro, &p->loss, err);
     if (st == LOCI_OK)
-        st = loci_gpu_layout_fill(&p->layout[k], u->g, &hp, seq, micro, &p->loss, &p->error);
-    if (st == LOCI_OK)
-        st = loci_gpu_layout_bare(&p->layout[k], u->g, &hp, seq, micro, regrets, &p->loss,
-                                  &p->error);
+        st = loci_gpu_layout_bare(layout, g, &hp, seq, micro, regrets, &p->loss, err);
     free(regrets);
     free(seq);
     return st;
+}
+
+static void tile_lay_out(void *ctx, int k, int worker)
+{
+    (void)worker;
+    const layout_job *j = ctx;
+    laid *l = &j->p->micro[k];
+    memset(&l->error, 0, sizeof l->error);
+    l->status = lay_out(j->t, j->p, k, &l->error);
 }
 
 static void prepare(loci_trainer *t, prepared *p)
@@ -94,11 +99,13 @@ static void prepare(loci_trainer *t, prepared *p)
     p->tokens = 0;
     p->status = loci_trainer_make(t, p->item, p->phase, p->state.step, &p->error);
     if (p->status != LOCI_OK) return;
+    for (int i = 0; i < p->phase->batch; i++) p->tokens += p->item[i].seq.T;
     loci_trainer_losses(c, p->item, p->phase, &p->state, &p->loss);
-    const int micro = p->phase->batch / p->phase->accumulate;
-    for (int k = 0; k < p->phase->accumulate && p->status == LOCI_OK; k++) {
-        p->status = lay_out(t, p, k, micro);
-    }
+    layout_job j = { t, p };
+    loci_pool_run(t->pool, p->phase->accumulate, tile_lay_out, &j);
+    for (int k = 0; k < p->phase->accumulate && p->status == LOCI_OK; k++)
+        if (p->micro[k].status != LOCI_OK)
+            p->status = loci_fail(&p->error, p->micro[k].status, "%s", p->micro[k].error.text);
 }
 
 static void *prepare_thread(void *ctx)
@@ -148,70 +155,14 @@ static void start_next(loci_trainer *t, const prepared *p)
 
 /* ---- opening --------------------------------------------------------------------------------------- */
 
-static const loci_mat *matrix(const loci_params *p, const loci_param_info *info)
-{
-    return (const loci_mat *)(const void *)((const char *)p + info->offset);
-}
-
-/* Muon's matrices by shape, and scratch for the largest group. */
-static loci_status open_muon(loci_trainer *t, loci_error *err)
-{
-    struct loci_gpu_trainer *u = t->gpu;
-    const loci_optim *o = &t->optim;
-    size_t most = 0, square = 0, batch = 0;
-    int64_t *offset = malloc((size_t)o->n_info * sizeof *offset);
-    bool *seen = calloc((size_t)o->n_info, sizeof *seen);
-    loci_status st =
-        offset && seen ? LOCI_OK : loci_fail(err, LOCI_ENOMEM, "no memory for Muon's list");
-    for (int i = 0; st == LOCI_OK && t->config.muon > 0.0f && i < o->n_info; i++) {
-        if (seen[i] || !loci_muon_wants(&o->info[i])) continue;
-        if (u->n_groups == MUON_SHAPES) {
-            st = loci_fail(err, LOCI_EINVAL, "more than %d shapes of matrices for Muon",
-                           MUON_SHAPES);
-            break;
-        }
-        muon_group *g = &u->group[u->n_groups++];
-        *g = (muon_group){ o->info[i].rows, o->info[i].cols, 0, NULL };
-        for (int k = i; k < o->n_info; k++) {
-            if (!loci_muon_wants(&o->info[k]) || o->info[k].rows != g->rows ||
-                o->info[k].cols != g->cols)
-                continue;
-            seen[k] = true;
-            offset[g->batch++] = (const float *)matrix(&u->w.at, &o->info[k])->data - u->w.p;
-        }
-        const size_t side = (size_t)(g->rows < g->cols ? g->rows : g->cols), n = (size_t)g->batch;
-        g->offset = loci_gpu_alloc(u->g, n * sizeof *offset);
-        if (g->offset) loci_gpu_upload(u->g, g->offset, offset, n * sizeof *offset);
-        st = loci_gpu_status(u->g, err); /* before `offset` is written again */
-        if (n * (size_t)g->rows * (size_t)g->cols > most)
-            most = n * (size_t)g->rows * (size_t)g->cols;
-        if (n * side * side > square) square = n * side * side;
-        if (n > batch) batch = n;
-    }
-    free(offset);
-    free(seen);
-    if (st != LOCI_OK || u->n_groups == 0) return st;
-    u->x = loci_gpu_alloc(u->g, most * 2);
-    u->next = loci_gpu_alloc(u->g, most * 2);
-    u->a = loci_gpu_alloc(u->g, square * 2);
-    u->b = loci_gpu_alloc(u->g, square * 2);
-    u->square = loci_gpu_alloc(u->g, batch * 64 * sizeof(float));
-    return loci_gpu_status(u->g, err);
-}
-
 static loci_status open_items(loci_trainer *t, loci_error *err)
 {
     struct loci_gpu_trainer *u = t->gpu;
-    for (int i = 0; i < t->config.n_phases; i++)
-        if (t->config.phase[i].accumulate > u->max_micros)
-            u->max_micros = t->config.phase[i].accumulate;
-    u->seq = calloc((size_t)t->max_batch, sizeof *u->seq);
-    if (!u->seq) return loci_fail(err, LOCI_ENOMEM, "no memory for a batch");
     for (int k = 0; k < AHEAD; k++) {
         prepared *p = &u->step[k];
         p->item = calloc((size_t)t->max_batch, sizeof *p->item);
-        p->layout = calloc((size_t)u->max_micros, sizeof *p->layout);
-        if (!p->item || !p->layout) return loci_fail(err, LOCI_ENOMEM, "no memory for a batch");
+        p->micro = calloc((size_t)u->max_micros, sizeof *p->micro);
+        if (!p->item || !p->micro) return loci_fail(err, LOCI_ENOMEM, "no memory for a batch");
         for (int i = 0; i < t->max_batch; i++) {
             const loci_status st = loci_item_init(&p->item[i], t->max_seq, err);
             if (st != LOCI_OK) return st;
@@ -220,40 +171,31 @@ static loci_status open_items(loci_trainer *t, loci_error *err)
     return LOCI_OK;
 }
 
-static loci_status open_device(loci_trainer *t, int device, loci_error *err)
+/* Every phase has micro-batches for all of them. */
+static loci_status check_shares(const loci_train_config *c, int n, loci_error *err)
 {
-    struct loci_gpu_trainer *u = t->gpu;
-    const loci_optim *o = &t->optim;
-    loci_status st = loci_gpu_open(&u->g, device, err);
-    if (st == LOCI_OK) st = loci_gpu_weights_init(&u->w, u->g, &t->config.hp, true, err);
-    if (st == LOCI_OK) st = loci_gpu_pass_open(&u->pass, u->g, &u->w, err);
-    if (st != LOCI_OK) return st;
-    u->m = loci_gpu_alloc(u->g, o->n * sizeof(float));
-    u->v = loci_gpu_alloc(u->g, o->n * sizeof(float));
-    u->decay = loci_gpu_alloc(u->g, o->n / 16 + 1);
-    u->muon = loci_gpu_alloc(u->g, o->n / 16 + 1);
-    u->norm = loci_gpu_alloc(u->g, 2048 * sizeof(double));
-    if (o->four) {
-        u->kept = loci_gpu_alloc(u->g, o->n * sizeof(float));
-        u->four = loci_gpu_alloc(u->g, o->n / 16 + 1);
-    }
-    if ((st = loci_gpu_status(u->g, err)) != LOCI_OK) return st;
-    if (o->four) loci_gpu_upload(u->g, u->four, o->four, o->n / 16 + 1);
-    loci_gpu_weights_upload(&u->w, u->g, o->param);
-    loci_gpu_upload(u->g, u->m, o->m, o->n * sizeof(float));
-    loci_gpu_upload(u->g, u->v, o->v, o->n * sizeof(float));
-    loci_gpu_upload(u->g, u->decay, o->decay, o->n / 16 + 1);
-    loci_gpu_upload(u->g, u->muon, o->muon, o->n / 16 + 1);
-    st = loci_gpu_status(u->g, err);
-    return st == LOCI_OK ? open_muon(t, err) : st;
+    for (int i = 0; i < c->n_phases; i++)
+        if (c->phase[i].accumulate % n != 0)
+            return loci_fail(err, LOCI_EINVAL,
+                             "phase %s: accumulate is %d, expected a multiple of %d, the number "
+                             "of GPUs that share its micro-batches",
+                             c->phase[i].name, c->phase[i].accumulate, n);
+    return LOCI_OK;
 }
 
-loci_status loci_gpu_trainer_open(loci_trainer *t, int device, loci_error *err)
+loci_status loci_gpu_trainer_open(loci_trainer *t, const loci_devices *devices, loci_error *err)
 {
-    t->gpu = calloc(1, sizeof *t->gpu);
-    if (!t->gpu) return loci_fail(err, LOCI_ENOMEM, "no memory for training on a GPU");
-    t->gpu->t = t;
-    const loci_status st = open_device(t, device, err);
+    struct loci_gpu_trainer *u = t->gpu = calloc(1, sizeof *t->gpu);
+    if (!u) return loci_fail(err, LOCI_ENOMEM, "no memory for training on a GPU");
+    u->t = t;
+    for (int i = 0; i < t->config.n_phases; i++)
+        if (t->config.phase[i].accumulate > u->max_micros)
+            u->max_micros = t->config.phase[i].accumulate;
+    loci_status st = check_shares(&t->config, devices->n, err);
+    for (int i = 0; i < devices->n && st == LOCI_OK; i++, u->n_lanes++)
+        st = loci_lane_open(&u->lane[i], t, devices->number[i], devices->n, err);
+    if (st != LOCI_OK) return st;
+    st = loci_pool_open(&u->threads, u->n_lanes, err);
     return st == LOCI_OK ? open_items(t, err) : st;
 }
 
@@ -265,76 +207,84 @@ void loci_gpu_trainer_close(loci_trainer *t)
     for (int k = 0; k < AHEAD; k++) {
         for (int i = 0; u->step[k].item && i < t->max_batch; i++)
             loci_item_free(&u->step[k].item[i]);
-        for (int i = 0; u->step[k].layout && u->g && i < u->max_micros; i++)
-            loci_gpu_layout_free(&u->step[k].layout[i], u->g);
+        for (int i = 0; u->step[k].micro && i < u->max_micros; i++)
+            loci_gpu_layout_free(&u->step[k].micro[i].layout, u->lane[i % u->n_lanes].g);
         free(u->step[k].item);
-        free(u->step[k].layout);
+        free(u->step[k].micro);
     }
-    free(u->seq);
-    loci_gpu_pass_close(u->pass);
-    loci_gpu_weights_free(&u->w, u->g);
-    void *all[] = { u->m,    u->v, u->decay, u->muon, u->norm, u->kept,
-                    u->four, u->x, u->next,  u->a,    u->b,    u->square };
-    for (size_t i = 0; u->g && i < sizeof all / sizeof *all; i++) loci_gpu_free(u->g, all[i]);
-    for (int i = 0; u->g && i < u->n_groups; i++) loci_gpu_free(u->g, u->group[i].offset);
-    loci_gpu_close(u->g);
+    for (int i = 0; i < LOCI_MAX_DEVICES; i++) loci_lane_close(&u->lane[i]);
+    loci_pool_close(u->threads);
     free(u);
     t->gpu = NULL;
 }
 
 /* ---- a step ------------------------------------------------------------------------------------------ */
 
-/* The one place where the gradient is complete and not yet used.  With several processes, each with its
- * part of the batch, w.grad (w.n floats) would be summed over them here, and the sums of losses with
- * it; everything behind is the same arithmetic on each. */
-static void reduce_gradients(struct loci_gpu_trainer *u)
+/* Gradients of lane i's micro-batches. */
+static loci_status run_share(struct loci_gpu_trainer *u, int i, loci_error *err)
 {
-    loci_gpu_norm(u->g, u->norm, u->norm + 1, u->w.grad, u->w.n);
+    loci_lane *l = &u->lane[i];
+    prepared *p = u->now;
+    const int micro = p->phase->batch / p->phase->accumulate;
+    loci_status st = LOCI_OK;
+    loci_lane_round(l, p->phase);
+    for (int k = i; k < p->phase->accumulate && st == LOCI_OK; k += u->n_lanes) {
+        for (int s = 0; s < micro; s++) l->seq[s] = &p->item[k * micro + s].seq;
+        st = loci_gpu_pass_run(l->pass, &p->micro[k].layout, l->seq, micro, &p->loss,
+                               u->t->config.negatives, true, &l->sums, err);
+    }
+    loci_lane_unround(l, p->phase);
+    return st;
 }
 
-static void optimise(loci_trainer *t, double schedule)
+/* The parts of a step: every lane is done with one before the next begins. */
+
+static void tile_share(void *ctx, int i, int worker)
 {
-    struct loci_gpu_trainer *u = t->gpu;
-    const loci_train_config *c = &t->config;
-    const double step = (double)t->state.step + 1.0;
-    for (int i = 0; i < u->n_groups; i++) {
-        const muon_group *g = &u->group[i];
-        const loci_gpu_muon_job j = { .p = u->w.p,
-                                      .m = u->m,
-                                      .grad = u->w.grad,
-                                      .norm = u->norm,
-                                      .offset = g->offset,
-                                      .x = u->x,
-                                      .next = u->next,
-                                      .a = u->a,
-                                      .b = u->b,
-                                      .square = u->square,
-                                      .rows = g->rows,
-                                      .cols = g->cols,
-                                      .batch = g->batch,
-                                      .lr = c->muon * (float)schedule,
-                                      .decay = c->lr * (float)schedule * c->weight_decay,
-                                      .clip = c->clip };
-        loci_gpu_muon(u->g, &j);
+    struct loci_gpu_trainer *u = ctx;
+    loci_lane *l = &u->lane[i];
+    (void)worker;
+    loci_gpu_use(l->g);
+    l->w.hp = u->t->model->hp;
+    memset(&l->sums, 0, sizeof l->sums);
+    memset(&l->error, 0, sizeof l->error);
+    l->status = run_share(u, i, &l->error);
+}
+
+static void tile_collect(void *ctx, int i, int worker)
+{
+    struct loci_gpu_trainer *u = ctx;
+    (void)worker;
+    u->lane[i].status = loci_lane_collect(u->lane, u->n_lanes, i, &u->lane[i].error);
+}
+
+static void tile_spread(void *ctx, int i, int worker)
+{
+    struct loci_gpu_trainer *u = ctx;
+    (void)worker;
+    u->lane[i].status = loci_lane_spread(u->lane, u->n_lanes, i, &u->lane[i].error);
+}
+
+static void tile_step(void *ctx, int i, int worker)
+{
+    struct loci_gpu_trainer *u = ctx;
+    (void)worker;
+    u->lane[i].status = loci_lane_step(&u->lane[i], &u->t->config, u->schedule, u->t->state.step,
+                                       &u->lane[i].error);
+}
+
+static loci_status run_lanes(struct loci_gpu_trainer *u, loci_error *err)
+{
+    loci_tile_fn *const part[] = { tile_share, tile_collect, tile_spread, tile_step };
+    for (int k = 0; k < 4; k++) {
+        const bool between = part[k] == tile_collect || part[k] == tile_spread;
+        if (between && u->n_lanes == 1) continue; /* its share is the sum */
+        loci_pool_run(u->threads, u->n_lanes, part[k], u);
+        for (int i = 0; i < u->n_lanes; i++)
+            if (u->lane[i].status != LOCI_OK)
+                return loci_fail(err, u->lane[i].status, "%s", u->lane[i].error.text);
     }
-    const loci_gpu_adamw_job j = { .p = u->w.p,
-                                   .m = u->m,
-                                   .v = u->v,
-                                   .grad = u->w.grad,
-                                   .copy = u->w.half,
-                                   .decay = u->decay,
-                                   .muon = u->muon,
-                                   .norm = u->norm,
-                                   .n = u->w.n,
-                                   .lr = (float)((double)c->lr * schedule),
-                                   .b1 = c->beta1,
-                                   .b2 = c->beta2,
-                                   .eps = c->eps,
-                                   .wd = c->weight_decay,
-                                   .c1 = (float)(1.0 - pow((double)c->beta1, step)),
-                                   .c2 = (float)(1.0 - pow((double)c->beta2, step)),
-                                   .clip = c->clip };
-    loci_gpu_adamw(u->g, &j);
+    return LOCI_OK;
 }
 
 loci_status loci_gpu_trainer_step(loci_trainer *t, loci_loss_sums *step, int64_t *tokens,
@@ -344,29 +294,18 @@ loci_status loci_gpu_trainer_step(loci_trainer *t, loci_loss_sums *step, int64_t
     prepared *p = current(t);
     if (p->status != LOCI_OK) return loci_fail(err, p->status, "%s", p->error.text);
     t->phase = p->phase;
-    t->model->hp = u->w.hp =
-        loci_phase_hparams(&t->config, t->phase); /* how a checkpoint describes itself */
+    t->model->hp = loci_phase_hparams(&t->config, t->phase); /* how a checkpoint describes itself */
     start_next(t, p);
     /* What depends on how the gates did in the step before is known only now. */
     p->loss.gate = loci_trainer_gate(&t->config, p->phase, &t->state);
-    const int micro = p->phase->batch / p->phase->accumulate;
-    loci_status st = LOCI_OK;
-    if (t->phase->round_weights)
-        loci_gpu_round_four(u->g, u->w.p, u->w.half, u->kept, u->four, u->w.n);
-    for (int k = 0; k < p->phase->accumulate && st == LOCI_OK; k++) {
-        for (int i = 0; i < micro; i++) u->seq[i] = &p->item[k * micro + i].seq;
-        st = loci_gpu_pass_run(u->pass, &p->layout[k], u->seq, micro, &p->loss, t->config.negatives,
-                               true, step, err);
-    }
-    if (t->phase->round_weights) loci_gpu_copy(u->g, u->w.p, u->kept, u->w.n * sizeof *u->kept);
+    u->now = p;
+    u->schedule = schedule;
+    const loci_status st = run_lanes(u, err);
     if (st != LOCI_OK) return st;
+    for (int i = 0; i < u->n_lanes; i++) loci_loss_sums_add(step, &u->lane[i].sums);
     *tokens += p->tokens;
-    loci_gpu_mark(u->g, STEP_MARK);
-    reduce_gradients(u);
-    optimise(t, schedule);
-    loci_gpu_mark(u->g, STEP_MARK + 1);
-    loci_gpu_download(u->g, norm, u->norm, sizeof *norm);
-    return loci_gpu_status(u->g, err);
+    *norm = u->lane[0].grad_norm;
+    return LOCI_OK;
 }
 
 void loci_gpu_trainer_times(loci_trainer *t, loci_train_report *out)
@@ -374,24 +313,34 @@ void loci_gpu_trainer_times(loci_trainer *t, loci_train_report *out)
     const char *name[LOCI_TRAIN_PARTS];
     float ms[LOCI_TRAIN_PARTS];
     struct loci_gpu_trainer *u = t->gpu;
-    const int n = loci_gpu_pass_times(u->pass, name, ms, LOCI_TRAIN_PARTS - 2);
+    loci_lane *l = &u->lane[0];
+    loci_gpu_use(l->g);
+    int n = loci_gpu_pass_times(l->pass, name, ms, LOCI_TRAIN_PARTS - 3);
     for (int i = 0; i < n; i++) {
         out->part[i].name = name[i];
         out->part[i].ms = (double)ms[i];
     }
+    if (u->n_lanes > 1) {
+        out->part[n].name = "sum of gradients";
+        out->part[n++].ms = (double)loci_gpu_between(l->g, LANE_REDUCE, LANE_STEP);
+    }
     out->part[n].name = "optimiser";
-    out->part[n].ms = (double)loci_gpu_between(u->g, STEP_MARK, STEP_MARK + 1);
-    out->part[n + 1].name = "host";
-    out->part[n + 1].ms = u->wait_ms;
-    out->n_parts = n + 2;
+    out->part[n++].ms = (double)loci_gpu_between(l->g, LANE_STEP, LANE_DONE);
+    out->part[n].name = "host";
+    out->part[n++].ms = u->wait_ms;
+    out->n_parts = n;
 }
 
+/* A copy that has gone astray would be trained on for ever: it is looked for whenever one is saved. */
 loci_status loci_gpu_trainer_fetch(loci_trainer *t, loci_error *err)
 {
     struct loci_gpu_trainer *u = t->gpu;
-    const size_t bytes = t->optim.n * sizeof(float);
-    loci_gpu_download(u->g, t->optim.param, u->w.p, bytes);
-    loci_gpu_download(u->g, t->optim.m, u->m, bytes);
-    loci_gpu_download(u->g, t->optim.v, u->v, bytes);
-    return loci_gpu_status(u->g, err);
+    loci_status st = loci_lane_fetch(&u->lane[0], &t->optim, err);
+    if (st != LOCI_OK || u->n_lanes == 1) return st;
+    float *other = malloc(t->optim.n * sizeof *other);
+    if (!other) return loci_fail(err, LOCI_ENOMEM, "no memory to compare the GPUs' parameters");
+    for (int i = 1; i < u->n_lanes && st == LOCI_OK; i++)
+        st = loci_lane_compare(&u->lane[i], t->optim.param, other, err);
+    free(other);
+    return st;
 }

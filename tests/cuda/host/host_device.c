@@ -8,12 +8,13 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-enum { MARKS = 96, ALIGNMENT = 256 };
+enum { MARKS = 96, ALIGNMENT = 256, DEVICES = 4 };
 
 struct loci_gpu {
     pthread_mutex_t lock; /* memory may be asked for by another thread than the one that works */
     loci_error error;     /* first failure */
     double mark[MARKS];
+    int number;
 };
 
 bool HOST(built)(void)
@@ -24,12 +25,13 @@ bool HOST(built)(void)
 loci_status HOST(open)(loci_gpu **out, int device, loci_error *err)
 {
     *out = NULL;
-    if (device != 0)
-        return loci_fail(err, LOCI_ENOTFOUND, "device %d: there is one host device, number 0",
-                         device);
+    if (device < 0 || device >= DEVICES)
+        return loci_fail(err, LOCI_ENOTFOUND, "device %d: there are %d host devices, from 0 on",
+                         device, DEVICES);
     loci_gpu *g = calloc(1, sizeof *g);
     if (!g) return loci_fail(err, LOCI_ENOMEM, "no memory for a device handle");
     pthread_mutex_init(&g->lock, NULL);
+    g->number = device;
     *out = g;
     return LOCI_OK;
 }
@@ -139,6 +141,12 @@ void HOST(download)(loci_gpu *g, void *host, const void *from, size_t bytes)
 
 void HOST(copy)(loci_gpu *g, void *to, const void *from, size_t bytes)
 {
+    move(g, __func__, to, from, bytes);
+}
+
+void HOST(copy_from)(loci_gpu *g, void *to, loci_gpu *peer, const void *from, size_t bytes)
+{
+    REQUIRE(g, !host_failed(peer), "device %d has failed", peer->number);
     move(g, __func__, to, from, bytes);
 }
 
