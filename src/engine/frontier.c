@@ -7,13 +7,16 @@
  * is never held.  Summaries come from int8, so nodes are means of what is stored.
  *
  * Of many documents a query attends to the 64 whose root - the mean of their landmarks - it scores
- * highest.  Roots take 512 bytes a document; frontiers are made when wanted, and the last 256 kept:
- * enough that the 64 of one query are there together.  All memory is taken when the union is opened,
- * whose longest document says how much a frontier may need; pages that nobody touches cost nothing. */
+ * highest (roots.c).  Frontiers are made when wanted and kept, with the keys and values that the
+ * reader makes of them for each group: as many as fit, 256 at least, so that the documents of
+ * one query are there together and those of the next tokens mostly are.  All memory is taken when the
+ * union is opened, whose longest frontier says how much one may need; pages that nobody touches cost
+ * nothing. */
 #include "engine/frontier.h"
 #include <stdlib.h>
+#include "engine/roots.h"
 
-enum { BASE = 16, KEPT = 4 * LOCI_GIST_DOCS };
+enum { BASE = 16, KEPT_MIN = 4 * LOCI_GIST_DOCS };
 
 typedef struct {
     int32_t bank;
@@ -22,33 +25,42 @@ typedef struct {
 } doc;
 
 typedef struct {
-    int64_t doc;   /* -1: empty */
-    uint64_t used; /* stamp of its last use */
-    float *node;   /* (rows_max, ds) coarse nodes first */
+    int64_t doc;          /* -1: empty */
+    int32_t newer, older; /* those used just after and just before it, -1 none */
+    float *node;          /* (rows, ds) coarse nodes first; behind them the reader's */
     int n[LOCI_GIST_LEVELS];
+    uint32_t made[LOCI_GIST_LEVELS]; /* groups whose keys and values are there */
 } frontier;
 
 struct loci_frontiers {
     const loci_kernels *k;
     const loci_bank *const *bank;
-    int n_banks, ds, M, dl;
+    int n_banks, groups, ds, M, dl;
     int64_t n_docs;
-    doc *doc;       /* (n_docs) in order of time */
-    float *root;    /* (n_docs, dl) and one more, with more than LOCI_GIST_DOCS documents */
-    float *no_bias; /* (n_docs) zeros, with roots */
-    bool rooted;    /* roots were made */
-    frontier kept[KEPT];
-    int n_kept;  /* of them that have memory */
-    float *node; /* theirs: (n_kept, rows_max, ds) */
-    float *open; /* open nodes of the document in hand: open_rows() of ds */
+    doc *doc;          /* (n_docs) in order of time */
+    loci_roots *roots; /* with more than LOCI_GIST_DOCS documents */
+    bool rooted;       /* they were made */
+    frontier *kept;    /* (n_kept) */
+    int n_kept;
+    int32_t newest, oldest; /* of them, by use */
+    float *node;            /* theirs: (n_kept, rows_max) nodes with keys and values */
+    float *open;            /* open nodes of the document in hand: open_rows() of ds */
     int64_t chunks_max;
-    uint64_t stamp;
+    size_t rows_max; /* nodes of a document's frontier, at most */
 };
 
-/* Nodes of the frontier of n chunks, at most. */
+/* Nodes of the frontier of n chunks. */
 static size_t rows_of(int64_t n)
 {
-    return (LOCI_GIST_LEVELS - 1) * (BASE - 1) + (size_t)(n >> 4 * (LOCI_GIST_LEVELS - 1));
+    size_t rows = 0;
+    for (int l = 0; l + 1 < LOCI_GIST_LEVELS; l++, n /= BASE) rows += (size_t)(n % BASE);
+    return rows + (size_t)n;
+}
+
+/* Floats of a node with its keys and values for all groups. */
+static size_t row_floats(const loci_frontiers *f)
+{
+    return (size_t)f->ds + (size_t)f->groups * LOCI_GIST_KV;
 }
 
 /* Open nodes while n chunks go by: 16 and their pool a level, all of the last one. */
@@ -57,25 +69,38 @@ static size_t open_rows(int64_t n)
     return (LOCI_GIST_LEVELS - 1) * (BASE + 1) + (size_t)(n >> 4 * (LOCI_GIST_LEVELS - 1)) + 1;
 }
 
-static loci_status take_memory(loci_frontiers *f, loci_error *err)
+/* Every frontier empty, each newer than the one behind it. */
+static void clear(loci_frontiers *f)
 {
-    const size_t ds = (size_t)f->ds, rows = rows_of(f->chunks_max);
-    f->n_kept = f->n_docs < KEPT ? (int)f->n_docs : KEPT;
-    f->node = malloc(((size_t)f->n_kept * rows + 1) * ds * sizeof *f->node);
-    f->open = malloc(open_rows(f->chunks_max) * ds * sizeof *f->open);
-    if (f->n_docs > LOCI_GIST_DOCS)
-        f->root = calloc(((size_t)f->n_docs + 1) * (size_t)f->dl, sizeof *f->root);
-    if (f->n_docs > LOCI_GIST_DOCS) f->no_bias = calloc((size_t)f->n_docs, sizeof *f->no_bias);
-    if (!f->node || !f->open || (f->n_docs > LOCI_GIST_DOCS && (!f->root || !f->no_bias)))
-        return loci_fail(err, LOCI_ENOMEM, "no memory for the gist of %lld documents",
-                         (long long)f->n_docs);
     for (int i = 0; i < f->n_kept; i++)
-        f->kept[i] = (frontier){ .doc = -1, .node = f->node + (size_t)i * rows * ds };
-    return LOCI_OK;
+        f->kept[i] = (frontier){ .doc = -1,
+                                 .newer = i - 1,
+                                 .older = i + 1 < f->n_kept ? i + 1 : -1,
+                                 .node = f->node + (size_t)i * f->rows_max * row_floats(f) };
+    f->newest = 0;
+    f->oldest = f->n_kept - 1;
 }
 
-loci_status loci_frontiers_open(loci_frontiers **out, const loci_kernels *k,
-                                const loci_bank *const *bank, int n_banks, loci_error *err)
+static loci_status take_memory(loci_frontiers *f, size_t bytes, loci_error *err)
+{
+    const size_t each = f->rows_max * row_floats(f) * sizeof *f->node + 1;
+    const int64_t fit = (int64_t)(bytes / each), most = fit > KEPT_MIN ? fit : KEPT_MIN;
+    loci_status st = LOCI_OK;
+    f->n_kept = (int)(f->n_docs < most ? f->n_docs : most);
+    f->kept = malloc(((size_t)f->n_kept + 1) * sizeof *f->kept);
+    f->node = malloc((size_t)f->n_kept * each + 1);
+    f->open = malloc(open_rows(f->chunks_max) * (size_t)f->ds * sizeof *f->open);
+    if (!f->kept || !f->node || !f->open)
+        return loci_fail(err, LOCI_ENOMEM, "no memory for the gist of %lld documents",
+                         (long long)f->n_docs);
+    if (f->n_docs > LOCI_GIST_DOCS) st = loci_roots_open(&f->roots, f->k, f->n_docs, f->dl, err);
+    clear(f);
+    return st;
+}
+
+loci_status loci_frontiers_open(loci_frontiers **out, const loci_model *m,
+                                const loci_bank *const *bank, int n_banks, size_t bytes,
+                                loci_error *err)
 {
     *out = NULL;
     loci_frontiers *f = calloc(1, sizeof *f);
@@ -88,7 +113,8 @@ loci_status loci_frontiers_open(loci_frontiers **out, const loci_kernels *k,
         return loci_fail(err, LOCI_ENOMEM, "no memory for %lld documents", (long long)n);
     }
     const loci_segment_shape *s = &bank[0]->shape;
-    f->k = k;
+    f->k = &m->k;
+    f->groups = m->hp.n_groups;
     f->bank = bank;
     f->n_banks = n_banks;
     f->ds = s->d_summary;
@@ -101,8 +127,9 @@ loci_status loci_frontiers_open(loci_frontiers **out, const loci_kernels *k,
             if (chunks == 0) continue;
             d[f->n_docs++] = (doc){ i, r, -1 };
             if (chunks > f->chunks_max) f->chunks_max = chunks;
+            if (rows_of(chunks) > f->rows_max) f->rows_max = rows_of(chunks);
         }
-    const loci_status st = take_memory(f, err);
+    const loci_status st = take_memory(f, bytes, err);
     if (st != LOCI_OK) {
         loci_frontiers_close(f);
         return st;
@@ -114,11 +141,11 @@ loci_status loci_frontiers_open(loci_frontiers **out, const loci_kernels *k,
 void loci_frontiers_close(loci_frontiers *f)
 {
     if (!f) return;
+    loci_roots_close(f->roots);
+    free(f->kept);
     free(f->node);
     free(f->open);
     free(f->doc);
-    free(f->root);
-    free(f->no_bias);
     free(f);
 }
 
@@ -180,25 +207,40 @@ static loci_status make_frontier(loci_frontiers *f, int64_t at, frontier *out, l
     }
     out->doc = at;
     memcpy(out->n, o.n, sizeof out->n);
+    memset(out->made, 0, sizeof out->made);
     return LOCI_OK;
 }
 
 /* ---- the documents of a query --------------------------------------------------------------------- */
+/* Frontier i is the one used last. */
+static void touch(loci_frontiers *f, int32_t i)
+{
+    frontier *x = &f->kept[i];
+    if (f->newest == i) return;
+    f->kept[x->newer].older = x->older; /* there is a newer one */
+    if (x->older >= 0)
+        f->kept[x->older].newer = x->newer;
+    else
+        f->oldest = x->newer;
+    f->kept[f->newest].newer = i;
+    x->older = f->newest;
+    x->newer = -1;
+    f->newest = i;
+}
+
 /* The document's frontier, made if it is not there, in the place of the one unused for longest. */
 static loci_status want(loci_frontiers *f, int64_t at, frontier **out, loci_error *err)
 {
-    int oldest = 0;
     if (f->doc[at].kept < 0) {
-        for (int i = 1; i < f->n_kept; i++)
-            if (f->kept[i].used < f->kept[oldest].used) oldest = i;
+        const int32_t oldest = f->oldest;
         frontier *x = &f->kept[oldest];
         if (x->doc >= 0) f->doc[x->doc].kept = -1;
         const loci_status st = make_frontier(f, at, x, err);
         if (st != LOCI_OK) return st;
         f->doc[at].kept = oldest;
     }
+    touch(f, f->doc[at].kept);
     *out = &f->kept[f->doc[at].kept];
-    (*out)->used = ++f->stamp;
     return LOCI_OK;
 }
 
@@ -230,28 +272,32 @@ static loci_status make_root(const loci_frontiers *f, const doc *d, float *root,
 
 static loci_status make_roots(loci_frontiers *f, loci_error *err)
 {
-    const size_t dl = (size_t)f->dl, n = (size_t)f->n_docs;
-    loci_status st = LOCI_OK;
-    memset(f->root, 0,
-           n * dl * sizeof *f->root); /* a damaged block may have ended an earlier try */
-    for (size_t i = 0; i < n && st == LOCI_OK; i++)
-        st = make_root(f, &f->doc[i], f->root + i * dl, f->root + n * dl, err);
+    const size_t dl = (size_t)f->dl;
+    float *root = malloc(2 * dl * sizeof *root); /* and scratch */
+    loci_status st = root ? LOCI_OK : loci_fail(err, LOCI_ENOMEM, "no memory for a vector");
+    for (int64_t i = 0; i < f->n_docs && st == LOCI_OK; i++) {
+        memset(root, 0, dl * sizeof *root);
+        st = make_root(f, &f->doc[i], root, root + dl, err);
+        if (st == LOCI_OK) loci_roots_set(f->roots, i, root);
+    }
+    free(root);
     f->rooted = st == LOCI_OK;
     return st;
 }
 
-/* The best LOCI_GIST_DOCS documents into list, in order of time: ties to the earlier. */
-static int choose(loci_frontiers *f, const float *u, int64_t list[LOCI_GIST_DOCS])
+/* The frontier's runs, coarse nodes first. */
+static void hand_over(const loci_frontiers *f, frontier *x, loci_gist_take *take, void *to)
 {
-    loci_scored best[LOCI_GIST_DOCS];
-    const int n = f->k->landmark_topk(best, 0, LOCI_GIST_DOCS, u, f->root, f->no_bias, 1.0f, 1,
-                                      f->dl, (int)f->n_docs, 0);
-    for (int i = 0; i < n; i++) {
-        int at = i; /* 64 at most */
-        for (; at > 0 && list[at - 1] > best[i].index; at--) list[at] = list[at - 1];
-        list[at] = best[i].index;
+    size_t rows = 0;
+    for (int l = 0; l < LOCI_GIST_LEVELS; l++) rows += (size_t)x->n[l];
+    const float *node = x->node;
+    loci_gist_room room = { .kv = x->node + rows * (size_t)f->ds, .stride = rows * LOCI_GIST_KV };
+    for (int l = LOCI_GIST_LEVELS - 1; l >= 0; l--) {
+        room.made = &x->made[l];
+        if (x->n[l] > 0) take(to, node, l, x->n[l], &room);
+        node += (size_t)x->n[l] * (size_t)f->ds;
+        room.kv += (size_t)x->n[l] * LOCI_GIST_KV;
     }
-    return n;
 }
 
 loci_status loci_frontiers_take(loci_frontiers *f, const float *u, loci_gist_take *take, void *to,
@@ -260,20 +306,16 @@ loci_status loci_frontiers_take(loci_frontiers *f, const float *u, loci_gist_tak
     int64_t list[LOCI_GIST_DOCS];
     int n = (int)(f->n_docs < LOCI_GIST_DOCS ? f->n_docs : LOCI_GIST_DOCS);
     for (int i = 0; i < n; i++) list[i] = i;
-    if (f->n_docs > LOCI_GIST_DOCS) {
+    if (f->roots) {
         const loci_status st = f->rooted ? LOCI_OK : make_roots(f, err);
         if (st != LOCI_OK) return st;
-        n = choose(f, u, list);
+        n = loci_roots_best(f->roots, u, LOCI_GIST_DOCS, list);
     }
     for (int i = 0; i < n; i++) {
         frontier *x;
         const loci_status st = want(f, list[i], &x, err);
         if (st != LOCI_OK) return st;
-        const float *node = x->node;
-        for (int l = LOCI_GIST_LEVELS - 1; l >= 0; l--) {
-            if (x->n[l] > 0) take(to, node, l, x->n[l]);
-            node += (size_t)x->n[l] * (size_t)f->ds;
-        }
+        hand_over(f, x, take, to);
     }
     return LOCI_OK;
 }

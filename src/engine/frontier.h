@@ -4,11 +4,14 @@
 
 #include "engine/bank_impl.h"
 
+enum { LOCI_FRONTIER_BYTES = 32 << 20 }; /* 256M tokens in documents of 64K, with M */
 typedef struct loci_frontiers loci_frontiers;
-/* For n_banks banks (kept until close) with summaries.  Nothing is read yet.
+/* For n_banks banks of model m (both kept until close) with summaries; `bytes` for frontiers that are
+ * kept.  Nothing is read yet.
  * Errors: LOCI_ENOMEM. */
-loci_status loci_frontiers_open(loci_frontiers **out, const loci_kernels *k,
-                                const loci_bank *const *bank, int n_banks, loci_error *err);
+loci_status loci_frontiers_open(loci_frontiers **out, const loci_model *m,
+                                const loci_bank *const *bank, int n_banks, size_t bytes,
+                                loci_error *err);
 void loci_frontiers_close(loci_frontiers *f); /* NULL is fine */
 /* Hand the frontier of each document to take(to, ...), coarse nodes first, documents in order of time; of
  * more than LOCI_GIST_DOCS documents those whose mean landmark u (d_landmark) scores highest.

@@ -114,7 +114,8 @@ loci_status loci_searcher_open_with(loci_searcher **out, loci_engine *e, loci_ba
     s->exact = mode == LOCI_SEARCH_EXACT;
     if (st == LOCI_OK && !s->exact) st = open_ways(s, e->pool, mode == LOCI_SEARCH_CODES, err);
     if (st == LOCI_OK && s->shape.d_summary)
-        st = loci_frontiers_open(&s->frontiers, &s->model->k, s->bank, n_banks, err);
+        st = loci_frontiers_open(&s->frontiers, s->model, s->bank, n_banks, LOCI_FRONTIER_BYTES,
+                                 err);
     if (st != LOCI_OK) {
         loci_searcher_close(s);
         return st;

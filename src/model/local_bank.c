@@ -254,7 +254,8 @@ static int gist(void *ctx, const float *u, float tau, int64_t own_end, loci_gist
     }
     const int runs = loci_gist_frontier(run, b->max_chunks, eligible_of(b, own_end));
     for (int i = 0; i < runs; i++)
-        take(to, b->summary + (size_t)run[i].row * (size_t)b->hp.d_summary, run[i].level, run[i].n);
+        take(to, b->summary + (size_t)run[i].row * (size_t)b->hp.d_summary, run[i].level, run[i].n,
+             NULL);
     return LOCI_OK;
 }
 

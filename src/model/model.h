@@ -431,8 +431,19 @@ typedef struct {
  * equals, after all others in time. */
 #define LOCI_OWN_ID   INT64_MIN
 #define LOCI_OWN_TIME ((int64_t)1 << 62)
-/* Takes n nodes of one level (n, d_summary): means of 16^level chunks' summaries each. */
-typedef void loci_gist_take(void *to, const float *node, int level, int n);
+/* What a reader has made of a run of n nodes.  The memory that hands them over keeps it beside them:
+ * the same room comes with the same nodes, and made 0 with others.  Borrowed until the memory is asked
+ * the next time. */
+enum { LOCI_GIST_KV = 128 }; /* keys and values of a node, 64 each */
+typedef struct {
+    float *kv;      /* group g's (n, LOCI_GIST_KV) begin at g stride */
+    size_t stride;  /* floats */
+    uint32_t *made; /* bit g: those of group g are there */
+} loci_gist_room;
+/* Takes n nodes of one level (n, d_summary), borrowed for the call: means of 16^level chunks' summaries
+ * each.  room NULL: the memory keeps nothing for the reader. */
+typedef void loci_gist_take(void *to, const float *node, int level, int n,
+                            const loci_gist_room *room);
 typedef struct {
     void *ctx;
     /* Best first, ties by lower id; returns how many (<= k), or a negative loci_status.  own_end:

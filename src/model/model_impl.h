@@ -234,16 +234,21 @@ void loci_gist_keys(const loci_model *m, const loci_read_params *p, float *kv, f
                     float *y, const float *xn, const uint8_t *level, int n);
 void loci_gist_queries(const loci_model *m, const loci_read_params *p, float *q, float *inv,
                        const float *xn, int n);
-/* Rows of a stream: o (n, 4*64) of q (n, 4*64), over the nodes that the memory gives. */
-typedef struct { /* what a group made of nodes lately, by a hash of their numbers */
+/* gist_reader.c.  Rows of a stream: o (n, 4*64) of q (n, 4*64), over the nodes that the memory gives. */
+typedef struct
+{ /* what a group made of nodes lately that have no room, by a hash of their numbers */
     float *node, *kv;
     uint8_t *level; /* 0xff: nothing there */
 } loci_gist_known;
+typedef struct loci_gist_fresh loci_gist_fresh; /* a node whose keys and values are to be made */
 typedef struct {
     float *q, *o;
-    float *node, *xn, *y, *kv, *fresh, *part; /* a block of nodes */
+    float *kv;   /* a block of nodes' keys and values */
+    int n;       /* nodes in it */
+    int n_fresh; /* those of them that are to be made: */
+    loci_gist_fresh *fresh;
+    float *node, *xn, *y, *made, *part;
     uint8_t *level;
-    int n; /* nodes in it */
     loci_gist_known known[LOCI_MAX_GROUPS];
     const loci_model *m;
     const loci_read_params *p;

@@ -79,7 +79,7 @@ static int gist_of(void *ctx, const float *u, float tau, int64_t own_end, loci_g
 {
     const chunks *c = ctx;
     (void)u, (void)tau, (void)own_end;
-    for (int i = 0; i < c->n; i++) take(to, c->content + (size_t)i * 64 * 128, i % 2, 1);
+    for (int i = 0; i < c->n; i++) take(to, c->content + (size_t)i * 64 * 128, i % 2, 1, NULL);
     return LOCI_OK;
 }
 

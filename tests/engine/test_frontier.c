@@ -2,7 +2,8 @@
  * for any length of document, and of many documents those that the query scores highest.
  *
  * Method: banks of random summaries; each document's pyramid built whole by gist.c and its frontier
- * compared number by number with what is handed over; roots averaged here in double precision. */
+ * compared number by number with what is handed over; roots averaged here in double precision.  Rooms
+ * are filled with what only their nodes say, and looked at whenever they come back. */
 #include "bank_test.h"
 #include "engine/frontier.h"
 
@@ -28,10 +29,11 @@ static void setup_open(setup *x)
     }
 }
 
+/* Of many documents the least number is kept. */
 static void setup_frontiers(setup *x)
 {
     loci_error err;
-    OK(loci_frontiers_open(&x->f, &x->t.e.model->k, (const loci_bank *const *)x->bank, 2, &err));
+    OK(loci_frontiers_open(&x->f, x->t.e.model, (const loci_bank *const *)x->bank, 2, 0, &err));
 }
 
 static void setup_close(setup *x)
@@ -48,12 +50,39 @@ typedef struct { /* what was handed over */
     float *node;
     int *level;
     int n, cap;
+    int groups;      /* of the model */
+    int runs, known; /* known: with keys and values */
 } taken;
 
-static void take(void *to, const float *node, int level, int n)
+/* Keys and values that stand for nodes: their first number, the level, the group and the column. */
+static float stand_in(const float *node, int level, int group, int column)
+{
+    return node[0] + (float)(100 * level + 1000 * group + column % 7);
+}
+
+/* The room of a run is its own: what was put there comes back with the same nodes and no others. */
+static void use_room(const float *node, int level, int n, const loci_gist_room *room, int groups)
+{
+    for (int g = 0; g < groups; g++) {
+        float *kv = room->kv + (size_t)g * room->stride;
+        const bool made = *room->made >> g & 1u;
+        for (int i = 0; i < n * LOCI_GIST_KV; i++) {
+            const float want = stand_in(node + i / LOCI_GIST_KV * DS, level, g, i % LOCI_GIST_KV);
+            if (made && kv[i] != want)
+                fail_msg("level %d, group %d, %d: %g and %g", level, g, i, kv[i], want);
+            kv[i] = want;
+        }
+        *room->made |= 1u << g;
+    }
+}
+
+static void take(void *to, const float *node, int level, int n, const loci_gist_room *room)
 {
     taken *t = to;
     assert_true(n > 0 && level >= 0 && level < LOCI_GIST_LEVELS);
+    t->known += *room->made != 0;
+    t->runs++;
+    use_room(node, level, n, room, t->groups);
     if (t->n + n > t->cap) {
         t->cap = 2 * (t->n + n);
         t->node = realloc(t->node, (size_t)t->cap * DS * sizeof *t->node);
@@ -113,12 +142,13 @@ static void test_lengths(void **state)
     setup_frontiers(&x);
     const float u[128] = { 1.0f };
     for (int again = 0; again < 2; again++) { /* made, then kept */
-        taken t = { 0 };
+        taken t = { .groups = x.t.e.model->hp.n_groups };
         int at = 0;
         OK(loci_frontiers_take(x.f, u, take, &t, &err));
         for (int bank = 0; bank < 2; bank++)
             for (int64_t d = 0; d < x.bank[bank]->n_docs; d++) check_doc(&x, bank, d, &t, &at);
         assert_int_equal(at, t.n);
+        assert_int_equal(t.known, again ? t.runs : 0);
         taken_free(&t);
     }
     setup_close(&x);
@@ -167,7 +197,7 @@ static void many_documents(int n_docs, int queries)
     for (int q = 0; q < queries; q++) {
         float u[128];
         scored s[DOCS];
-        taken t = { 0 };
+        taken t = { .groups = x.t.e.model->hp.n_groups };
         bool in[DOCS] = { false };
         int at = 0;
         for (int i = 0; i < 128; i++) u[i] = uniform(&r);

@@ -265,7 +265,7 @@ static inline int plain_gist(void *ctx, const float *u, float tau, int64_t own_e
                     for (int c = at; c < at + size; c++) sum += b->summary[c * ds + i];
                     node[i] = (float)(sum / size);
                 }
-                take(to, node, level, 1);
+                take(to, node, level, 1, NULL);
             }
     }
     return b->content_fails == LOCI_OK ? LOCI_OK : (int)b->content_fails;

@@ -271,17 +271,21 @@ typedef struct {
     float *node;
     uint8_t level[NODES];
     int n;
+    float *kv; /* (NODES, 2 groups, LOCI_GIST_KV) rooms, or NULL */
+    uint32_t made[NODES];
 } nodes;
 
 /* In pieces of one level, as a memory gives them. */
 static int give(void *ctx, const float *u, float tau, int64_t own_end, loci_gist_take *take,
                 void *to)
 {
-    const nodes *x = ctx;
+    nodes *x = ctx;
     (void)u, (void)tau, (void)own_end;
     for (int at = 0, n; at < x->n; at += n) {
         for (n = 1; at + n < x->n && x->level[at + n] == x->level[at];) n++;
-        take(to, x->node + at * DS, x->level[at], n);
+        const loci_gist_room room = { x->kv + at * 2 * LOCI_GIST_KV, (size_t)n * LOCI_GIST_KV,
+                                      &x->made[at] };
+        take(to, x->node + at * DS, x->level[at], n, x->kv ? &room : NULL);
     }
     return LOCI_OK;
 }
@@ -324,7 +328,7 @@ static void test_reader(void **state)
     loci_gist_reader reader;
     loci_arena a = { 0 };
     loci_rng rng;
-    nodes x;
+    nodes x = { 0 };
     hp.d_summary = DS;
     small_model_open(&s, &hp, SEED);
     loci_rng_seed(&rng, SEED + 3);
@@ -346,6 +350,49 @@ static void test_reader(void **state)
         x.level[at] = (uint8_t)((x.level[at] + 1) % 3);
         check_read(&s, (int)(i % 2), &reader, &x);
     }
+    loci_free_aligned(x.node);
+    loci_free_aligned(memory);
+    small_model_close(&s);
+}
+
+/* With rooms beside the nodes the same bits come out: when they are filled, from them, and whichever
+ * group is asked. */
+static void test_rooms(void **state)
+{
+    (void)state;
+    static const int size[] = { 1, 127, 128, 129, 300, 2048, NODES };
+    loci_hparams hp = small_hparams();
+    small_model s;
+    loci_gist_reader reader;
+    loci_arena a = { 0 };
+    loci_rng rng;
+    nodes x = { 0 };
+    float plain[Q];
+    hp.d_summary = DS;
+    small_model_open(&s, &hp, SEED);
+    loci_rng_seed(&rng, SEED + 4);
+    loci_gist_reader_plan(&reader, &a, &hp, 1);
+    void *memory = loci_alloc_aligned(a.used);
+    float *kv = calloc((size_t)NODES * 2 * LOCI_GIST_KV, sizeof *kv);
+    a = (loci_arena){ memory, a.used, 0 };
+    loci_gist_reader_plan(&reader, &a, &hp, 1);
+    fill_normal(reader.q, Q, 1.0, &rng);
+    x.node = normal_array(NODES * DS, 1.0, &rng);
+    for (int i = 0; i < NODES; i++) x.level[i] = (uint8_t)(loci_rng_below(&rng, 40) < 3);
+    const loci_memory from = { &x, NULL, NULL, give };
+    for (size_t i = 0; i < 4 * sizeof size / sizeof *size; i++) {
+        const int group = (int)i / 2 % 2;
+        x.n = size[i / 4];
+        if (i % 4 == 0) memset(x.made, 0, sizeof x.made);
+        x.kv = NULL;
+        assert_int_equal(loci_gist_read(&s.m, group, &reader, 0, &from, NULL, 1.0f, 0), LOCI_OK);
+        memcpy(plain, reader.o, sizeof plain);
+        x.kv = kv;
+        assert_int_equal(loci_gist_read(&s.m, group, &reader, 0, &from, NULL, 1.0f, 0), LOCI_OK);
+        assert_memory_equal(plain, reader.o, sizeof plain);
+        assert_int_equal(x.made[0], group == 0 ? 1 : 3);
+    }
+    free(kv);
     loci_free_aligned(x.node);
     loci_free_aligned(memory);
     small_model_close(&s);
@@ -389,6 +436,7 @@ int main(void)
         cmocka_unit_test(test_frontier),  cmocka_unit_test(test_growth),
         cmocka_unit_test(test_attention), cmocka_unit_test(test_many_documents),
         cmocka_unit_test(test_gradients), cmocka_unit_test(test_reader),
+        cmocka_unit_test(test_rooms),
     };
     print_message("seed %d\n", SEED);
     return cmocka_run_group_tests(tests, NULL, NULL);

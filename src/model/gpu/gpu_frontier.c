@@ -90,7 +90,7 @@ static int nodes(void *ctx, const float *u, float tau, int64_t own_end, loci_gis
     if (st != LOCI_OK) return st;
     const int runs = loci_gist_frontier(run, b->max_own, ends < b->n_own ? (int)ends : b->n_own);
     for (int i = 0; i < runs; i++)
-        take(to, b->node + (size_t)run[i].row * (size_t)b->d_summary, run[i].level, run[i].n);
+        take(to, b->node + (size_t)run[i].row * (size_t)b->d_summary, run[i].level, run[i].n, NULL);
     return LOCI_OK;
 }
 
