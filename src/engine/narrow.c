@@ -55,7 +55,7 @@ static loci_status fetch_sketches(loci_probe *p, loci_error *err)
         const int8_t *mean = loci_buckets_means(b, &scale, &spread);
         const int at = p->likely[i] - p->before[l->bank];
         const loci_status st =
-            loci_sketches_get(loci_buckets_sketches(b), at, &l->rows,
+            loci_sketches_get(loci_buckets_sketches(b), p->k, at, &l->rows,
                               mean + (size_t)at * (size_t)p->d, scale[at], &l->sketch, err);
         if (st != LOCI_OK) return st;
         l->near = p->tau * l->sketch.unit * (p->rank[p->likely[i]] - PROBE_SPREAD * spread[at]);

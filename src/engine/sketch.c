@@ -66,29 +66,12 @@ static loci_sketch view_of(const loci_sketches *s, int i, size_t rows)
                           s->unit[i] };
 }
 
-/* Signs of one landmark's distance from the mean, and its share. */
-static float sketch_row(uint64_t *code, const int8_t *l, float scale, const float *mean, int d)
-{
-    float square = 0.0f, sum = 0.0f;
-    for (int w = 0; w < d / 64; w++) {
-        uint64_t bits = 0;
-        for (int j = 0; j < 64; j++) {
-            const float r = scale * (float)l[64 * w + j] - mean[64 * w + j];
-            bits |= (uint64_t)(r > 0.0f) << j;
-            square += r * r;
-            sum += fabsf(r);
-        }
-        code[w] = bits;
-    }
-    return sum > 0.0f ? square / sum : 0.0f;
-}
-
 /* Means are of landmarks stretched to the length sqrt(d): by how much these are shorter. */
 static float unit_of(const loci_bucket *b, int d)
 {
     double square = 0.0;
     for (int r = 0; r < b->n; r++) {
-        int64_t sum = 0;
+        int sum = 0; /* of 512 squares at most */
         for (int k = 0; k < d; k++) {
             const int x = b->landmark[(size_t)r * (size_t)d + (size_t)k];
             sum += x * x;
@@ -98,30 +81,29 @@ static float unit_of(const loci_bucket *b, int d)
     return b->n > 0 ? (float)sqrt(square / ((double)b->n * d)) : 0.0f;
 }
 
-static void make(loci_sketches *s, int i, const loci_bucket *b, const int8_t *mean,
-                 float mean_scale)
+static void make(loci_sketches *s, const loci_kernels *k, int i, const loci_bucket *b,
+                 const int8_t *mean, float mean_scale)
 {
-    const size_t rows = (size_t)b->n, words = (size_t)s->d / LOCI_SKETCH_BITS;
+    const size_t rows = (size_t)b->n;
     unsigned char *p = s->data + s->at[i];
     uint64_t *code = (uint64_t *)(void *)p;
     float *share = (float *)(void *)(p + rows * (size_t)s->d / 8), m[512];
     s->unit[i] = unit_of(b, s->d);
-    for (int k = 0; k < s->d; k++) m[k] = s->unit[i] * mean_scale * (float)mean[k];
-    for (size_t r = 0; r < rows; r++)
-        share[r] =
-            sketch_row(code + r * words, b->landmark + r * (size_t)s->d, b->scale[r], m, s->d);
+    for (int j = 0; j < s->d; j++) m[j] = s->unit[i] * mean_scale * (float)mean[j];
+    k->sketch(code, share, b->landmark, b->scale, m, s->d, b->n);
     memcpy(share + rows, b->scale, rows * sizeof *share);
     memcpy(share + 2 * rows, b->bias, rows * sizeof *share);
 }
 
-loci_status loci_sketches_get(loci_sketches *s, int i, const loci_bucket *b, const int8_t *mean,
-                              float mean_scale, loci_sketch *out, loci_error *err)
+loci_status loci_sketches_get(loci_sketches *s, const loci_kernels *k, int i, const loci_bucket *b,
+                              const int8_t *mean, float mean_scale, loci_sketch *out,
+                              loci_error *err)
 {
     if (!atomic_load_explicit(&s->made[i], memory_order_acquire)) {
         pthread_mutex_lock(&s->making);
         if (!s->data) s->data = loci_alloc_untouched(s->at[s->n]);
         if (s->data && !atomic_load_explicit(&s->made[i], memory_order_relaxed)) {
-            make(s, i, b, mean, mean_scale);
+            make(s, k, i, b, mean, mean_scale);
             atomic_store_explicit(&s->made[i], true, memory_order_release);
         }
         pthread_mutex_unlock(&s->making);

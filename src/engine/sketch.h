@@ -26,8 +26,9 @@ typedef struct {
 } loci_sketch;
 /* Bucket i, whose landmarks and mean (d) are these: made once, whoever asks first.  Any number of threads
  * may ask.  Errors: LOCI_ENOMEM. */
-loci_status loci_sketches_get(loci_sketches *s, int i, const loci_bucket *b, const int8_t *mean,
-                              float mean_scale, loci_sketch *out, loci_error *err);
+loci_status loci_sketches_get(loci_sketches *s, const loci_kernels *k, int i, const loci_bucket *b,
+                              const int8_t *mean, float mean_scale, loci_sketch *out,
+                              loci_error *err);
 int64_t loci_sketches_memory(const loci_sketches *s); /* bytes, at most */
 
 #endif

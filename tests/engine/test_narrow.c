@@ -84,27 +84,29 @@ static void test_guesses(void **state)
     int8_t mean[D], zeros[D] = { 0 };
     float mean_scale, nothing = 0.0f;
     const bkt_entry table[2] = { { N, 0 }, { 1, 0 } };
+    loci_kernels k;
+    loci_kernels_init(&k, loci_cpu_detect());
     loci_rng_seed(&r, SEED + 22);
     unit(&r, centre, D);
     unit(&r, u, D);
     for (int i = 0; i < N; i++) near(&r, row[i], centre, i ? 0.8 : 1.0, D);
     loci_quant_q8_ref(landmark[0], D, scale, row[0], D, N, D);
-    for (int k = 0; k < D; k++)
-        centre[k] *= (float)sqrt(D); /* as files have means: of rows so long */
+    for (int j = 0; j < D; j++)
+        centre[j] *= (float)sqrt(D); /* as files have means: of rows so long */
     loci_quant_q8_ref(mean, D, &mean_scale, centre, D, 1, D);
     for (int i = 0; i < N; i++) bias[i] = (float)i;
     const loci_bucket b = { landmark[0], scale, bias, chunk, N };
     const loci_bucket none = { zeros, &nothing, &nothing, chunk, 1 };
     OK(loci_sketches_open(&s, table, 2, D, &err));
-    OK(loci_sketches_get(s, 0, &b, mean, mean_scale, &got, &err));
+    OK(loci_sketches_get(s, &k, 0, &b, mean, mean_scale, &got, &err));
     double sum = 0.0, square = 0.0, about = 0.0;
-    for (int k = 0; k < D; k++)
-        about += (double)u[k] * mean[k] * (double)mean_scale * (double)got.unit;
+    for (int j = 0; j < D; j++)
+        about += (double)u[j] * mean[j] * (double)mean_scale * (double)got.unit;
     for (int i = 0; i < N; i++) {
         double dot = 0.0, signs = 0.0;
-        for (int k = 0; k < D; k++) {
-            dot += (double)u[k] * landmark[i][k] * (double)scale[i];
-            signs += got.code[i * (D / 64) + k / 64] >> k % 64 & 1u ? (double)u[k] : -(double)u[k];
+        for (int j = 0; j < D; j++) {
+            dot += (double)u[j] * landmark[i][j] * (double)scale[i];
+            signs += got.code[i * (D / 64) + j / 64] >> j % 64 & 1u ? (double)u[j] : -(double)u[j];
         }
         const double off = about + (double)got.share[i] * signs - dot;
         sum += off;
@@ -114,7 +116,7 @@ static void test_guesses(void **state)
     const double promised = 0.75 * 0.6 / sqrt(D);
     assert_true(fabs(sum / N) < 0.2 * promised);
     assert_true(sqrt(square / N) < 1.15 * promised && sqrt(square / N) > 0.85 * promised);
-    OK(loci_sketches_get(s, 1, &none, zeros, 0.0f, &got, &err));
+    OK(loci_sketches_get(s, &k, 1, &none, zeros, 0.0f, &got, &err));
     assert_true(got.share[0] == 0.0f && got.unit == 0.0f);
     loci_sketches_close(s);
 }

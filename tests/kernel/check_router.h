@@ -233,6 +233,51 @@ static inline void check_bit_sums(loci_bit_sums_fn *fn)
     }
 }
 
+/* Signs are exact; shares are to their bound.  Rows that lie on the mean, a mean of zeros, the least and
+ * greatest bytes. */
+static inline void check_sketch(loci_sketch_fn *fn)
+{
+    static const int widths[] = { 64, 128, 192, 512 };
+    loci_rng rng;
+    loci_rng_seed(&rng, SEED + 35);
+    for (int i = 0; i < COUNT(awkward) * COUNT(widths) * 2; i++) {
+        const int n = awkward[i / 2 / COUNT(widths)], d = widths[i / 2 % COUNT(widths)];
+        mat x = mat_raw(1, n, d, 0, i % 4), code = mat_raw(8, n, d / 64, 0, 0);
+        mat scale = mat_new(&rng, NORMAL, 1, n, 0, i % 3), share = mat_raw(4, 1, n, 0, i % 2);
+        mat mean = mat_new(&rng, (range)(i % 4), 1, d, 0, i % 4);
+        if (i % 5 == 1) memset(mean.at.f, 0, (size_t)d * sizeof *mean.at.f);
+        for (int j = 0; j < n * d; j++)
+            x.at.q[j] = (int8_t)(j % 13 == 5 ? -128 : (int)loci_rng_below(&rng, 256) - 128);
+        for (int r = 0; r < n; r += 3) /* on the mean of a row, as far as numbers allow */
+            for (int j = 0; j < d && r == 0 && i % 2; j++)
+                mean.at.f[j] = scale.at.f[0] * (float)x.at.q[j];
+        fn((uint64_t *)(void *)code.at.q, share.at.f, x.at.q, scale.at.f, mean.at.f, d, n);
+        for (int r = 0; r < n; r++) {
+            double square = 0, sum = 0;
+            for (int j = 0; j < d; j++) {
+                const double exact =
+                    (double)scale.at.f[r] * x.at.q[r * d + j] - (double)mean.at.f[j];
+                const float one = fmaf(scale.at.f[r], x.at.q[r * d + j], -mean.at.f[j]);
+                uint64_t word;
+                memcpy(&word, code.at.q + 8 * (r * d / 64 + j / 64), 8);
+                assert_int_equal(word >> j % 64 & 1u, one > 0.0f);
+                square += exact * exact;
+                sum += fabs(exact);
+            }
+            const double want = sum > 0 ? square / sum : 0;
+            if (sum > 1e-30)
+                near((double)share.at.f[r], want, (d + 4) * 2 * EPS * want, "sketch", n, d);
+        }
+        mat_intact(&code, "sketch");
+        mat_intact(&share, "sketch");
+        mat_free(&x);
+        mat_free(&code);
+        mat_free(&scale);
+        mat_free(&share);
+        mat_free(&mean);
+    }
+}
+
 /* ---- int8 rows -------------------------------------------------------------------------- */
 
 /* Stored numbers must be the same bit for bit everywhere: no bound, equality. */

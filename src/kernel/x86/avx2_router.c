@@ -36,6 +36,11 @@ INLINE void dots_q8(int32_t *out, const int8_t *const *row, const int16_t *q, co
     }
 }
 
+INLINE uint64_t positive(vf a)
+{
+    return (unsigned)_mm256_movemask_ps(_mm256_cmp_ps(a, v_zero(), _CMP_GT_OQ));
+}
+
 #define LOCI_ISA(family) loci_##family##_avx2
 #include "kernel/x86/router_body.h"
 

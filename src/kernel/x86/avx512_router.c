@@ -39,6 +39,11 @@ INLINE void dots_q8(int32_t *out, const int8_t *const *row, const int16_t *q, co
                                               _mm512_shuffle_i32x4(low, high, 0xdd)));
 }
 
+INLINE uint64_t positive(vf a)
+{
+    return _mm512_cmp_ps_mask(a, v_zero(), _CMP_GT_OQ);
+}
+
 #define LOCI_ISA(family) loci_##family##_avx512
 #include "kernel/x86/router_body.h"
 
