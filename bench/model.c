@@ -66,6 +66,8 @@ static json_t *part_json(const loci_bench_model *b, const loci_bench_model_row *
     put_int(o, "disk_bytes", r->disk_bytes);
     put_int(o, "resident_bytes", resident);
     put_real(o, "hit_rate", r->hit_rate);
+    put_real(o, "consult_rate", r->consult_rate);
+    put_real(o, "consult_rate_all", r->consult_rate_all);
     put_real(o, "joules", i == 0 ? r->joules : NAN);
     put_real(o, "kwh", i == 0 ? r->joules / 3.6e6 : NAN);
     put_int(o, "parameters", m->parameters);
@@ -112,6 +114,8 @@ static void print_row(const loci_bench_model_row *r, int64_t resident)
     if (r->bank_tokens > 0)
         printf(", disk %.1f B/token", (double)r->disk_bytes / (double)r->bank_tokens);
     if (isfinite(r->hit_rate)) printf(", hit rate %.2f", r->hit_rate);
+    if (isfinite(r->consult_rate))
+        printf(", gates open %.2f (in all spells %.2f)", r->consult_rate, r->consult_rate_all);
     if (isfinite(r->joules)) printf(", %.3g J", r->joules);
     printf("\n%-12s %10s %10s %10s %10s %10s\n", "", "ms", "floor ms", "possible", "MB", "Mop");
     for (int i = 0; i < r->n_parts; i++) {
@@ -211,8 +215,8 @@ static const char *const about[LOCI_BENCH_PHASES] = {
                           "unit: a token), and each "
                           "part of it alone on one thread.",
     [LOCI_BENCH_DECODE] =
-        "Time a decoded token over a bank, by part.  The tokens are those of a generated text, so "
-        "that runs read the same.",
+        "Time a decoded token over a bank, by part.  The tokens are those of a text, so "
+        "that runs read the same; a closed gate reads nothing, so how many were open is told.",
     [LOCI_BENCH_OPEN] =
         "Time what `loci ask` does up to the first token: engine, bank, answer; then the same with "
         "the bank's files not in the system's cache (cold).",
@@ -266,6 +270,8 @@ static int bench_phase(loci_bench_phase phase, int argc, char **argv)
           "generated weights in the shape of a training config instead" },
         { "type", ARG_STR, &a.type, 0, 0, "TYPE",
           "of generated weights: int8 (default), int4, bf16, f32" },
+        { "text", ARG_STR, &a.o.text, 0, 0, "FILE",
+          "whose tokens are decoded, instead of generated text" },
         { "banks", ARG_INT, &a.banks, 1, 100, "N", "that share the depth (default 1)" },
         { "units", ARG_INT, &a.units, 1, 1 << 28, "N",
           "tokens or queries of a spell (default 32K read, 64 decoded, 64 asked)" },

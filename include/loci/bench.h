@@ -124,6 +124,7 @@ typedef struct {
     const char *dtype;     /* of those: "int8" (default), "int4", "bf16", "f32" */
     const char *work_dir; /* exists; a model, texts and banks are made in it, and what a run made is
                               removed by the next one and by close */
+    const char *text;     /* a file whose tokens are decoded; NULL: generated text */
     int threads;          /* 0 = all cores */
     const char *cpu;      /* NULL = native */
     int banks;            /* 1..100 that share the depth; default 1 */
@@ -160,6 +161,9 @@ typedef struct {
     int64_t units;         /* in the spell that counts */
     double median_seconds; /* of a unit, over the spells */
     double hit_rate;       /* of the decoded chunks that are kept; NAN: none was read */
+    double
+        consult_rate; /* decode: gates that were open in the spell that counts; NAN: no gates ... */
+    double consult_rate_all; /* ... and in all of them */
     double units_per_second;
     double joules; /* of the machine for one unit, mean over the spells; NAN: no meter */
     int n_parts;

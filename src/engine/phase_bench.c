@@ -11,7 +11,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CONFIG_MAX_BYTES = 1 << 20, PAGE = 1 << 16, TEXT_TOKENS = 1 << 14 };
+enum {
+    CONFIG_MAX_BYTES = 1 << 20,
+    TEXT_MAX_BYTES = 1 << 28,
+    PAGE = 1 << 16,
+    TEXT_TOKENS = 1 << 14
+};
 
 loci_bench_model_options loci_bench_model_options_default(void)
 {
@@ -136,23 +141,40 @@ static loci_status generate(loci_bench_model *b, loci_error *err)
 
 /* ---- text --------------------------------------------------------------------------------------- */
 
-/* Ids of generated text: TEXT_TOKENS, or a span of ingest with its context. */
+/* A page of generated text, or of the caller's, which comes round again at its end. */
+static size_t next_page(const loci_bench_model *b, uint64_t i, const char *given, size_t n_given,
+                        char *page)
+{
+    if (!given) return loci_task_filler(loci_rng_mix(b->opt.seed, 1000 + i), PAGE, page, PAGE);
+    const size_t at = (size_t)i * PAGE % n_given, left = n_given - at;
+    const size_t n = left < PAGE ? left : PAGE;
+    memcpy(page, given + at, n);
+    return n;
+}
+
+/* Ids of text: TEXT_TOKENS, or a span of ingest with its context. */
 static loci_status make_text(loci_bench_model *b, loci_error *err)
 {
     loci_encoder *enc = NULL;
-    char *page = malloc(PAGE);
+    char *page = malloc(PAGE), *given = NULL;
+    size_t n_given = 0;
     const int span = loci_ingest_left(&b->engine->model->hp) + LOCI_INGEST_SPAN;
     const int64_t want = span > TEXT_TOKENS ? span : TEXT_TOKENS;
     b->text = malloc(((size_t)want + PAGE) * sizeof *b->text);
     loci_status st = page && b->text ? loci_encoder_open(&enc, b->engine->tok, err)
                                      : loci_fail(err, LOCI_ENOMEM, "no memory for text");
+    if (st == LOCI_OK && b->opt.text)
+        st = loci_file_load(NULL, b->opt.text, TEXT_MAX_BYTES, &given, &n_given, err);
+    if (st == LOCI_OK && given && n_given == 0)
+        st = loci_fail(err, LOCI_EINVAL, "%s: expected text, found an empty file", b->opt.text);
     for (uint64_t i = 0; st == LOCI_OK && b->n_text < want; i++) {
         size_t n_tok = 0;
-        const size_t n = loci_task_filler(loci_rng_mix(b->opt.seed, 1000 + i), PAGE, page, PAGE);
+        const size_t n = next_page(b, i, given, n_given, page);
         st = loci_encode(enc, page, n, b->text + b->n_text, NULL, PAGE, &n_tok, err);
         b->n_text += (int64_t)n_tok;
     }
     loci_encoder_close(enc);
+    free(given);
     free(page);
     return st;
 }
@@ -277,7 +299,7 @@ loci_status loci_bench_model_open(loci_bench_model **out, const loci_bench_model
     b->opt = *opt;
     st = open_all(b, err);
     /* Borrowed for this call; cpu is one of four names and stays useful for the phase `open`. */
-    b->opt.model_dir = b->opt.config = b->opt.dtype = b->opt.work_dir = NULL;
+    b->opt.model_dir = b->opt.config = b->opt.dtype = b->opt.work_dir = b->opt.text = NULL;
     if (st != LOCI_OK) {
         loci_bench_model_close(b);
         return st;
@@ -372,7 +394,7 @@ loci_status loci_bench_model_run(loci_bench_model *b, loci_bench_phase phase, in
     memset(row, 0, sizeof *row);
     row->phase = phase;
     row->depth = depth;
-    row->hit_rate = row->joules = NAN;
+    row->hit_rate = row->joules = row->consult_rate = row->consult_rate_all = NAN;
     if ((int)phase < 0 || phase >= LOCI_BENCH_PHASES || depth < 0 || depth > 1 << 28)
         return loci_fail(err, LOCI_EINVAL, "phase %d at depth %lld", (int)phase, (long long)depth);
     loci_phase_close_banks(b);

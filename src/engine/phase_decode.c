@@ -21,7 +21,10 @@ struct loci_phase_asking {
     loci_local_bank *own;
     void *stream_memory, *own_memory;
     float *logits;
-    loci_memory inner;         /* of the searcher */
+    loci_reads reads; /* of the last call: gates of LOCI_ASK_BATCH rows */
+    double consulted,
+        pairs;         /* rows and groups whose gate was open, all of them: since the last reset */
+    loci_memory inner; /* of the searcher */
     loci_memory timed, memory; /* the same with a clock, then joined with the stream's own chunks */
     double seconds[PARTS];     /* since the last reset */
     int64_t at;                /* in the text */
@@ -36,6 +39,10 @@ void loci_phase_asking_close(loci_bench_model *b)
     loci_free_aligned(a->stream_memory);
     loci_free_aligned(a->own_memory);
     free(a->logits);
+    free(a->reads.gate);
+    free(a->reads.weight);
+    free(a->reads.pick);
+    free(a->reads.n_picks);
     free(a);
     b->asking = NULL;
 }
@@ -87,7 +94,14 @@ static loci_status open_asking(loci_bench_model *b, int64_t tokens, loci_error *
     a->stream_memory = loci_alloc_aligned(loci_stream_bytes(hp, LOCI_ASK_BATCH));
     a->own_memory = loci_alloc_aligned(loci_local_bank_bytes(hp, chunks));
     a->logits = malloc((size_t)hp->vocab * sizeof *a->logits);
-    if (!a->stream_memory || !a->own_memory || !a->logits)
+    const size_t rows = (size_t)LOCI_ASK_BATCH * (size_t)hp->n_groups,
+                 picks = rows * (size_t)hp->top_k;
+    a->reads.gate = calloc(rows, sizeof *a->reads.gate);
+    a->reads.weight = calloc(picks, sizeof *a->reads.weight);
+    a->reads.pick = calloc(picks, sizeof *a->reads.pick);
+    a->reads.n_picks = calloc(rows, sizeof *a->reads.n_picks);
+    if (!a->stream_memory || !a->own_memory || !a->logits || !a->reads.gate || !a->reads.weight ||
+        !a->reads.pick || !a->reads.n_picks)
         return loci_fail(err, LOCI_ENOMEM, "no memory for a stream of %lld tokens",
                          (long long)tokens);
     a->stream = loci_stream_init(hp, LOCI_ASK_BATCH, a->stream_memory);
@@ -127,8 +141,12 @@ static loci_status step(loci_bench_model *b, int n, const loci_memory *memory, i
     then = loci_seconds();
     a->seconds[OWN] += then - now;
     if (st == LOCI_OK)
-        st = loci_stream_upper(a->stream, m, n, memory, a->logits, n_logits, NULL, err);
+        st = loci_stream_upper(a->stream, m, n, memory, a->logits, n_logits, &a->reads, err);
     a->seconds[UPPER] += loci_seconds() - then;
+    for (int i = 0; st == LOCI_OK && i < n * m->hp.n_groups; i++) {
+        a->consulted += a->reads.gate[i] > m->hp.gate_open;
+        a->pairs += 1.0;
+    }
     loci_error bank_error = { 0 }; /* says more than the stream can */
     if (st != LOCI_OK && loci_searcher_status(a->searcher, &bank_error) != LOCI_OK && err)
         *err = bank_error;
@@ -153,6 +171,7 @@ static loci_status measure_head(loci_bench_model *b, double *seconds, loci_error
 typedef struct {
     double seconds[PARTS];
     double hits, misses;
+    double consulted; /* share of rows and groups */
 } spell;
 
 static loci_status run_spell(loci_bench_model *b, int64_t tokens, spell *out, double *total,
@@ -161,6 +180,7 @@ static loci_status run_spell(loci_bench_model *b, int64_t tokens, spell *out, do
     asking *a = b->asking;
     const loci_searcher_counts before = loci_searcher_cache(a->searcher);
     memset(a->seconds, 0, sizeof a->seconds);
+    a->consulted = a->pairs = 0.0;
     loci_status st = LOCI_OK;
     const double begin = loci_seconds();
     for (int64_t i = 0; i < tokens && st == LOCI_OK; i++) {
@@ -172,6 +192,7 @@ static loci_status run_spell(loci_bench_model *b, int64_t tokens, spell *out, do
     for (int i = 0; i < PARTS; i++) out->seconds[i] = a->seconds[i] / (double)tokens;
     out->hits = (double)(after.hits - before.hits) / (double)tokens;
     out->misses = (double)(after.misses - before.misses) / (double)tokens;
+    out->consulted = a->pairs > 0.0 ? a->consulted / a->pairs : 0.0;
     return st;
 }
 
@@ -218,6 +239,9 @@ loci_status loci_phase_decode(loci_bench_model *b, loci_bench_model_row *row, lo
         const int best = loci_phase_quickest(total, repeat, &row->median_seconds);
         row->units = tokens;
         row->units_per_second = 1.0 / total[best];
+        row->consult_rate = s[best].consulted;
+        row->consult_rate_all = 0.0;
+        for (int i = 0; i < repeat; i++) row->consult_rate_all += s[i].consulted / repeat;
         loci_phase_part(b, row, "token", total[best], (loci_phase_cost){ 0 }, 0.0);
         decode_row(b, row, &s[best], head);
     }

@@ -22,7 +22,7 @@ struct loci_bench_model {
     loci_bench_machine machine;
     unsigned flags; /* of the processor, as the caller limits them */
     loci_energy *energy;
-    int32_t *text; /* (n_text) ids of generated text, ordinary tokens */
+    int32_t *text; /* (n_text) ids of generated text or the caller's, ordinary tokens */
     int64_t n_text;
     /* of the last run */
     loci_bank *bank[LOCI_PHASE_BANKS];

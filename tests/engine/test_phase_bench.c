@@ -88,6 +88,11 @@ static void check_row(const loci_bench_model_row *r, loci_bench_phase phase, int
     assert_float_equal(r->part[0].bytes, bytes, 1e-12 * bytes);
     assert_true(r->median_seconds > 0.0);
     assert_true(isnan(r->hit_rate) || (r->hit_rate >= 0.0 && r->hit_rate <= 1.0));
+    if (phase == LOCI_BENCH_DECODE) /* soft gates are hardly ever shut */
+        assert_true(r->consult_rate >= 0.0 && r->consult_rate <= 1.0 &&
+                    r->consult_rate_all >= 0.0 && r->consult_rate_all <= 1.0);
+    else
+        assert_true(isnan(r->consult_rate) && isnan(r->consult_rate_all));
 }
 
 /* Tokens of a bank of `chunks` whole chunks: <bos> of each document is not one. */
@@ -157,6 +162,31 @@ static void several_banks_of_a_loaded_model(void **state)
     loci_bench_model_close(b);
     assert_int_equal(entries(at_root("work")), 0);
     assert_int_equal(access(XS_MODEL "/model.safetensors", R_OK), 0);
+}
+
+/* The caller's text is decoded, from its beginning, as often as it takes; without any there is nothing
+ * to decode. */
+static void the_callers_text(void **state)
+{
+    (void)state;
+    static const char text[] = " The lamp of the northern archive was lit by hand every evening.";
+    loci_error err;
+    loci_bench_model_options o = options(NULL, "int8");
+    loci_bench_model *b;
+    char path[4096], again[2 * sizeof text];
+    size_t n = 0;
+    snprintf(path, sizeof path, "%s", at_root("lamp.txt"));
+    put("lamp.txt", text);
+    o.model_dir = XS_MODEL;
+    o.text = path;
+    b = open_bench(&o);
+    assert_true(b->n_text > 16000);
+    OK(loci_decode(b->engine->tok, b->text, 40, again, sizeof again, &n, &err));
+    assert_memory_equal(again, text, n < sizeof text - 1 ? n : sizeof text - 1);
+    loci_bench_model_close(b);
+    put("lamp.txt", "");
+    assert_int_equal(loci_bench_model_open(&b, &o, &err), LOCI_EINVAL);
+    assert_non_null(strstr(err.text, "empty file"));
 }
 
 /* ---- floors ------------------------------------------------------------------------------------- */
@@ -345,6 +375,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(phases_with_all_switches, set_up, tear_down),
         cmocka_unit_test_setup_teardown(phases_of_a_plain_model, set_up, tear_down),
         cmocka_unit_test_setup_teardown(several_banks_of_a_loaded_model, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_callers_text, set_up, tear_down),
         cmocka_unit_test_setup_teardown(floors_from_the_shape, set_up, tear_down),
         cmocka_unit_test(the_quickest_and_the_median),
         cmocka_unit_test_setup_teardown(banks_are_real, set_up, tear_down),
