@@ -12,7 +12,11 @@
 #include "engine/bank_impl.h"
 #include <stdlib.h>
 
-enum { TAIL = LOCI_GRAM_LONG - 1, FEW = 16 /* tokens of a call without memory of its own */ };
+enum {
+    TAIL = LOCI_GRAM_LONG - 1,
+    FEW = 16 /* tokens of a call without memory of its own */,
+    PARTS = 32 /* blocks asked for together */
+};
 
 typedef struct {
     const loci_bank *const *bank;
@@ -26,6 +30,13 @@ typedef struct {
     int64_t grams, lookups;
 } lookup;
 
+typedef struct { /* a block of a segment */
+    int bank;
+    int32_t segment;
+    const uint8_t *block;
+    int64_t first, chunks; /* its first chunk in the segment, how many */
+} part;
+
 static int64_t count_blocks(const loci_bank *const *bank, int n_banks)
 {
     int64_t n = 0;
@@ -35,32 +46,31 @@ static int64_t count_blocks(const loci_bank *const *bank, int n_banks)
     return n;
 }
 
-/* Live chunks of the gram in one segment, added to chunk[*n]; *n -1: common. */
-static loci_status look_into(lookup *l, int bank, int32_t segment, uint32_t hash, int32_t *chunk,
-                             int *n, loci_error *err)
+/* Live chunks of the gram in one block, added to chunk[*n]; *n -1: common. */
+static void look_into(lookup *l, const part *p, uint32_t hash, int32_t *chunk, int *n)
 {
-    const loci_bank *b = l->bank[bank];
-    loci_segment *s = b->segment[segment];
-    const int64_t blocks = loci_segment_postings_blocks(s);
-    for (int64_t i = 0; i < blocks && *n >= 0; i++) {
-        int32_t here[LOCI_POSTINGS_RARE];
-        const uint8_t *block;
-        int64_t chunks;
-        const loci_status st = loci_segment_postings(s, i, &block, &chunks, err);
-        if (st != LOCI_OK) return st;
-        const int k = loci_postings_find(block, chunks, hash, here);
-        l->lookups++;
-        if (k < 0) *n = -1;
-        for (int j = 0; j < k && *n >= 0; j++) {
-            const int64_t at = loci_bank_index_of(b, segment, i * LOCI_POSTINGS_CHUNKS + here[j]);
-            if (at < 0) continue;
-            if (*n == LOCI_POSTINGS_RARE)
-                *n = -1;
-            else
-                chunk[(*n)++] = (int32_t)(l->first[bank] + at);
-        }
+    int32_t here[LOCI_POSTINGS_RARE];
+    const int k = loci_postings_find(p->block, p->chunks, hash, here);
+    l->lookups++;
+    if (k < 0) *n = -1;
+    for (int j = 0; j < k && *n >= 0; j++) {
+        const int64_t at = loci_bank_index_of(l->bank[p->bank], p->segment, p->first + here[j]);
+        if (at < 0) continue;
+        if (*n == LOCI_POSTINGS_RARE)
+            *n = -1;
+        else
+            chunk[(*n)++] = (int32_t)(l->first[p->bank] + at);
     }
-    return LOCI_OK;
+}
+
+/* The gram in n_parts blocks.  What is looked at lies anywhere: it is asked for in all of them before it
+ * is read in the first. */
+static void look_into_all(lookup *l, const part *p, int n_parts, uint32_t hash, int32_t *chunk,
+                          int *n)
+{
+    for (int i = 0; i < n_parts; i++) loci_postings_ask_bucket(p[i].block, p[i].chunks, hash);
+    for (int i = 0; i < n_parts; i++) loci_postings_ask_entries(p[i].block, p[i].chunks, hash);
+    for (int i = 0; i < n_parts && *n >= 0; i++) look_into(l, &p[i], hash, chunk, n);
 }
 
 static bool first_time(lookup *l, uint32_t hash)
@@ -81,11 +91,23 @@ static loci_status look_up(lookup *l, uint32_t hash, loci_error *err)
         !first_time(l, hash))
         return LOCI_OK;
     l->grams++;
-    for (int i = 0; i < l->n_banks; i++)
-        for (int64_t s = 0; s < l->bank[i]->n_segments && n >= 0; s++) {
-            const loci_status st = look_into(l, i, (int32_t)s, hash, chunk, &n, err);
-            if (st != LOCI_OK) return st;
-        }
+    part p[PARTS];
+    int n_parts = 0, most = 1; /* what is common mostly is so in the first */
+    for (int b = 0; b < l->n_banks; b++)
+        for (int64_t s = 0; s < l->bank[b]->n_segments; s++)
+            for (int64_t i = 0; i < loci_segment_postings_blocks(l->bank[b]->segment[s]); i++) {
+                part *x = &p[n_parts++];
+                *x = (part){ .bank = b, .segment = (int32_t)s, .first = i * LOCI_POSTINGS_CHUNKS };
+                const loci_status st =
+                    loci_segment_postings(l->bank[b]->segment[s], i, &x->block, &x->chunks, err);
+                if (st != LOCI_OK) return st;
+                if (n_parts < most) continue;
+                look_into_all(l, p, n_parts, hash, chunk, &n);
+                if (n < 0) return LOCI_OK;
+                n_parts = 0;
+                most = PARTS;
+            }
+    look_into_all(l, p, n_parts, hash, chunk, &n);
     for (int i = 0; i < n; i++) l->found[l->n++] = chunk[i];
     return LOCI_OK;
 }

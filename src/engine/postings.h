@@ -60,5 +60,8 @@ bool loci_postings_sane(const uint8_t *block, size_t bytes, int64_t chunks);
  * it is common.  Another gram of the same key counts as the same: about 1 in 1,000 look-ups. */
 int loci_postings_find(const uint8_t *block, int64_t chunks, uint32_t hash,
                        int32_t chunk[LOCI_POSTINGS_RARE]);
+/* Ask for what a look-up of the hash will read first, and, once that is there, for the rest. */
+void loci_postings_ask_bucket(const uint8_t *block, int64_t chunks, uint32_t hash);
+void loci_postings_ask_entries(const uint8_t *block, int64_t chunks, uint32_t hash);
 
 #endif

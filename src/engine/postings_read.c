@@ -55,6 +55,23 @@ bool loci_postings_sane(const uint8_t *block, size_t bytes, int64_t chunks)
     return true;
 }
 
+void loci_postings_ask_bucket(const uint8_t *block, int64_t chunks, uint32_t hash)
+{
+    const uint32_t key = hash >> (16 - loci_postings_bits(chunks));
+    __builtin_prefetch(block + 4 * (size_t)(key >> 16));
+}
+
+void loci_postings_ask_entries(const uint8_t *block, int64_t chunks, uint32_t hash)
+{
+    enum { LINE = 64, MOST = 4 * LINE }; /* a bucket has some 30 entries */
+    const int bits = loci_postings_bits(chunks);
+    const uint8_t *start = block + 4 * (size_t)(hash >> (16 - bits) >> 16);
+    const uint8_t *entry = block + loci_postings_bytes(bits, 0);
+    const size_t from = 4 * (size_t)get_u32(start), to = 4 * (size_t)get_u32(start + 4);
+    for (size_t at = from; at < to && at < from + MOST; at += LINE) __builtin_prefetch(entry + at);
+    if (to > from && to <= from + MOST) __builtin_prefetch(entry + to - 1);
+}
+
 int loci_postings_find(const uint8_t *block, int64_t chunks, uint32_t hash,
                        int32_t chunk[LOCI_POSTINGS_RARE])
 {
