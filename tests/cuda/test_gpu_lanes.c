@@ -19,8 +19,8 @@ enum { STEPS = 6 };
     "\"train\": {\"slots\": 2, \"lr\": 0.002, \"muon\": 0.01, \"warmup_tokens\": 2000}, "          \
     "\"phases\": [{\"name\": \"dense\", \"tokens\": 1500, \"seq_len\": 96, \"batch\": 6, "         \
     "\"accumulate\": " #accumulate ", \"routed\": false, \"facts_max\": 3, \"synthetic\": 0.7}, "  \
-    "{\"name\": \"rounded\", \"tokens\": 1000000, \"seq_len\": 96, \"batch\": 6, "                \
-    "\"accumulate\": 6, \"routed\": true, \"facts_max\": 3, \"synthetic\": 0.8, "                 \
+    "{\"name\": \"rounded\", \"tokens\": 1000000, \"seq_len\": 96, \"batch\": 6, "                 \
+    "\"accumulate\": 6, \"routed\": true, \"facts_max\": 3, \"synthetic\": 0.8, "                  \
     "\"gate_target\": 0.5, \"round_weights\": true}]}"
 
 static bool have_device(void)
