@@ -106,8 +106,8 @@ static void check_steps(const loci_sequence *s, int t, loci_task_family f, int c
                         step_counts *count)
 {
     static char question[8 * SEQ], around[8 * SEQ];
-    /* Assignments are short; in sentences of stories a few words of the text may stand. */
-    const int near = f == LOCI_TASK_VARIABLE ? 24 : 56;
+    /* Assignments are shorter than sentences of stories, where a few words of the text may stand. */
+    const int near = f == LOCI_TASK_VARIABLE ? 40 : 56;
     answer_step step[8];
     int q = t, end;
     while (s->ids[q] != LOCI_TOK_Q) q--;
