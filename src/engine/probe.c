@@ -15,7 +15,10 @@
 
 enum {
     PART_ROWS = 4096, /* some 20 us of work: less is not worth a thread's attention */
-    RANK_ROWS = 1024  /* buckets ranked at a time */
+    RANK_ROWS = 1024, /* buckets ranked at a time */
+    LOOKED_MIN =
+        57344 /* landmarks: what 80 sqrt(n) is at 16M tokens.  M's lie in no clusters to speak
+                          of: 0.995 of its best are in five of six buckets at 2M tokens */
 };
 
 /* ---- opening -------------------------------------------------------------------------------------- */
@@ -42,9 +45,10 @@ static void count_buckets(loci_probe *p)
 int loci_probes_for(int64_t rows, int64_t buckets)
 {
     /* Seen with XS at 34,300, 213,800 and 281,200 landmarks: 0.995 of the exact best is in as many. */
-    const double want = 80.0 * sqrt((double)rows), each = (double)rows / (double)buckets;
-    const double n = ceil(want / each);
-    return n < 1.0 ? 1 : n > LOCI_PROBES_MAX ? LOCI_PROBES_MAX : (int)n;
+    const double want = fmax(80.0 * sqrt((double)rows), LOOKED_MIN);
+    const double most = buckets < LOCI_PROBES_MAX ? (double)buckets : LOCI_PROBES_MAX;
+    const double n = ceil(want * (double)buckets / (double)rows);
+    return (int)(n < 1.0 ? 1.0 : n > most ? most : n);
 }
 
 static loci_status take_memory(loci_probe *p, int64_t all, loci_error *err)
@@ -115,6 +119,7 @@ void loci_probe_close(loci_probe *p)
 void loci_probe_set(loci_probe *p, int probes)
 {
     p->probes = probes;
+    p->all = probes >= p->n_buckets || probes > LOCI_PROBES_MAX;
 }
 
 int64_t loci_probe_rows(const loci_probe *p)
@@ -200,15 +205,10 @@ static void rank_tile(void *ctx, int tile, int worker)
     }
 }
 
-static bool takes_all(const loci_probe *p)
-{
-    return p->probes >= p->n_buckets || p->probes > LOCI_PROBES_MAX;
-}
-
 /* Which buckets: numbers through all banks; returns how many. */
 static int choose(loci_probe *p)
 {
-    if (takes_all(p)) {
+    if (p->all) {
         for (int i = 0; i < p->n_buckets; i++) p->likely[i] = i;
         return p->n_buckets;
     }
@@ -307,7 +307,7 @@ static int score_rows(loci_probe *p, loci_error *err)
         p->part[i].from = p->n_look * i / p->n_part;
         p->part[i].to = p->n_look * (i + 1) / p->n_part;
     }
-    if (p->sketched && !takes_all(p) && loci_probe_scored(rows, p->d, p->want) < rows) {
+    if (p->sketched && !p->all && loci_probe_scored(rows, p->d, p->want) < rows) {
         const loci_status st = loci_probe_narrow(p, rows, err);
         if (st != LOCI_OK) return (int)st;
     } else {

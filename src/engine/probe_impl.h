@@ -46,6 +46,7 @@ struct loci_probe {
     const loci_bank *const *bank;
     const int64_t *first;
     int n_banks, M, d, probes;
+    bool all;                           /* every landmark of every bucket is scored */
     int n_buckets;                      /* of all banks */
     int32_t before[LOCI_BANKS_MAX + 1]; /* buckets of the banks before */
     bool dead[LOCI_BANKS_MAX];          /* has chunks in buckets that are of no live document */

@@ -104,7 +104,7 @@ static void test_all_is_exact(void **state)
  * the rows, and find the same bit for bit. */
 static void test_few_buckets(void **state)
 {
-    enum { C = 20000, QUERIES = 40, PLANTED = 16 };
+    enum { C = 20000, QUERIES = 40, PLANTED = 16, PROBES = 250 /* of 625 */ };
     (void)state;
     loci_error err;
     setup x;
@@ -127,6 +127,8 @@ static void test_few_buckets(void **state)
     OK(loci_pool_open(&x.t.e.pool, 3, &err));
     OK(loci_searcher_open(&shared, &x.t.e, x.bank, 1, &err));
     const loci_memory threads = loci_searcher_memory(shared);
+    loci_probe_set(probe, PROBES);
+    loci_probe_set(loci_searcher_probe(shared), PROBES);
     int found = 0;
     for (int q = 0; q < QUERIES; q++) {
         loci_pick p[PLANTED], same[PLANTED];

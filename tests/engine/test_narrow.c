@@ -21,9 +21,9 @@ static corpus clustered(uint64_t seed)
     return c;
 }
 
-static void test_finds_the_best(void **state)
+/* probes 0: as asking does, which is all buckets of so few. */
+static void finds_the_best(int probes)
 {
-    (void)state;
     loci_error err;
     setup x;
     loci_rng r;
@@ -38,6 +38,8 @@ static void test_finds_the_best(void **state)
     loci_searcher_probe(slow)->sketched = false;
     OK(loci_pool_open(&x.t.e.pool, 3, &err));
     OK(loci_searcher_open(&shared, &x.t.e, x.bank, 1, &err));
+    loci_searcher *const all[] = { slow, shared, x.s };
+    for (int i = 0; probes > 0 && i < 3; i++) loci_probe_set(loci_searcher_probe(all[i]), probes);
     const loci_memory truth = loci_searcher_memory(slow), threads = loci_searcher_memory(shared);
     int same = 0;
     loci_rng_seed(&r, SEED + 21);
@@ -65,6 +67,13 @@ static void test_finds_the_best(void **state)
     x.t.e.pool = NULL;
     setup_close(&x);
     corpus_free(&c);
+}
+
+static void test_finds_the_best(void **state)
+{
+    (void)state;
+    finds_the_best(0);
+    finds_the_best(280);
 }
 
 /* <u, l> of 500 rows of one bucket from its sketch: off by the error that sketch.h promises, on average
@@ -121,11 +130,31 @@ static void test_guesses(void **state)
     loci_sketches_close(s);
 }
 
+/* How many buckets are looked into: all while they are few, then those of 57,344 landmarks, then of 80
+ * sqrt(n), and never more than a search has room for. */
+static void test_how_many(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t rows, buckets;
+        int want;
+    } c[] = { { 1, 1, 1 },
+              { 40000, 625, 625 },
+              { 57344, 896, 896 },
+              { 131072, 2048, 896 },
+              { 524288, 8192, 906 },  /* 57,926 of them */
+              { 8388608, 8192, 227 }, /* 231,705 */
+              { 8388608, 131072, LOCI_PROBES_MAX } };
+    for (size_t i = 0; i < sizeof c / sizeof *c; i++)
+        assert_int_equal(loci_probes_for(c[i].rows, c[i].buckets), c[i].want);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_finds_the_best),
         cmocka_unit_test(test_guesses),
+        cmocka_unit_test(test_how_many),
     };
     print_message("seed %llu\n", (unsigned long long)SEED);
     return cmocka_run_group_tests(tests, NULL, NULL);
