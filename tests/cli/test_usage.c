@@ -140,7 +140,7 @@ static void missing_files(void **state)
     "csv model "                                                                                   \
     "threads "                                                                                     \
     "cpu device compute quiet"
-#define PHASE "depth model config type banks units repeat seed work threads cpu json csv quiet"
+#define PHASE "depth model config type text banks units repeat seed work threads cpu json csv quiet"
 
 /* ---- help ---------------------------------------------------------------------------------- */
 typedef struct {
