@@ -11,11 +11,7 @@
  * of their size for that step alone.  What this does to a curve (root mean square over its steps and over
  * SAMPLES such runs), times FACTOR, is what the device's curve may differ by; the same for the
  * parameters.  A step that went wrong is far outside: see the last assertion. */
-#include "train/train_test.h"
-
-#include "cuda/gpu.h"
-#include "train/trainer.h"
-#include <math.h>
+#include "trainer_test.h"
 
 enum { STEPS = 50, SAMPLES = 4 };
 /* As in test_slow_gpu_pass.c: one rounding a weight stands for those of activations on their way too. */
@@ -47,22 +43,6 @@ typedef struct {
     size_t n;
 } run;
 
-static loci_trainer *open_trainer(bool on_gpu)
-{
-    loci_trainer *t = calloc(1, sizeof *t);
-    assert_non_null(t);
-    MUST(loci_train_config_parse(&t->config, CONFIG, "test", err));
-    t->on_gpu = on_gpu;
-    t->tok = tiny_tokenizer(t->config.hp.vocab);
-    MUST(loci_pool_open(&t->pool, 1, err));
-    MUST(loci_optim_init(&t->optim, &t->config, on_gpu ? 0 : t->config.slots, err));
-    MUST(loci_trainer_alloc(t, err));
-    loci_params_init(t->optim.param, &t->config.hp, (uint64_t)t->config.seed);
-    MUST(loci_model_wrap(&t->model, &t->config.hp, t->optim.param, loci_cpu_detect(), err));
-    if (on_gpu) MUST(loci_gpu_trainer_open(t, &(loci_devices){ { 0 }, 1 }, err));
-    return t;
-}
-
 /* x of each of n, 0 where there was none. */
 static double mean(double x, int64_t n)
 {
@@ -72,7 +52,8 @@ static double mean(double x, int64_t n)
 /* moved > 0: gradients are taken at weights that are off by that share of their size. */
 static run train(bool on_gpu, double moved, uint64_t seed)
 {
-    loci_trainer *t = open_trainer(on_gpu);
+    loci_trainer *t = open_trainer(CONFIG, on_gpu);
+    if (on_gpu) MUST(loci_gpu_trainer_open(t, &(loci_devices){ { 0 }, 1 }, err));
     run r = { .n = t->optim.n, .param = malloc(t->optim.n * sizeof(float)) };
     float *off = malloc(t->optim.n * sizeof *off);
     loci_rng rng;
@@ -97,8 +78,7 @@ static run train(bool on_gpu, double moved, uint64_t seed)
     if (on_gpu) MUST(loci_gpu_trainer_fetch(t, err));
     memcpy(r.param, t->optim.param, r.n * sizeof *r.param);
     free(off);
-    loci_trainer_free(t);
-    free(t);
+    close_trainer(t);
     return r;
 }
 
@@ -110,25 +90,10 @@ static double apart(const run *a, const run *b, int curve)
     return sqrt(square);
 }
 
-/* The same of parameters. */
-static double params_apart(const run *a, const float *b)
-{
-    double square = 0.0;
-    for (size_t i = 0; i < a->n; i++)
-        square += pow((double)a->param[i] - (double)b[i], 2.0) / (double)a->n;
-    return sqrt(square);
-}
-
 static void test_curve(void **state)
 {
     (void)state;
-    loci_gpu *g;
-    loci_error none = { 0 };
-    if (loci_gpu_open(&g, 0, &none) != LOCI_OK) {
-        print_message("skipped: %s\n", none.text);
-        skip();
-    }
-    loci_gpu_close(g);
+    if (!have_device()) skip();
     const run cpu = train(false, 0.0, 0), gpu = train(true, 0.0, 0);
     run like[SAMPLES];
     for (int i = 0; i < SAMPLES; i++) like[i] = train(false, 0x1p-8, (uint64_t)(20261126 + i));
@@ -146,8 +111,9 @@ static void test_curve(void **state)
         wrong += !(off <= limit);
     }
     double most = 0.0;
-    for (int i = 0; i < SAMPLES; i++) most = fmax(most, params_apart(&cpu, like[i].param));
-    const double limit = FACTOR * most, off = params_apart(&cpu, gpu.param);
+    for (int i = 0; i < SAMPLES; i++)
+        most = fmax(most, params_apart(cpu.param, like[i].param, cpu.n));
+    const double limit = FACTOR * most, off = params_apart(cpu.param, gpu.param, cpu.n);
     print_message("  params  off by %.2e, limit %.2e\n", off, limit);
     wrong += !(off <= limit);
     assert_int_equal(wrong, 0);

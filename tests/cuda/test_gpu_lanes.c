@@ -5,10 +5,9 @@
  * Method: the sum of gradients against the same sum on the host, bit for bit, at sizes that no number of
  * lanes divides; a run with one lane beside runs with two and three, which here may be one device under
  * several handles. */
-#include "train/train_test.h"
+#include "trainer_test.h"
 
 #include "train/gpu/train_lane.h"
-#include <math.h>
 
 enum { STEPS = 6 };
 
@@ -23,40 +22,6 @@ enum { STEPS = 6 };
     "\"accumulate\": 6, \"routed\": true, \"facts_max\": 3, \"synthetic\": 0.8, "                  \
     "\"gate_target\": 0.5, \"round_weights\": true}]}"
 
-static bool have_device(void)
-{
-    loci_gpu *g;
-    loci_error none = { 0 };
-    if (loci_gpu_open(&g, 0, &none) != LOCI_OK) {
-        print_message("skipped: %s\n", none.text);
-        return false;
-    }
-    loci_gpu_close(g);
-    return true;
-}
-
-/* A trainer, its devices not opened yet. */
-static loci_trainer *open_trainer(const char *config)
-{
-    loci_trainer *t = calloc(1, sizeof *t);
-    assert_non_null(t);
-    MUST(loci_train_config_parse(&t->config, config, "test", err));
-    t->on_gpu = true;
-    t->tok = tiny_tokenizer(t->config.hp.vocab);
-    MUST(loci_pool_open(&t->pool, 1, err));
-    MUST(loci_optim_init(&t->optim, &t->config, 0, err));
-    MUST(loci_trainer_alloc(t, err));
-    loci_params_init(t->optim.param, &t->config.hp, (uint64_t)t->config.seed);
-    MUST(loci_model_wrap(&t->model, &t->config.hp, t->optim.param, loci_cpu_detect(), err));
-    return t;
-}
-
-static void close_trainer(loci_trainer *t)
-{
-    loci_trainer_free(t);
-    free(t);
-}
-
 /* ---- the sum of gradients ------------------------------------------------------------------- */
 
 static void set_gradients(loci_lane *lane, float *grad, loci_rng *rng)
@@ -69,7 +34,7 @@ static void set_gradients(loci_lane *lane, float *grad, loci_rng *rng)
 static void sum_of(int n_lanes)
 {
     loci_lane lane[4] = { 0 };
-    loci_trainer *t = open_trainer(CONFIG(6));
+    loci_trainer *t = open_trainer(CONFIG(6), true);
     const size_t n = t->optim.n;
     float *want = calloc(n, sizeof *want), *grad = malloc(n * sizeof *grad);
     loci_rng rng;
@@ -106,7 +71,7 @@ static void test_a_stray_copy_is_found(void **state)
     if (!have_device()) skip();
     loci_lane lane = { 0 };
     loci_error why = { 0 };
-    loci_trainer *t = open_trainer(CONFIG(6));
+    loci_trainer *t = open_trainer(CONFIG(6), true);
     MUST(loci_lane_open(&lane, t, 0, 1, err));
     float *scratch = malloc(t->optim.n * sizeof *scratch);
     assert_non_null(scratch);
@@ -129,7 +94,7 @@ typedef struct {
 
 static run train(int n_lanes)
 {
-    loci_trainer *t = open_trainer(CONFIG(6));
+    loci_trainer *t = open_trainer(CONFIG(6), true);
     const loci_devices devices = { { 0 }, n_lanes };
     run r = { .n = t->optim.n };
     r.param = malloc(r.n * sizeof *r.param);
@@ -151,13 +116,6 @@ static run train(int n_lanes)
     return r;
 }
 
-static double apart(const float *a, const float *b, size_t n)
-{
-    double square = 0.0;
-    for (size_t i = 0; i < n; i++) square += pow((double)a[i] - (double)b[i], 2.0) / (double)n;
-    return sqrt(square);
-}
-
 /* Sums in another order move a gradient by some 1e-7 of its size and, with it, a few weights of the next
  * step's bf16 copy over a rounding: 2^-8 of one in thousands.  Micro-batches that are left out, or taken
  * twice, change the first step's norm and loss by tenths. */
@@ -168,8 +126,8 @@ static void test_runs(void **state)
     const run one = train(1);
     for (int n = 2; n <= 3; n++) {
         const run more = train(n);
-        const double moved = apart(one.param, one.start, one.n),
-                     off = apart(one.param, more.param, one.n);
+        const double moved = params_apart(one.param, one.start, one.n),
+                     off = params_apart(one.param, more.param, one.n);
         print_message("  %d lanes: norm %.9f and %.9f, parameters moved by %.2e, apart %.2e\n", n,
                       one.norm[0], more.norm[0], moved, off);
         assert_int_equal(one.tokens, more.tokens);
@@ -191,7 +149,7 @@ static void test_shares(void **state)
 {
     (void)state;
     loci_error err = { 0 };
-    loci_trainer *t = open_trainer(CONFIG(3));
+    loci_trainer *t = open_trainer(CONFIG(3), true);
     if (!have_device()) skip();
     assert_int_equal(loci_gpu_trainer_open(t, &(loci_devices){ { 0 }, 2 }, &err), LOCI_EINVAL);
     assert_string_equal(err.text, "phase dense: accumulate is 3, expected a multiple of 2, the "

@@ -11,8 +11,8 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "frame_test.h"
 #include "plan_test.h"
-#include "task/frames.h"
 
 /* How many facts of the item hold the text, and whether fact g is one of them. */
 static int n_holding(const loci_task_item *item, const char *text, int g, bool *g_holds)
@@ -122,31 +122,14 @@ static void test_latest_is_the_last_of_its_key(void **state)
     }
 }
 
-/* Is the statement an expansion of the frame, a mark or a number at each of its places?  Then what stands
- * there: part[0] at {k}, part[1] at {v}. */
-static bool parse(const char *frame, const char *text, char part[2][32])
+/* A mark or a number into part[0] at {k}, part[1] at {v}. */
+static size_t mark_at(void *ctx, char place, const char *text)
 {
-    if (*frame == '\0') return *text == '\0';
-    if (*frame == '[' || *frame == '<') {
-        const bool named = *frame == '<';
-        const char *one = named ? loci_frame_words(frame + 1) : frame + 1;
-        const char *behind = strchr(frame, named ? '>' : ']') + 1;
-        for (bool more = true; more;) {
-            const size_t n = strcspn(one, "|]");
-            if (strncmp(one, text, n) == 0 && parse(behind, text + n, part)) return true;
-            more = one[n] == '|';
-            one += n + 1;
-        }
-        return false;
-    }
-    if (loci_is_place(frame)) {
-        const size_t n = strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789");
-        if (n == strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") || n > 31) return false;
-        snprintf(part[frame[1] == 'v'], 32, "%.*s", (int)n, text);
-        return parse(frame + 3, text + n, part);
-    }
-    frame += *frame == '\\';
-    return *frame == *text && parse(frame + 1, text + 1, part);
+    char(*part)[32] = ctx;
+    const size_t n = strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789");
+    if (n == strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") || n > 31) return 0;
+    snprintf(part[place == 'v'], 32, "%.*s", (int)n, text);
+    return n;
 }
 
 /* The variable of a statement and what it is set to: the same however the statement is read. */
@@ -158,7 +141,8 @@ static void marks(const char *text, loci_split s, char part[2][32])
     snprintf(small, sizeof small, "%s", text);
     small[0] = (char)(small[0] | 32);
     for (int i = 0; i < loci_frames_count(&f); i++) {
-        if (!parse(loci_frames_at(&f, i), text, one) && !parse(loci_frames_at(&f, i), small, one))
+        if (!frame_expands(loci_frames_at(&f, i), text, mark_at, one) &&
+            !frame_expands(loci_frames_at(&f, i), small, mark_at, one))
             continue;
         if (n++ > 0 && strcmp(part[0], one[0]) != 0) fail_msg("'%s' has two readings", text);
         memcpy(part, one, sizeof one);

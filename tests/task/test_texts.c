@@ -10,9 +10,9 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "frame_test.h"
 #include "items.h"
 #include "loci/loci.h"
-#include "task/frames.h"
 
 /* ---- stories -------------------------------------------------------------------------------- */
 
@@ -35,40 +35,26 @@ static int find(char list[NAMES][NAME], int *n, const char *name)
     return (*n)++;
 }
 
-/* Is the sentence an expansion of the frame?  Then who (the name at {k}) and what (the thing or place
- * at {v}, of so many words: "mill", "old mill"). */
-static bool parse(const char *frame, const char *text, int words, char who[64], char what[64])
+typedef struct {
+    int words;        /* of a thing or place: "mill", "old mill" */
+    char *who, *what; /* (64) the name at {k}, the thing or place at {v} */
+} said;
+
+static size_t name_at(void *ctx, char place, const char *text)
 {
-    if (*frame == '\0') return *text == '\0';
-    if (*frame == '[' || *frame == '<') {
-        const bool named = *frame == '<';
-        const char *one = named ? loci_frame_words(frame + 1) : frame + 1;
-        const char *behind = strchr(frame, named ? '>' : ']') + 1;
-        for (bool more = true; more;) {
-            const size_t n = strcspn(one, "|]");
-            if (strncmp(one, text, n) == 0 && parse(behind, text + n, words, who, what))
-                return true;
-            more = one[n] == '|';
-            one += n + 1;
-        }
-        return false;
+    const said *x = ctx;
+    const bool name = place == 'k';
+    char *out = name ? x->who : x->what;
+    size_t n = strspn(text, LETTERS);
+    for (int i = 1; !name && i < x->words && n > 0; i++) {
+        const size_t more = text[n] == ' ' ? strspn(text + n + 1, LETTERS) : 0;
+        if (more == 0) return 0;
+        n += 1 + more;
     }
-    if (loci_is_place(frame)) {
-        const bool name = frame[1] == 'k';
-        char *out = name ? who : what;
-        size_t n = strspn(text, LETTERS);
-        for (int i = 1; !name && i < words && n > 0; i++) {
-            const size_t more = text[n] == ' ' ? strspn(text + n + 1, LETTERS) : 0;
-            if (more == 0) return false;
-            n += 1 + more;
-        }
-        if (n == 0 || n > 63) return false;
-        memcpy(out, text, n);
-        out[n] = '\0';
-        return parse(frame + 3, text + n, words, who, what);
-    }
-    frame += *frame == '\\';
-    return *frame == *text && parse(frame + 1, text + 1, words, who, what);
+    if (n == 0 || n > 63) return 0;
+    memcpy(out, text, n);
+    out[n] = '\0';
+    return n;
 }
 
 /* Which kind of sentence it is, its place or thing of so many words: none may be of two kinds. */
@@ -85,7 +71,8 @@ static loci_say kind_with(int words, const char *text, char who[64], char what[6
         for (int i = 0; i < loci_frames_count(&f) && !is; i++) {
             const char *frame = loci_frames_at(&f, i);
             char name[64] = "", word[64] = ""; /* written to by frames that fail, too */
-            is = parse(frame, loci_is_place(frame) ? text : small, words, name, word);
+            said x = { words, name, word };
+            is = frame_expands(frame, loci_is_place(frame) ? text : small, name_at, &x);
             if (is) strcpy(who, name), strcpy(what, word);
         }
         if (is && kind != LOCI_SAY_NOTHING) fail_msg("'%s' is of two kinds", text);
