@@ -12,11 +12,6 @@
 
 enum { FACT_PHRASES = 22, QUESTION_PHRASES = 28, STRANGE = 16 }; /* in percent */
 
-static bool is_small(char c)
-{
-    return c >= 'a' && c <= 'z';
-}
-
 /* Put `what` into the line before byte `at`. */
 static void insert(loci_line *line, size_t at, const char *what)
 {
@@ -43,7 +38,7 @@ static void put_before(loci_line *pattern, const char *phrase, loci_rng *rng)
     const uint32_t i = loci_rng_below(rng, 8);
     loci_line put;
     wrap(&put, i == 7 ? "(" : "", phrase, behind[i]);
-    if (i < 2 && is_small(pattern->s[0])) pattern->s[0] = (char)(pattern->s[0] - 'a' + 'A');
+    if (i < 2 && loci_is_small(pattern->s[0])) pattern->s[0] = (char)(pattern->s[0] - 'a' + 'A');
     insert(pattern, 0, put.s);
 }
 
@@ -104,7 +99,7 @@ static size_t word_at(const char *s, size_t i)
 {
     size_t n = 0;
     if (i > 0 && s[i - 1] != ' ') return 0;
-    while (is_small(s[i + n])) n++;
+    while (loci_is_small(s[i + n])) n++;
     return s[i + n] && strchr(" ,.;:?", s[i + n]) ? n : 0;
 }
 
@@ -181,7 +176,7 @@ static void misspell(loci_line *pattern, loci_rng *rng)
     char *s = pattern->s;
     for (int t = 0; t < 8 && pattern->len > 4; t++) {
         const size_t i = 1 + loci_rng_below(rng, (uint32_t)pattern->len - 3);
-        if (!is_small(s[i - 1]) || !is_small(s[i]) || !is_small(s[i + 1])) continue;
+        if (!loci_is_small(s[i - 1]) || !loci_is_small(s[i]) || !loci_is_small(s[i + 1])) continue;
         if (loci_rng_below(rng, 2) == 0) {
             const char c = s[i];
             s[i] = s[i + 1];
@@ -199,7 +194,7 @@ static void shout(loci_line *pattern)
     for (char *c = pattern->s; *c; c++)
         if (loci_is_place(c))
             c += 2;
-        else if (is_small(*c))
+        else if (loci_is_small(*c))
             *c = (char)(*c - 'a' + 'A');
 }
 
@@ -227,5 +222,5 @@ void loci_noisy_write(loci_line *line, loci_say say, const loci_wording *w,
     if (!story && letters >= 96) misspell(&pattern, rng);
     loci_wording_fill(line, pattern.s, args);
     const bool small = letters >= 8 && letters < (question ? 20 : 12);
-    if (small && is_small(pattern.s[0])) line->s[start] = pattern.s[0];
+    if (small && loci_is_small(pattern.s[0])) line->s[start] = pattern.s[0];
 }

@@ -19,7 +19,11 @@ typedef struct {
 void loci_line_clear(loci_line *line);
 void loci_line_add(loci_line *line, const char *text);
 void loci_line_char(loci_line *line, char c);
-bool loci_is_word_byte(char c);                              /* ASCII letters and digits */
+bool loci_is_word_byte(char c); /* ASCII letters and digits */
+static inline bool loci_is_small(char c)
+{
+    return c >= 'a' && c <= 'z';
+}
 void loci_line_number(loci_line *line, uint32_t n);          /* decimal          */
 void loci_line_hex(loci_line *line, uint64_t n, int digits); /* lower case, low digits */
 

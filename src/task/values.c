@@ -33,11 +33,6 @@ loci_value_kind loci_value_draw_kind(loci_rng *rng, loci_split split)
 
 /* ---- words -------------------------------------------------------------------------- */
 
-static bool is_lower(char c)
-{
-    return c >= 'a' && c <= 'z';
-}
-
 /* A lower-case word of the text from a random place; false if none was met. */
 static bool text_word(char word[WORD_MOST + 1], const loci_lexicon *lex, loci_rng *rng)
 {
@@ -46,7 +41,7 @@ static bool text_word(char word[WORD_MOST + 1], const loci_lexicon *lex, loci_rn
         size_t i = loci_rng_below(rng, (uint32_t)(lex->bytes - 40));
         while (i + 1 < lex->bytes && lex->text[i] != ' ') i++;
         size_t n = 0;
-        while (++i < lex->bytes && is_lower(lex->text[i]) && n <= WORD_MOST)
+        while (++i < lex->bytes && loci_is_small(lex->text[i]) && n <= WORD_MOST)
             if (n++ < WORD_MOST) word[n - 1] = lex->text[i];
         const bool ends = i < lex->bytes && memchr(" .,;\n", lex->text[i], 5) != NULL;
         if (n < WORD_LEAST || n > WORD_MOST || !ends) continue;
@@ -118,12 +113,12 @@ bool loci_phrase_write(loci_line *line, int n, loci_rng *rng, const loci_lexicon
         int words = 0;
         while (words < n && i < stop && (lex->text[i] == ' ' || lex->text[i] == '\n')) {
             const size_t from = ++i;
-            while (i < stop && is_lower(lex->text[i])) i++;
+            while (i < stop && loci_is_small(lex->text[i])) i++;
             if (i == from) break;
             if (words++ > 0) loci_line_char(line, ' ');
             for (size_t k = from; k < i; k++) loci_line_char(line, lex->text[k]);
         }
-        if (words == n && !is_lower(lex->text[i])) return true;
+        if (words == n && !loci_is_small(lex->text[i])) return true;
         line->len = start;
         line->s[start] = '\0';
     }

@@ -317,42 +317,59 @@ static void check_read(const small_model *s, int group, loci_gist_reader *reader
     }
 }
 
+typedef struct { /* a reader of `rows` random queries, NODES random nodes */
+    small_model s;
+    loci_gist_reader reader;
+    void *memory; /* the reader's */
+    nodes x;
+    loci_rng rng;
+} reading;
+
+static void reading_open(reading *r, int rows, uint64_t seed)
+{
+    loci_hparams hp = small_hparams();
+    loci_arena a = { 0 };
+    memset(r, 0, sizeof *r);
+    hp.d_summary = DS;
+    small_model_open(&r->s, &hp, SEED);
+    loci_rng_seed(&r->rng, seed);
+    loci_gist_reader_plan(&r->reader, &a, &hp, rows);
+    r->memory = loci_alloc_aligned(a.used);
+    a = (loci_arena){ r->memory, a.used, 0 };
+    loci_gist_reader_plan(&r->reader, &a, &hp, rows);
+    fill_normal(r->reader.q, (size_t)rows * Q, 1.0, &r->rng);
+    r->x.node = normal_array(NODES * DS, 1.0, &r->rng);
+}
+
+static void reading_close(reading *r)
+{
+    loci_free_aligned(r->x.node);
+    loci_free_aligned(r->memory);
+    small_model_close(&r->s);
+}
+
 /* A stream's attention over any number of nodes, whatever it has seen before: what is remembered of
  * a node serves that node alone. */
 static void test_reader(void **state)
 {
     (void)state;
     static const int size[] = { 0, 1, 127, 128, 129, 300, 299, 2048, NODES, 2047, 5, 600 };
-    loci_hparams hp = small_hparams();
-    small_model s;
-    loci_gist_reader reader;
-    loci_arena a = { 0 };
-    loci_rng rng;
-    nodes x = { 0 };
-    hp.d_summary = DS;
-    small_model_open(&s, &hp, SEED);
-    loci_rng_seed(&rng, SEED + 3);
-    loci_gist_reader_plan(&reader, &a, &hp, 2);
-    void *memory = loci_alloc_aligned(a.used);
-    a = (loci_arena){ memory, a.used, 0 };
-    loci_gist_reader_plan(&reader, &a, &hp, 2);
-    fill_normal(reader.q, 2 * Q, 1.0, &rng);
-    x.node = normal_array(NODES * DS, 1.0, &rng);
-    for (int i = 0; i < NODES; i++) x.level[i] = (uint8_t)loci_rng_below(&rng, 3);
+    reading r;
+    reading_open(&r, 2, SEED + 3);
+    nodes *x = &r.x;
+    for (int i = 0; i < NODES; i++) x->level[i] = (uint8_t)loci_rng_below(&r.rng, 3);
     for (size_t i = 0; i < sizeof size / sizeof *size; i++) {
-        x.n = size[i];
-        check_read(&s, (int)(i % 2), &reader, &x);
-        check_read(&s, (int)(i % 2), &reader, &x); /* from memory */
-        if (x.n == 0) continue;
-        const int at = (int)loci_rng_below(&rng, (uint32_t)x.n);
-        x.node[at * DS + (int)i % DS] += 0.5f;
-        check_read(&s, (int)(i % 2), &reader, &x);
-        x.level[at] = (uint8_t)((x.level[at] + 1) % 3);
-        check_read(&s, (int)(i % 2), &reader, &x);
+        x->n = size[i];
+        check_read(&r.s, (int)(i % 2), &r.reader, x);
+        check_read(&r.s, (int)(i % 2), &r.reader, x); /* from memory */
+        if (x->n == 0) continue;
+        const int at = (int)loci_rng_below(&r.rng, (uint32_t)x->n);
+        x->node[at * DS + (int)i % DS] += 0.5f;
+        check_read(&r.s, (int)(i % 2), &r.reader, x);
+        x->level[at] = (uint8_t)((x->level[at] + 1) % 3);
+        check_read(&r.s, (int)(i % 2), &r.reader, x);
     }
-    loci_free_aligned(x.node);
-    loci_free_aligned(memory);
-    small_model_close(&s);
+    reading_close(&r);
 }
 
 /* With rooms beside the nodes the same bits come out: when they are filled, from them, and whichever
@@ -361,41 +378,29 @@ static void test_rooms(void **state)
 {
     (void)state;
     static const int size[] = { 1, 127, 128, 129, 300, 2048, NODES };
-    loci_hparams hp = small_hparams();
-    small_model s;
-    loci_gist_reader reader;
-    loci_arena a = { 0 };
-    loci_rng rng;
-    nodes x = { 0 };
     float plain[Q];
-    hp.d_summary = DS;
-    small_model_open(&s, &hp, SEED);
-    loci_rng_seed(&rng, SEED + 4);
-    loci_gist_reader_plan(&reader, &a, &hp, 1);
-    void *memory = loci_alloc_aligned(a.used);
+    reading r;
+    reading_open(&r, 1, SEED + 4);
+    nodes *x = &r.x;
     float *kv = calloc((size_t)NODES * 2 * LOCI_GIST_KV, sizeof *kv);
-    a = (loci_arena){ memory, a.used, 0 };
-    loci_gist_reader_plan(&reader, &a, &hp, 1);
-    fill_normal(reader.q, Q, 1.0, &rng);
-    x.node = normal_array(NODES * DS, 1.0, &rng);
-    for (int i = 0; i < NODES; i++) x.level[i] = (uint8_t)(loci_rng_below(&rng, 40) < 3);
-    const loci_memory from = { &x, NULL, NULL, give };
+    for (int i = 0; i < NODES; i++) x->level[i] = (uint8_t)(loci_rng_below(&r.rng, 40) < 3);
+    const loci_memory from = { x, NULL, NULL, give };
     for (size_t i = 0; i < 4 * sizeof size / sizeof *size; i++) {
         const int group = (int)i / 2 % 2;
-        x.n = size[i / 4];
-        if (i % 4 == 0) memset(x.made, 0, sizeof x.made);
-        x.kv = NULL;
-        assert_int_equal(loci_gist_read(&s.m, group, &reader, 0, &from, NULL, 1.0f, 0), LOCI_OK);
-        memcpy(plain, reader.o, sizeof plain);
-        x.kv = kv;
-        assert_int_equal(loci_gist_read(&s.m, group, &reader, 0, &from, NULL, 1.0f, 0), LOCI_OK);
-        assert_memory_equal(plain, reader.o, sizeof plain);
-        assert_int_equal(x.made[0], group == 0 ? 1 : 3);
+        x->n = size[i / 4];
+        if (i % 4 == 0) memset(x->made, 0, sizeof x->made);
+        x->kv = NULL;
+        assert_int_equal(loci_gist_read(&r.s.m, group, &r.reader, 0, &from, NULL, 1.0f, 0),
+                         LOCI_OK);
+        memcpy(plain, r.reader.o, sizeof plain);
+        x->kv = kv;
+        assert_int_equal(loci_gist_read(&r.s.m, group, &r.reader, 0, &from, NULL, 1.0f, 0),
+                         LOCI_OK);
+        assert_memory_equal(plain, r.reader.o, sizeof plain);
+        assert_int_equal(x->made[0], group == 0 ? 1 : 3);
     }
     free(kv);
-    loci_free_aligned(x.node);
-    loci_free_aligned(memory);
-    small_model_close(&s);
+    reading_close(&r);
 }
 
 static void test_gradients(void **state)
