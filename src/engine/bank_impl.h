@@ -60,6 +60,15 @@ loci_status loci_bank_new_segment(loci_bank *b, loci_segment_row *row, char *pat
 /* Unlink files that a commit has dropped and free the list (NULL is fine).  One that cannot be
  * unlinked is a leftover for the next writer. */
 void loci_bank_drop_files(loci_bank *b, char **files);
+/* Documents of fewer chunks have no stored root: their landmarks are 2 KB at most, a row 0.5 KB, and so
+ * rows are a fiftieth of a bank's bytes at most. */
+enum { LOCI_ROOT_CHUNKS = 8 };
+/* bank_commit.c: loci_catalog_commit with roots, and loci_bank_drop_files.  The documents are all of
+ * the finished segment `seg`; NULL: there are none.
+ * Errors: those of the segment and the catalogue; then nothing has changed. */
+loci_status loci_bank_commit(loci_bank *b, const loci_segment_row *seg, loci_doc_row *docs,
+                             int64_t n_docs, const loci_doc_row *touch, int64_t n_touch,
+                             loci_error *err);
 /* Take the catalogue's state anew after a commit.  On failure the bank is as before. */
 loci_status loci_bank_reload(loci_bank *b, loci_error *err);
 
@@ -120,6 +129,14 @@ loci_status loci_catalog_next_segment(loci_catalog *c, int64_t *id, loci_error *
 loci_status loci_catalog_fingerprint(loci_catalog *c, uint8_t out[16], loci_error *err);
 /* SQLite's own integrity check. */
 loci_status loci_catalog_verify(loci_catalog *c, loci_error *err);
+/* Stored roots by rising sequence, some hundred rows a query, each in a transaction of its own; c is
+ * kept until close.  *root (d) is borrowed until the next call, NULL: that document has none.
+ * Errors: LOCI_EFORMAT a row is damaged (document and fault named), LOCI_EBUSY, LOCI_EIO. */
+typedef struct loci_root_reader loci_root_reader;
+loci_status loci_root_reader_open(loci_root_reader **out, loci_catalog *c, int d, loci_error *err);
+void loci_root_reader_close(loci_root_reader *r); /* NULL is fine */
+loci_status loci_root_reader_find(loci_root_reader *r, int64_t sequence, const float **root,
+                                  loci_error *err);
 /* "seg-000001.loci" for id 1, and longer numbers: no other file is ever opened or unlinked. */
 enum { LOCI_SEGMENT_NAME = 64 };
 void loci_segment_name(char out[LOCI_SEGMENT_NAME], int64_t id);

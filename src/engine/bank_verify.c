@@ -1,9 +1,9 @@
 /* bank_verify.c - every checksum and every invariant of a bank, without a model.
  *
  * Order: SQLite's own check of the catalogue, its rows against each other, then each segment file
- * byte by byte, then the buckets, each row against its segment.  The first bad block is named; the others are counted, so that one bad sector does
- * not hide the next.  Files that the catalogue does not name are leftovers of a killed writer:
- * reported, not an error. */
+ * byte by byte, then roots and buckets, each row against its segment.  The first bad block is named;
+ * the others are counted, so that one bad sector does not hide the next.  Files that the catalogue
+ * does not name are leftovers of a killed writer: reported, not an error. */
 #include "engine/bank_impl.h"
 #include <dirent.h>
 #include <stdlib.h>
@@ -96,6 +96,70 @@ static loci_status verify_segment(verification *v, const loci_segment_row *row, 
     if (st == LOCI_OK && v->progress && v->progress(v->ctx, v->report->bytes, v->total))
         st = loci_fail(err, LOCI_ECANCEL, "%s: verify stopped by the caller", v->dir);
     return st;
+}
+
+/* ---- roots ------------------------------------------------------------------------------------- */
+typedef struct {
+    verification *v;
+    loci_catalog *catalog;
+    loci_root_reader *stored;
+    loci_segment *segment; /* of the document in hand */
+    int64_t id;            /* its id, 0: none open */
+} root_check;
+
+/* The document's segment, and with the first one the reader, which must know how wide a root is. */
+static loci_status open_for_root(root_check *c, const loci_doc_row *d, loci_error *err)
+{
+    char path[4096];
+    const verification *v = c->v;
+    if (c->id == d->segment) return LOCI_OK;
+    loci_segment_close(c->segment);
+    c->segment = NULL;
+    const loci_segment_row *row = loci_segment_row_find(v->segment, v->n_segments, d->segment);
+    loci_status st = loci_path_join(path, sizeof path, v->dir, row->file, err);
+    if (st == LOCI_OK) st = loci_segment_open(&c->segment, path, NULL, err);
+    if (st != LOCI_OK) return st;
+    c->id = d->segment;
+    loci_segment_read_content(c->segment); /* landmarks do not stay mapped */
+    if (c->stored) return LOCI_OK;
+    return loci_root_reader_open(&c->stored, c->catalog,
+                                 loci_segment_shape_of(c->segment)->d_landmark, err);
+}
+
+/* The stored root, if there is one, against that of the document's landmarks. */
+static loci_status verify_root(root_check *c, const loci_doc_row *d, loci_error *err)
+{
+    float made[SEG_LANDMARK_MAX];
+    const float *root;
+    loci_error local = { 0 };
+    loci_status st = open_for_root(c, d, err);
+    if (st == LOCI_OK) st = loci_root_reader_find(c->stored, d->sequence, &root, err);
+    if (st != LOCI_OK || !root) return st;
+    c->v->report->blocks++;
+    const size_t n = (size_t)loci_segment_shape_of(c->segment)->d_landmark;
+    st = loci_segment_root(c->segment, d->first_chunk, d->chunks, made, err);
+    if (st != LOCI_OK || memcmp(root, made, n * sizeof *root) == 0) return st;
+    size_t j = 0;
+    while (memcmp(&root[j], &made[j], sizeof *root) == 0) j++;
+    loci_fail(&local, LOCI_EFORMAT,
+              "%s/%s: root of document %s: number %zu is %.9g, its landmarks say %.9g", c->v->dir,
+              LOCI_CATALOG_FILE, d->name, j, (double)root[j], (double)made[j]);
+    note_bad(c->v, local.text);
+    return LOCI_OK;
+}
+
+/* A document that was replaced since has no root any more: it is passed over. */
+static loci_status verify_roots(verification *v, loci_error *err)
+{
+    root_check c = { .v = v };
+    loci_error local = { 0 };
+    loci_status st = loci_catalog_open(&c.catalog, v->dir, LOCI_BANK_READ, NULL, NULL, &local);
+    for (int64_t i = 0; i < v->n_docs && st == LOCI_OK; i++)
+        if (v->doc[i].chunks > 0) st = verify_root(&c, &v->doc[i], &local);
+    loci_root_reader_close(c.stored);
+    loci_segment_close(c.segment);
+    loci_catalog_close(c.catalog);
+    return st == LOCI_EBUSY ? loci_fail(err, st, "%s", local.text) : damage(v, st, &local, err);
 }
 
 /* ---- buckets ----------------------------------------------------------------------------------- */
@@ -253,7 +317,9 @@ loci_status loci_bank_verify(const char *dir, loci_progress_fn *progress, void *
         v.total += v.segment[i].bytes < INT64_MAX - v.total ? v.segment[i].bytes : 0;
     for (int64_t i = 0; i < v.n_segments && st == LOCI_OK; i++)
         st = verify_segment(&v, &v.segment[i], err);
-    if (st == LOCI_OK && readable && v.report->bad_blocks == 0) st = verify_buckets(&v, err);
+    const bool sound = readable && v.report->bad_blocks == 0;
+    if (st == LOCI_OK && sound) st = verify_roots(&v, err);
+    if (st == LOCI_OK && sound) st = verify_buckets(&v, err);
     if (st == LOCI_OK && readable) find_leftovers(&v);
     loci_doc_rows_free(v.doc, v.n_docs);
     free(v.segment);

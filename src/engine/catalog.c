@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 enum {
-    FORMAT_VERSION = 1,
+    FORMAT_VERSION = LOCI_CATALOG_ROOTS,
     APPLICATION_ID = 0x6c6f6369, /* "loci" */
     BUSY_MS = 10000,             /* how long a commit waits for readers to open the bank */
     VALUE_MAX = 1 << 20          /* bytes of a row */
@@ -36,8 +36,10 @@ static const char *const schema[] = {
     "file_bytes INTEGER NOT NULL, segment INTEGER NOT NULL REFERENCES segment (id), "
     "first_chunk INTEGER NOT NULL, encoding TEXT NOT NULL, sum INTEGER NOT NULL) STRICT",
     "CREATE INDEX document_segment ON document (segment)",
+    "CREATE TABLE root (sequence INTEGER PRIMARY KEY REFERENCES document (sequence), "
+    "vector BLOB NOT NULL, sum INTEGER NOT NULL) STRICT",
 };
-enum { N_SCHEMA = sizeof schema / sizeof *schema };
+enum { N_SCHEMA = sizeof schema / sizeof *schema, N_SCHEMA_1 = 4 /* of version 1: no roots */ };
 
 /* ---- SQLite, with our errors ------------------------------------------------------------------- */
 loci_status loci_sql_fail(const loci_catalog *c, int rc, const char *step, loci_error *err)
@@ -142,11 +144,20 @@ static loci_status configure(loci_catalog *c, loci_bank_mode mode, loci_error *e
                         err);
 }
 
+static loci_status set_version(loci_catalog *c, loci_error *err)
+{
+    char sql[128];
+    snprintf(sql, sizeof sql, "PRAGMA application_id = %d; PRAGMA user_version = %d",
+             APPLICATION_ID, FORMAT_VERSION);
+    const loci_status st = loci_sql_run(c, sql, err);
+    if (st == LOCI_OK) c->version = FORMAT_VERSION;
+    return st;
+}
+
 /* Make the tables and the meta row, in one transaction with the version. */
 static loci_status initialise(loci_catalog *c, const uint8_t fingerprint[16],
                               const char *shape_json, loci_error *err)
 {
-    char sql[128];
     loci_meta_row meta = { .last_segment = 0 };
     loci_status st = LOCI_OK;
     for (int i = 0; i < N_SCHEMA && st == LOCI_OK; i++) st = loci_sql_run(c, schema[i], err);
@@ -154,22 +165,30 @@ static loci_status initialise(loci_catalog *c, const uint8_t fingerprint[16],
     if (snprintf(meta.shape, sizeof meta.shape, "%s", shape_json) >= (int)sizeof meta.shape)
         return loci_fail(err, LOCI_EINVAL, "%s: shape of %zu bytes", c->dir, strlen(shape_json));
     if (st == LOCI_OK) st = loci_meta_write(c, &meta, err);
-    snprintf(sql, sizeof sql, "PRAGMA application_id = %d; PRAGMA user_version = %d",
-             APPLICATION_ID, FORMAT_VERSION);
-    return st == LOCI_OK ? loci_sql_run(c, sql, err) : st;
+    return st == LOCI_OK ? set_version(c, err) : st;
+}
+
+/* What a catalogue of version 1 lacks, in the transaction that opens it for writing. */
+static loci_status upgrade(loci_catalog *c, loci_error *err)
+{
+    loci_status st = LOCI_OK;
+    for (int i = N_SCHEMA_1; i < N_SCHEMA && st == LOCI_OK; i++)
+        st = loci_sql_run(c, schema[i], err);
+    return st == LOCI_OK ? set_version(c, err) : st;
 }
 
 /* The tables are ours to the letter, and there is nothing besides. */
 static loci_status check_schema(loci_catalog *c, loci_error *err)
 {
-    int64_t version, id;
+    int64_t id;
     loci_status st = loci_sql_int(c, "PRAGMA application_id", &id, err);
-    if (st == LOCI_OK) st = loci_sql_int(c, "PRAGMA user_version", &version, err);
+    if (st == LOCI_OK) st = loci_sql_int(c, "PRAGMA user_version", &c->version, err);
     if (st != LOCI_OK) return st;
     if (id != APPLICATION_ID) return loci_catalog_bad(c, "not the catalogue of a bank", err);
-    if (version != FORMAT_VERSION)
-        return loci_fail(err, LOCI_EVERSION, "%s/%s: version %lld, this build reads %d", c->dir,
-                         LOCI_CATALOG_FILE, (long long)version, FORMAT_VERSION);
+    if (c->version < 1 || c->version > FORMAT_VERSION)
+        return loci_fail(err, LOCI_EVERSION, "%s/%s: version %lld, this build reads 1 to %d",
+                         c->dir, LOCI_CATALOG_FILE, (long long)c->version, FORMAT_VERSION);
+    const int want = c->version < LOCI_CATALOG_ROOTS ? N_SCHEMA_1 : N_SCHEMA;
     sqlite3_stmt *q = NULL;
     st =
         loci_sql_prepare(c, &q,
@@ -178,13 +197,12 @@ static loci_status check_schema(loci_catalog *c, loci_error *err)
     int n = 0, rc;
     while ((rc = sqlite3_step(q)) == SQLITE_ROW && st == LOCI_OK) {
         const char *sql = (const char *)sqlite3_column_text(q, 0);
-        if (n >= N_SCHEMA || !sql || strcmp(sql, schema[n]) != 0)
+        if (n >= want || !sql || strcmp(sql, schema[n]) != 0)
             st = loci_catalog_bad(c, "unknown table or index", err);
         n++;
     }
     if (st == LOCI_OK && rc != SQLITE_DONE) st = loci_sql_fail(c, rc, "read schema", err);
-    if (st == LOCI_OK && n != N_SCHEMA)
-        st = loci_catalog_bad(c, "a table or index is missing", err);
+    if (st == LOCI_OK && n != want) st = loci_catalog_bad(c, "a table or index is missing", err);
     sqlite3_finalize(q);
     return st;
 }
@@ -259,6 +277,8 @@ static loci_status open_checked(loci_catalog *c, loci_bank_mode mode, const uint
     }
     if (st == LOCI_OK) st = check_schema(c, err);
     if (st == LOCI_OK) st = check_meta(c, fingerprint, shape_json, err);
+    if (st == LOCI_OK && mode != LOCI_BANK_READ && c->version < FORMAT_VERSION)
+        st = upgrade(c, err);
     if (st == LOCI_OK) st = loci_sql_run(c, "COMMIT", err);
     return st;
 }

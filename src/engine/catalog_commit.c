@@ -44,23 +44,40 @@ static void bind_doc(sqlite3_stmt *q, const loci_doc_row *d)
     "INSERT OR REPLACE INTO document (" LOCI_DOC_COLUMNS ") "                                      \
     "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)"
 
+#define DROP_ROOT                                                                                  \
+    "DELETE FROM root WHERE sequence IN (SELECT sequence FROM document WHERE name = ?1)"
+
+/* A document of that name goes, if there is one; its root first, which points at it. */
+static loci_status drop_doc(loci_catalog *c, sqlite3_stmt *drop_root, sqlite3_stmt *drop,
+                            const char *name, loci_error *err)
+{
+    sqlite3_bind_text(drop_root, 1, name, -1, SQLITE_STATIC);
+    sqlite3_bind_text(drop, 1, name, -1, SQLITE_STATIC);
+    const loci_status st = loci_sql_done(c, drop_root, "drop root", err);
+    return st == LOCI_OK ? loci_sql_done(c, drop, "drop document", err) : st;
+}
+
 /* Each document takes the place of an older one of its name, at the end of the sequence. */
 static loci_status insert_docs(loci_catalog *c, loci_doc_row *docs, int64_t n, int64_t *sequence,
                                loci_error *err)
 {
-    sqlite3_stmt *drop = NULL, *ins = NULL;
-    loci_status st = loci_sql_prepare(c, &drop, "DELETE FROM document WHERE name = ?1", err);
+    sqlite3_stmt *drop_root = NULL, *drop = NULL, *ins = NULL, *root = NULL;
+    loci_status st = loci_sql_prepare(c, &drop_root, DROP_ROOT, err);
+    if (st == LOCI_OK) st = loci_sql_prepare(c, &drop, "DELETE FROM document WHERE name = ?1", err);
     if (st == LOCI_OK) st = loci_sql_prepare(c, &ins, INSERT_DOC, err);
+    if (st == LOCI_OK) st = loci_sql_prepare(c, &root, LOCI_INSERT_ROOT, err);
     for (int64_t i = 0; i < n && st == LOCI_OK; i++) {
         docs[i].id = docs[i].sequence = ++*sequence;
-        sqlite3_bind_text(drop, 1, docs[i].name, -1, SQLITE_STATIC);
-        st = loci_sql_done(c, drop, "drop document", err);
+        st = drop_doc(c, drop_root, drop, docs[i].name, err);
         if (st != LOCI_OK) break;
         bind_doc(ins, &docs[i]);
         st = loci_sql_done(c, ins, "insert document", err);
+        if (st == LOCI_OK) st = loci_root_insert(c, root, &docs[i], err);
     }
+    sqlite3_finalize(drop_root);
     sqlite3_finalize(drop);
     sqlite3_finalize(ins);
+    sqlite3_finalize(root);
     return st;
 }
 
@@ -125,6 +142,7 @@ static loci_status check_input(const loci_catalog *c, const loci_segment_row *se
     for (int64_t i = 0; i < n; i++) {
         const loci_doc_row *d = &docs[i];
         if (!d->name || !*d->name || !d->path || d->chunks < 0 || d->first_chunk < 0 ||
+            (d->root && d->d_root < 1) ||
             (seg && d->segment == seg->id &&
              (d->chunks > seg->chunks || d->first_chunk > seg->chunks - d->chunks)))
             return loci_fail(err, LOCI_EINVAL,
@@ -199,7 +217,10 @@ loci_status loci_catalog_verify(loci_catalog *c, loci_error *err)
     if (st != LOCI_OK) return st;
     rc = sqlite3_step(q);
     if (rc == SQLITE_ROW)
-        st = loci_catalog_bad(c, "a document names a segment that is not there", err);
+        st = loci_fail(err, LOCI_EFORMAT, "%s/%s: row %lld of table %s: its %s is not there",
+                       c->dir, LOCI_CATALOG_FILE, (long long)sqlite3_column_int64(q, 1),
+                       (const char *)sqlite3_column_text(q, 0),
+                       (const char *)sqlite3_column_text(q, 2));
     else if (rc != SQLITE_DONE)
         st = loci_sql_fail(c, rc, "foreign key check", err);
     sqlite3_finalize(q);

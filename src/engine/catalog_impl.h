@@ -1,7 +1,8 @@
-/* catalog_impl.h - what the three files of the catalogue share: the connection, SQLite calls with
- * our errors.
+/* catalog_impl.h - what the files of the catalogue share: the connection, SQLite calls with our
+ * errors.
  *
- *   catalog.c   open, lock, state      catalog_rows.c   read      catalog_commit.c   write */
+ *   catalog.c   open, lock, state      catalog_rows.c   read      catalog_commit.c   write
+ *   catalog_roots.c   roots of documents, both */
 #ifndef LOCI_CATALOG_IMPL_H
 #define LOCI_CATALOG_IMPL_H
 
@@ -12,6 +13,7 @@ struct loci_catalog {
     sqlite3 *db;
     char *dir;
     loci_file lock; /* fd -1 when reading */
+    int64_t version;
 };
 
 /* The order in which documents are read and written. */
@@ -33,6 +35,13 @@ loci_status loci_sql_int(loci_catalog *c, const char *sql, int64_t *out, loci_er
  * in a number. */
 uint64_t loci_doc_sum(const loci_doc_row *d);
 uint64_t loci_segment_sum(const loci_segment_row *s);
+uint64_t loci_root_sum(int64_t sequence, const void *vector, size_t bytes);
+
+enum { LOCI_CATALOG_ROOTS = 2 }; /* the version from which on there is a table of roots */
+#define LOCI_INSERT_ROOT "INSERT INTO root VALUES (?1, ?2, ?3)"
+/* The root of a document that has one, by a statement of that text. */
+loci_status loci_root_insert(loci_catalog *c, sqlite3_stmt *q, const loci_doc_row *d,
+                             loci_error *err);
 
 typedef struct { /* the one row of meta */
     uint8_t fingerprint[16];

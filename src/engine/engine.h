@@ -2,9 +2,10 @@
  *
  *   segment.c   one segment file: write in a stream, read, verify (bytes only)
  *   postings.c  rare token runs of a segment's chunks
- *   frontier.c  means of chunk summaries that stand for a document
- *   catalog.c   the SQLite catalogue (documents, segments, meta), the writer's lock
- *   bank.c      an open bank: its documents and their chunks; bank_codes.c: their codes
+ *   segment_root.c  mean of a document's landmarks, its root; frontier.c  means of its summaries
+ *   catalog.c   the SQLite catalogue (documents and their roots, segments, meta), the writer's lock
+ *   bank.c      an open bank: its documents and their chunks; bank_codes.c: their codes;
+ *               bank_commit.c: more documents
  *   buckets.c   landmarks of a large bank sorted by likeness: a file of its own; buckets_make.c
  *   search.c    search in many banks, content cache; probe.c: buckets; scan.c: nearest codes;
  *               hits.c: rare runs
@@ -145,6 +146,8 @@ typedef struct {
     int64_t file_bytes;           /* size on disk when read (before decoding) */
     int64_t segment, first_chunk; /* where its chunks lie: segment id, chunk index therein */
     char encoding[8];
+    const float *root; /* (d_root) for loci_catalog_commit, borrowed; NULL: none is stored */
+    int d_root;
 } loci_doc_row;
 typedef struct {
     int64_t id, bytes, chunks;
@@ -165,9 +168,10 @@ loci_status loci_catalog_segments(loci_catalog *c, loci_segment_row **rows, int6
 loci_status loci_catalog_find(loci_catalog *c, const char *name, loci_doc_row *row,
                               loci_error *err);
 /* One transaction: the segment (if seg != NULL) and its documents become visible; older documents of the
- * same name are dropped (their chunks are dead: not searched).  Segments without live documents
- * are forgotten and their file names returned for unlinking (owned, NULL-terminated list).  `touch`: rows
- * whose mtime/size changed but not their content: updated by name.  Afterwards it is durable. */
+ * same name are dropped (their chunks are dead: not searched); roots come and go with their documents.
+ * Segments without live documents are forgotten and their file names returned for unlinking (owned,
+ * NULL-terminated list).  `touch`: rows whose mtime/size changed but not their content: updated by name.
+ * Afterwards it is durable. */
 loci_status loci_catalog_commit(loci_catalog *c, const loci_segment_row *seg, loci_doc_row *docs,
                                 int64_t n_docs, const loci_doc_row *touch, int64_t n_touch,
                                 char ***unlink_files, loci_error *err);

@@ -7,11 +7,12 @@
  * is never held.  Summaries come from int8, so nodes are means of what is stored.
  *
  * Of many documents a query attends to the 64 whose root - the mean of their landmarks - it scores
- * highest (roots.c).  Frontiers are made when wanted and kept, with the keys and values that the
- * reader makes of them for each group: as many as fit, 256 at least, so that the documents of
- * one query are there together and those of the next tokens mostly are.  All memory is taken when the
- * union is opened, whose longest frontier says how much one may need; pages that nobody touches cost
- * nothing. */
+ * highest (roots.c).  Roots are in the catalogue (catalog_roots.c); those of short documents, and of
+ * banks that earlier builds wrote, are made from the landmarks.  Frontiers are made when wanted and
+ * kept, with the keys and values that the reader makes of them for each group: as many as fit, 256 at
+ * least, so that the documents of one query are there together and those of the next tokens mostly
+ * are.  All memory is taken when the union is opened, whose longest frontier says how much one may
+ * need; pages that nobody touches cost nothing. */
 #include "engine/frontier.h"
 #include <stdlib.h>
 #include "engine/roots.h"
@@ -35,11 +36,11 @@ typedef struct {
 struct loci_frontiers {
     const loci_kernels *k;
     const loci_bank *const *bank;
-    int n_banks, groups, ds, M, dl;
+    int n_banks, groups, ds, dl;
     int64_t n_docs;
     doc *doc;          /* (n_docs) in order of time */
     loci_roots *roots; /* with more than LOCI_GIST_DOCS documents */
-    bool rooted;       /* they were made */
+    bool rooted;       /* they are there */
     frontier *kept;    /* (n_kept) */
     int n_kept;
     int32_t newest, oldest; /* of them, by use */
@@ -118,7 +119,6 @@ loci_status loci_frontiers_open(loci_frontiers **out, const loci_model *m,
     f->bank = bank;
     f->n_banks = n_banks;
     f->ds = s->d_summary;
-    f->M = s->n_landmarks;
     f->dl = s->d_landmark;
     f->doc = d;
     for (int i = 0; i < n_banks; i++)
@@ -244,42 +244,38 @@ static loci_status want(loci_frontiers *f, int64_t at, frontier **out, loci_erro
     return LOCI_OK;
 }
 
-/* Mean of the landmarks of one document's chunks into root (dl); row (dl) is scratch. */
-static loci_status make_root(const loci_frontiers *f, const doc *d, float *root, float *row,
-                             loci_error *err)
+/* Document d's root into root (dl): by the reader of its bank's catalogue, or from its segment. */
+static loci_status get_root(const loci_frontiers *f, const doc *d, loci_root_reader *stored,
+                            float *root, loci_error *err)
 {
     const loci_bank *b = f->bank[d->bank];
     const loci_doc_row *r = &b->doc[d->row];
-    loci_segment *s = b->segment[b->doc_segment[d->row]];
-    const int64_t end = r->first_chunk + r->chunks;
-    const float share = 1.0f / ((float)r->chunks * (float)f->M);
-    for (int64_t at = r->first_chunk; at < end;) {
-        const int64_t g = at / LOCI_SEG_GROUP, stop = (g + 1) * LOCI_SEG_GROUP;
-        loci_group_view v;
-        const loci_status st = loci_segment_group(s, g, &v, err);
-        if (st != LOCI_OK) return st;
-        for (; at < end && at < stop; at++)
-            for (int m = 0; m < f->M; m++) {
-                const size_t i = (size_t)(at % LOCI_SEG_GROUP) * (size_t)f->M + (size_t)m;
-                f->k->dequant_q8(row, f->dl, v.landmark + i * (size_t)f->dl, f->dl,
-                                 v.landmark_scale + i, 1, f->dl);
-                f->k->axpy(root, row, share, (size_t)f->dl);
-            }
-        loci_segment_forget(s, g); /* of a large bank not all landmarks need stay */
-    }
+    const float *known;
+    const loci_status st = loci_root_reader_find(stored, r->sequence, &known, err);
+    if (st != LOCI_OK) return st;
+    if (!known)
+        return loci_segment_root(b->segment[b->doc_segment[d->row]], r->first_chunk, r->chunks,
+                                 root, err);
+    memcpy(root, known, (size_t)f->dl * sizeof *root);
     return LOCI_OK;
 }
 
+/* Documents are in order of bank and sequence, as readers want them. */
 static loci_status make_roots(loci_frontiers *f, loci_error *err)
 {
-    const size_t dl = (size_t)f->dl;
-    float *root = malloc(2 * dl * sizeof *root); /* and scratch */
+    loci_root_reader *stored = NULL;
+    float *root = malloc((size_t)f->dl * sizeof *root);
     loci_status st = root ? LOCI_OK : loci_fail(err, LOCI_ENOMEM, "no memory for a vector");
     for (int64_t i = 0; i < f->n_docs && st == LOCI_OK; i++) {
-        memset(root, 0, dl * sizeof *root);
-        st = make_root(f, &f->doc[i], root, root + dl, err);
+        const doc *d = &f->doc[i];
+        if (i == 0 || d->bank != f->doc[i - 1].bank) {
+            loci_root_reader_close(stored);
+            st = loci_root_reader_open(&stored, f->bank[d->bank]->catalog, f->dl, err);
+        }
+        if (st == LOCI_OK) st = get_root(f, d, stored, root, err);
         if (st == LOCI_OK) loci_roots_set(f->roots, i, root);
     }
+    loci_root_reader_close(stored);
     free(root);
     f->rooted = st == LOCI_OK;
     return st;

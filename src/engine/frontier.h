@@ -16,8 +16,9 @@ void loci_frontiers_close(loci_frontiers *f); /* NULL is fine */
 /* Hand the frontier of each document to take(to, ...), coarse nodes first, documents in order of time; of
  * more than LOCI_GIST_DOCS documents those whose mean landmark u (d_landmark) scores highest.
  * The first call that wants a document reads its summaries, and with so many documents the first
- * call of all reads all landmarks.
- * Errors: LOCI_EFORMAT a block is damaged (named), LOCI_ENOMEM. */
+ * call of all reads their roots from the catalogues, of documents without one all landmarks.
+ * Errors: LOCI_EFORMAT a block or a root is damaged (named), LOCI_ENOMEM; LOCI_EBUSY, LOCI_EIO a
+ * catalogue cannot be read. */
 loci_status loci_frontiers_take(loci_frontiers *f, const float *u, loci_gist_take *take, void *to,
                                 loci_error *err);
 

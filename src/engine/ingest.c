@@ -97,10 +97,9 @@ static loci_status commit_batch(job *j, loci_error *err)
         j->segment.chunks = loci_segment_chunks(j->writer);
         if (st == LOCI_OK) st = loci_segment_finish(j->writer, &j->segment.bytes, err);
     }
-    char **unlink_files = NULL;
     if (st == LOCI_OK)
-        st = loci_catalog_commit(j->bank->catalog, j->writer ? &j->segment : NULL, j->doc,
-                                 j->n_docs, j->touch, j->n_touch, &unlink_files, err);
+        st = loci_bank_commit(j->bank, j->writer ? &j->segment : NULL, j->doc, j->n_docs, j->touch,
+                              j->n_touch, err);
     if (st != LOCI_OK) {
         abort_batch(j);
         return st;
@@ -108,7 +107,6 @@ static loci_status commit_batch(job *j, loci_error *err)
     loci_segment_writer_close(j->writer);
     j->writer = NULL;
     forget_docs(j);
-    loci_bank_drop_files(j->bank, unlink_files);
     st = loci_bank_reload(j->bank, err);
     if (st == LOCI_OK) loci_bank_drop_stale_buckets(j->bank);
     return st;

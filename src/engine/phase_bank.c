@@ -154,7 +154,7 @@ static loci_status write_chunks(maker *k, loci_segment_writer *w, int64_t chunks
 static loci_status add_segment(loci_bank *bank, maker *k, int64_t chunks, int64_t *docs_done,
                                loci_error *err)
 {
-    char path[4096], **files = NULL;
+    char path[4096];
     loci_segment_row row;
     loci_segment_writer *w = NULL;
     loci_doc_row doc[SEGMENT_CHUNKS / DOC_CHUNKS];
@@ -173,15 +173,13 @@ static loci_status add_segment(loci_bank *bank, maker *k, int64_t chunks, int64_
         if (st == LOCI_OK && (!doc[n_docs].name || !doc[n_docs].path))
             st = loci_fail(err, LOCI_ENOMEM, "no memory for a document");
     }
-    if (st == LOCI_OK)
-        st = loci_catalog_commit(bank->catalog, &row, doc, n_docs, NULL, 0, &files, err);
+    if (st == LOCI_OK) st = loci_bank_commit(bank, &row, doc, n_docs, NULL, 0, err);
     for (int64_t i = 0; i < n_docs; i++) free(doc[i].name), free(doc[i].path);
     if (st != LOCI_OK) {
         loci_segment_abort(w);
         return st;
     }
     loci_segment_writer_close(w);
-    loci_bank_drop_files(bank, files);
     return LOCI_OK;
 }
 

@@ -25,7 +25,8 @@ enum {
     SEG_FEATURE_PACKED = 2,  /* content in 4 bits */
     SEG_FEATURE_SUMMARY = 4, /* d_summary > 0 */
     SEG_FEATURES_KNOWN = 7,
-    SEG_SUMMARY_MAX = 4096
+    SEG_SUMMARY_MAX = 4096,
+    SEG_LANDMARK_MAX = 512 /* width of one */
 };
 enum { SEG_POSTINGS_GROUPS = LOCI_POSTINGS_CHUNKS / LOCI_SEG_GROUP };
 
@@ -125,7 +126,7 @@ static inline size_t seg_align(size_t n)
 static inline bool seg_shape_ok(const loci_segment_shape *s)
 {
     return s->n_landmarks >= 1 && s->n_landmarks <= 16 && s->d_landmark >= 1 &&
-           s->d_landmark <= 512 && s->d_content >= 2 && s->d_content <= 4096 &&
+           s->d_landmark <= SEG_LANDMARK_MAX && s->d_content >= 2 && s->d_content <= 4096 &&
            s->d_content % 2 == 0 && (s->id_bytes == 2 || s->id_bytes == 4) &&
            (s->postings & ~1) == 0 && (s->content_bits4 & ~1) == 0 && s->d_summary >= 0 &&
            s->d_summary <= SEG_SUMMARY_MAX && (!s->content_bits4 || s->d_summary > 0);
@@ -209,6 +210,11 @@ int64_t loci_seg_postings_group(const loci_segment *s, int64_t i);
  * shapes with summaries; nothing else of the group is read. */
 loci_status loci_segment_summaries(loci_segment *s, int64_t group, const int8_t **summary,
                                    const float **scale, loci_error *err);
+/* segment_root.c: the mean of all landmarks of chunks [first, first + n), n >= 1, into root (d_landmark):
+ * finite, and the same bits on every machine.  Errors: LOCI_EFORMAT a block is damaged (named),
+ * LOCI_EINVAL chunks that are not there. */
+loci_status loci_segment_root(loci_segment *s, int64_t first, int64_t n, float *root,
+                              loci_error *err);
 const loci_segment_shape *loci_segment_shape_of(const loci_segment *s); /* borrowed */
 
 #endif

@@ -167,7 +167,7 @@ static inline loci_status bank_put(loci_bank *b, const test_doc *docs, int64_t n
 {
     loci_segment_writer *w = NULL;
     loci_segment_row seg;
-    char path[4096], **drop = NULL;
+    char path[4096];
     test_chunk *c = malloc(sizeof *c);
     loci_doc_row *row = calloc((size_t)n, sizeof *row);
     loci_status st = loci_bank_new_segment(b, &seg, path, sizeof path, err);
@@ -190,12 +190,11 @@ static inline loci_status bank_put(loci_bank *b, const test_doc *docs, int64_t n
         seg.chunks = loci_segment_chunks(w);
         st = loci_segment_finish(w, &seg.bytes, err);
     }
-    if (st == LOCI_OK) st = loci_catalog_commit(b->catalog, &seg, row, n, NULL, 0, &drop, err);
+    if (st == LOCI_OK) st = loci_bank_commit(b, &seg, row, n, NULL, 0, err);
     if (st == LOCI_OK)
         loci_segment_writer_close(w);
     else
         loci_segment_abort(w);
-    loci_bank_drop_files(b, drop);
     loci_doc_rows_free(row, n);
     free(c);
     return st == LOCI_OK ? loci_bank_reload(b, err) : st;

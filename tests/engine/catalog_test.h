@@ -35,7 +35,10 @@ static inline loci_status put(loci_catalog *c, int64_t segment, char *name, int6
                               char ***drop, loci_error *err)
 {
     const loci_segment_row s = seg_row(segment, chunks);
+    static const float root[4] = { 1.0f, -2.0f, 0.5f, 3.0f };
     loci_doc_row d = doc_row(name, segment, 0, chunks);
+    d.root = root;
+    d.d_root = 4;
     return loci_catalog_commit(c, &s, &d, 1, NULL, 0, drop, err);
 }
 
@@ -52,6 +55,17 @@ static inline int64_t count_docs(loci_catalog *c)
     int64_t n;
     OK(loci_catalog_docs(c, &rows, &n, &err));
     loci_doc_rows_free(rows, n);
+    return n;
+}
+
+/* Rows of a table, whatever they say. */
+static inline int64_t count_rows(loci_catalog *c, const char *table)
+{
+    loci_error err;
+    char sql[64];
+    int64_t n;
+    snprintf(sql, sizeof sql, "SELECT count(*) FROM %s", table);
+    OK(loci_sql_int(c, sql, &n, &err));
     return n;
 }
 

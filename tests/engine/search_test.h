@@ -82,7 +82,7 @@ static inline void put_corpus(loci_bank *b, const corpus *c, int64_t first, int6
     loci_error err;
     loci_segment_writer *w;
     loci_segment_row seg;
-    char path[4096], **drop;
+    char path[4096];
     test_chunk *x = malloc(sizeof *x);
     loci_doc_row *row = calloc((size_t)(n / doc + 1), sizeof *row);
     int64_t rows = 0;
@@ -106,8 +106,7 @@ static inline void put_corpus(loci_bank *b, const corpus *c, int64_t first, int6
     seg.chunks = loci_segment_chunks(w);
     OK(loci_segment_finish(w, &seg.bytes, &err));
     loci_segment_writer_close(w);
-    OK(loci_catalog_commit(b->catalog, &seg, row, rows, NULL, 0, &drop, &err));
-    loci_bank_drop_files(b, drop);
+    OK(loci_bank_commit(b, &seg, row, rows, NULL, 0, &err));
     OK(loci_bank_reload(b, &err));
     loci_doc_rows_free(row, rows);
     free(x);

@@ -334,6 +334,7 @@ static void test_full_disk(void **state)
         failed += !done;
         OK(loci_catalog_open(&c, dir, LOCI_BANK_READ, mine, shape, &err));
         assert_int_equal(count_docs(c), 1 + done);
+        assert_int_equal(count_rows(c, "root"), 1 + done); /* each with its document */
         OK(loci_catalog_verify(c, &err));
         loci_catalog_close(c);
     }

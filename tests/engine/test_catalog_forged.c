@@ -64,7 +64,10 @@ static void test_forged(void **state)
         const char *sql;
         loci_status status; /* of opening, or of reading the rows */
     } list[] = {
-        { "PRAGMA user_version = 2", LOCI_EVERSION },
+        { "PRAGMA user_version = 3", LOCI_EVERSION },
+        { "PRAGMA user_version = 0", LOCI_EVERSION },
+        { "PRAGMA user_version = 1", LOCI_EFORMAT }, /* which has no roots */
+        { "DROP TABLE root", LOCI_EFORMAT },
         { "PRAGMA application_id = 1", LOCI_EFORMAT },
         { "CREATE TABLE x (y)", LOCI_EFORMAT },
         { "CREATE TRIGGER t AFTER INSERT ON segment BEGIN DELETE FROM document; END",
@@ -129,6 +132,21 @@ static void test_forged(void **state)
     }
 }
 
+/* The root of the one document: right, or none, or refused. */
+static void check_root(loci_catalog *c)
+{
+    static const float want[4] = { 1.0f, -2.0f, 0.5f, 3.0f };
+    loci_root_reader *r;
+    const float *root = NULL;
+    loci_error err = { 0 };
+    OK(loci_root_reader_open(&r, c, 4, &err));
+    if (loci_root_reader_find(r, 1, &root, &err) == LOCI_OK)
+        assert_true(!root || memcmp(root, want, sizeof want) == 0);
+    else
+        assert_non_null(strstr(err.text, LOCI_CATALOG_FILE));
+    loci_root_reader_close(r);
+}
+
 /* Bytes of the file overwritten or cut off: any answer but a crash, and never a wrong row. */
 static void test_damaged_file(void **state)
 {
@@ -173,6 +191,7 @@ static void test_damaged_file(void **state)
             assert_int_equal(docs[0].chunks, 3);
             assert_int_equal(segs[0].bytes, 1001);
         }
+        if (c) check_root(c);
         loci_doc_rows_free(docs, nd);
         free(segs);
         loci_catalog_close(c);

@@ -52,6 +52,23 @@ static void child(const char *files, const char *bank)
     _exit(0);
 }
 
+/* Whoever is there and long enough has its root; verify says that it is right.  Returns how many have. */
+static int count_roots(const loci_bank *b)
+{
+    loci_error err;
+    loci_root_reader *r;
+    int n = 0;
+    OK(loci_root_reader_open(&r, b->catalog, b->shape.d_landmark, &err));
+    for (int64_t i = 0; i < b->n_docs; i++) {
+        const float *stored;
+        OK(loci_root_reader_find(r, b->doc[i].sequence, &stored, &err));
+        assert_int_equal(stored != NULL, b->doc[i].chunks >= LOCI_ROOT_CHUNKS);
+        n += stored != NULL;
+    }
+    loci_root_reader_close(r);
+    return n;
+}
+
 static int check_whole(const loci_bank *b)
 {
     int present = 0;
@@ -65,6 +82,7 @@ static int check_whole(const loci_bank *b)
         present++;
     }
     assert_int_equal(present, b->n_docs);
+    assert_true(count_roots(b) > 0 || present < FILES);
     return present;
 }
 

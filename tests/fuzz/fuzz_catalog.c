@@ -3,11 +3,14 @@
  * An input is tried twice.  First as the file itself.  Then as rows, put into a sound catalogue with
  * checksums made right, for these would keep the fuzzer out of every range check:
  *
- *   each 32 bytes: what (1): 0 segment, 1 document; length of the name (1); 14 bytes of it;
- *                  a, b, c, d (4 each), sign-extended: the numbers that say where chunks lie
+ *   each 32 bytes: what (1): 0 segment, 1 document, 2 root; length of the name (1), or of the root;
+ *                  14 bytes of it; a, b, c, d (4 each), sign-extended: the numbers that say where
+ *                  chunks lie, a root's document
  *
- * What comes through must fit: documents inside segments, no two on one chunk. */
+ * What comes through must fit: documents inside segments, no two on one chunk; roots of the width asked
+ * for, of finite numbers. */
 #include <fcntl.h>
+#include <math.h>
 #include <stdlib.h>
 #include <unistd.h>
 #include "engine/catalog_impl.h"
@@ -52,6 +55,8 @@ static void prepare(void)
     atexit(clean_up);
 }
 
+enum { ROOT_DIM = 3 }; /* 12 of the 14 bytes */
+
 /* ---- reading --------------------------------------------------------------------------------- */
 static void check_sound(const loci_doc_row *doc, int64_t n_docs, const loci_segment_row *seg,
                         int64_t n_segs, const int32_t *at)
@@ -68,6 +73,22 @@ static void check_sound(const loci_doc_row *doc, int64_t n_docs, const loci_segm
             must(apart);
         }
     }
+}
+
+/* Roots as one of that width finds them, from the first damaged one on none. */
+static void read_roots(loci_catalog *c, int d)
+{
+    loci_error err = { 0 };
+    loci_root_reader *r;
+    must(loci_root_reader_open(&r, c, d, NULL) == LOCI_OK);
+    for (int64_t sequence = 1; sequence <= 80; sequence++) {
+        const float *root;
+        const loci_status st = loci_root_reader_find(r, sequence, &root, &err);
+        must(st == LOCI_OK || (!root && err.text[0] != '\0'));
+        if (st != LOCI_OK) break;
+        for (int i = 0; root && i < d; i++) must(isfinite(root[i]));
+    }
+    loci_root_reader_close(r);
 }
 
 static void read_all(void)
@@ -87,6 +108,8 @@ static void read_all(void)
     if (st == LOCI_OK) st = loci_catalog_docs(c, &doc, &n_docs, &err);
     if (st == LOCI_OK) st = loci_catalog_segments(c, &seg, &n_segs, &err);
     loci_catalog_end(c);
+    read_roots(c, ROOT_DIM);
+    read_roots(c, 128);
     int32_t *at = calloc((size_t)n_docs + 1, sizeof *at);
     must(at != NULL);
     if (st == LOCI_OK) st = loci_catalog_check_rows(dir, doc, n_docs, seg, n_segs, at, &err);
@@ -117,7 +140,16 @@ static void put_row(sqlite3 *db, const uint8_t *p, int64_t sequence)
     sqlite3_stmt *q = NULL;
     memcpy(name, p + 2, p[1] % 15);
     for (int i = 0; i < 4; i++) v[i] = (int32_t)get_u32(p + 16 + 4 * i);
-    if (p[0] % 2 == 0) {
+    if (p[0] % 3 == 2) {
+        const int bytes = p[1] % 15;
+        must(sqlite3_prepare_v2(db, LOCI_INSERT_ROOT, -1, &q, NULL) == SQLITE_OK);
+        sqlite3_bind_int64(q, 1, v[0]);
+        sqlite3_bind_blob(q, 2, p + 2, bytes, SQLITE_STATIC);
+        sqlite3_bind_int64(q, 3, (int64_t)loci_root_sum(v[0], p + 2, (size_t)bytes) + v[3]);
+        run(db, q);
+        return;
+    }
+    if (p[0] % 3 == 0) {
         loci_segment_row s = { .id = v[0], .bytes = v[1], .chunks = v[2] };
         if (v[3] & 1)
             loci_segment_name(s.file, s.id > 0 ? s.id : 1);
