@@ -1,15 +1,19 @@
 /* bank_codes.c - what a search of an open bank looks through first: an array of all codes while the bank
  * is small, buckets of landmarks (buckets.h) once it is large.
  *
- * Landmarks are sorted anew at the end of an ingest that has made the bank half again as large as what
- * is sorted, so that each is sorted three times at most on average.  In between the codes of new chunks
- * are in the array, and replaced chunks are passed over.  Buckets that know a segment which is gone go
- * with it: they hold landmarks of documents that nobody has any more. */
-#include "engine/bank_impl.h"
+ * At the end of an ingest that has made the bank half again as large as when buckets were learned they are
+ * learned anew; of one that leaves more than a 32nd in no bucket, all landmarks are put into the buckets
+ * that there are.  In between the codes of new chunks are in the array, and replaced chunks are passed
+ * over.  Buckets that know a segment which is gone go with it: they hold landmarks of documents that
+ * nobody has any more. */
+#include "engine/questions.h"
 #include <stdlib.h>
 
 enum {
-    GROWN = 2, /* sorted anew when a half of what is sorted has come since */
+    GROWN = 2,        /* learned anew when a half of what they were learned from has come since */
+    LOOSE = 32,       /* put into buckets when more than one chunk in 32 is in none ... */
+    LOOSE_MIN = 2048, /* ... and so many are: 100 us of a search */
+    QUESTIONS = 128,  /* pieces of text that buckets are learned from */
     IN_A_BUCKET =
         64, /* landmarks: of 256 a search needs to score twice as many for the same recall */
     BUCKETS_MOST = 8192 /* of more, sorting costs more than what it saves */
@@ -233,29 +237,43 @@ int loci_bank_buckets_for(int64_t rows)
     return n < 1 ? 1 : n > BUCKETS_MOST ? BUCKETS_MOST : (int)n;
 }
 
-loci_status loci_bank_sort(loci_bank *b, int n_buckets, loci_error *err)
+/* Sort into the n buckets of `keep`, or, NULL, into n that are learned. */
+static loci_status sort_into(loci_bank *b, int n, const loci_buckets *keep, loci_error *err)
 {
     char path[4096];
     sorting s = { 0 };
+    const loci_engine *e = b->engine;
+    const loci_bank *const bank = b;
+    loci_questions q = { 0 };
     loci_status st = buckets_path(b, path, sizeof path, err);
     if (st == LOCI_OK) st = collect(b, &s, err);
+    if (st == LOCI_OK && !keep)
+        st = loci_questions_make(&q, e->model, loci_tokenizer_vocab(e->tok), &bank, 1,
+                                 b->chunks < QUESTIONS ? (int)b->chunks : QUESTIONS, 1, err);
     if (st == LOCI_OK) {
         const loci_buckets_source source = { .segment = s.segment,
                                              .n_segments = b->n_segments,
                                              .group = s.group,
                                              .chunk = s.chunk,
                                              .n_chunks = b->chunks,
-                                             .shape = b->shape };
-        const int n =
-            n_buckets ? n_buckets : loci_bank_buckets_for(b->chunks * b->shape.n_landmarks);
-        st =
-            loci_buckets_make(b->vfs, path, &source, n, &b->engine->model->k, b->engine->pool, err);
+                                             .shape = b->shape,
+                                             .query = q.query,
+                                             .n_queries = q.n,
+                                             .keep = keep };
+        st = loci_buckets_make(b->vfs, path, &source, n, &e->model->k, e->pool, err);
     }
+    loci_questions_free(&q);
     free(s.segment);
     free(s.group);
     free(s.chunk);
     free(s.run);
     return st == LOCI_OK ? loci_bank_reload(b, err) : st;
+}
+
+loci_status loci_bank_sort(loci_bank *b, int n_buckets, loci_error *err)
+{
+    const int n = n_buckets ? n_buckets : loci_bank_buckets_for(b->chunks * b->shape.n_landmarks);
+    return sort_into(b, n, NULL, err);
 }
 
 void loci_bank_drop_stale_buckets(loci_bank *b)
@@ -269,9 +287,14 @@ void loci_bank_drop_stale_buckets(loci_bank *b)
 
 loci_status loci_bank_tend(loci_bank *b, loci_error *err)
 {
-    const int64_t sorted = b->buckets ? b->chunks - b->n_codes : 0;
+    const int64_t rows = b->chunks * b->shape.n_landmarks;
     loci_bank_drop_stale_buckets(b);
     if (b->chunks < LOCI_SORTED_FROM) return b->buckets_stale ? loci_bank_reload(b, err) : LOCI_OK;
-    if (sorted > 0 && !b->buckets_stale && b->n_codes <= sorted / GROWN) return LOCI_OK;
-    return loci_bank_sort(b, 0, err);
+    if (!b->buckets || b->buckets_stale) return loci_bank_sort(b, 0, err);
+    const int64_t learned = loci_buckets_learned(b->buckets);
+    if (rows - learned > learned / GROWN || rows < learned / GROWN)
+        return loci_bank_sort(b, 0, err);
+    const int64_t loose = b->chunks / LOOSE;
+    if (b->n_codes <= (loose > LOOSE_MIN ? loose : LOOSE_MIN)) return LOCI_OK;
+    return sort_into(b, loci_buckets_count(b->buckets), b->buckets, err);
 }

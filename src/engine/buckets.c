@@ -16,14 +16,15 @@ struct loci_buckets {
     int64_t n_segments, n_rows;
     int64_t numbers;                    /* chunk numbers are below it */
     const loci_bucket_segment *segment; /* (n_segments) in the mapping */
-    const int8_t *mean;                 /* (n, d) */
-    const float *scale;                 /* (n) */
-    const bkt_entry *table;             /* (n) */
-    int64_t *segment_first;             /* (n_segments) number of the first chunk */
-    size_t *at;                         /* (n + 1) offset of each bucket */
-    float *spread;                      /* (n) */
-    atomic_bool *sound;                 /* (n) checked and good */
-    loci_sketches *sketches;            /* NULL: none of this width */
+    int64_t learned;
+    const float *basis;          /* loci_basis_floats(d) */
+    const int8_t *mean;          /* (n, LOCI_BASIS) */
+    const float *scale, *spread; /* (n) */
+    const bkt_entry *table;      /* (n) */
+    int64_t *segment_first;      /* (n_segments) number of the first chunk */
+    size_t *at;                  /* (n + 1) offset of each bucket */
+    atomic_bool *sound;          /* (n) checked and good */
+    loci_sketches *sketches;
 };
 
 static bool all_zero(const uint8_t *p, size_t n)
@@ -56,11 +57,13 @@ static loci_status check_header(loci_buckets *b, const loci_segment_shape *shape
     const uint32_t n = get_u32(h + offsetof(bkt_header, n_buckets));
     const uint64_t segments = get_u64(h + offsetof(bkt_header, n_segments));
     const uint64_t rows = get_u64(h + offsetof(bkt_header, n_rows));
+    const uint64_t learned = get_u64(h + offsetof(bkt_header, learned));
     /* Counts are bounded by the file's size before they are multiplied. */
     if (get_u32(h + offsetof(bkt_header, header_bytes)) != sizeof(bkt_header) || m < 1 || m > 16 ||
         d < 1 || d > 512 ||
         (shape && (m != (uint32_t)shape->n_landmarks || d != (uint32_t)shape->d_landmark)) ||
         n < 1 || n > LOCI_BUCKETS_MAX || get_u32(h + offsetof(bkt_header, kept)) ||
+        get_u32(h + offsetof(bkt_header, coordinates)) != LOCI_BASIS || learned > UINT32_MAX ||
         segments > b->map.size / sizeof(loci_bucket_segment) || rows > b->map.size / 13 ||
         get_u64(h + offsetof(bkt_header, file_bytes)) != b->map.size ||
         !all_zero(h + offsetof(bkt_header, zero), sizeof((bkt_header *)0)->zero))
@@ -74,6 +77,7 @@ static loci_status check_header(loci_buckets *b, const loci_segment_shape *shape
     b->n = (int)n;
     b->n_segments = (int64_t)segments;
     b->n_rows = (int64_t)rows;
+    b->learned = (int64_t)learned;
     return LOCI_OK;
 }
 
@@ -114,56 +118,49 @@ static loci_status check_table(loci_buckets *b, size_t first, loci_error *err)
     return LOCI_OK;
 }
 
-/* Vectors of length sqrt(d) with a mean of length r are sqrt(d - r^2) off it.  Means that are all of full
- * length are of an earlier build, and tell nothing: beside other banks their buckets count as spread
- * as those of 256 of XS's landmarks are, at a cosine of 0.94 to their mean. */
-static void measure_spread(loci_buckets *b)
+/* The floats of the tables are numbers. */
+static loci_status check_floats(const loci_buckets *b, loci_error *err)
 {
-    const float sqrt_d = sqrtf((float)b->d);
-    bool any = false;
-    for (int i = 0; i < b->n; i++) {
-        const int8_t *mean = b->mean + (size_t)i * (size_t)b->d;
-        int32_t square = 0; /* at most 512 * 128 * 128 */
-        for (int k = 0; k < b->d; k++) square += mean[k] * mean[k];
-        const double left = b->d - (double)square * (double)b->scale[i] * (double)b->scale[i];
-        b->spread[i] = left > 0.0 ? (float)sqrt(left) : 0.0f;
-        any = any || b->spread[i] > 0.1f * sqrt_d; /* more than rounding to int8 leaves */
-    }
-    for (int i = 0; i < b->n && !any; i++) b->spread[i] = 0.34f * sqrt_d;
+    const size_t n = loci_basis_floats(b->d);
+    for (size_t i = 0; i < n; i++)
+        if (!isfinite(b->basis[i]))
+            return loci_fail(err, LOCI_EFORMAT, "%s: number %zu of the basis is out of range",
+                             b->path, i);
+    for (int i = 0; i < b->n; i++)
+        if (!(b->spread[i] >= 0.0f) || !isfinite(b->spread[i]))
+            return loci_fail(err, LOCI_EFORMAT, "%s: bucket %d: the spread is out of range",
+                             b->path, i);
+    return LOCI_OK;
 }
 
 static loci_status check_tables(loci_buckets *b, loci_error *err)
 {
     const uint8_t *base = b->map.data;
     const size_t n = (size_t)b->n, segments = (size_t)b->n_segments;
-    const size_t means = sizeof(bkt_header) + seg_align(segments * sizeof *b->segment);
-    const size_t scales = means + seg_align(n * (size_t)b->d);
-    const size_t table = scales + seg_align(n * sizeof *b->scale);
-    const size_t first = table + seg_align(n * sizeof *b->table);
-    if (first > b->map.size)
-        return loci_fail(err, LOCI_EFORMAT, "%s: tables end at %zu of %zu bytes", b->path, first,
+    const bkt_places at = bkt_places_of(segments, n, (size_t)b->d);
+    if (at.first > b->map.size)
+        return loci_fail(err, LOCI_EFORMAT, "%s: tables end at %zu of %zu bytes", b->path, at.first,
                          b->map.size);
-    const uint64_t sum = XXH3_64bits(base + sizeof(bkt_header), first - sizeof(bkt_header));
+    const uint64_t sum = XXH3_64bits(base + sizeof(bkt_header), at.first - sizeof(bkt_header));
     if (sum != get_u64(base + offsetof(bkt_header, tables_sum)))
         return loci_fail(err, LOCI_EFORMAT, "%s: tables at offset %zu: wrong checksum", b->path,
                          sizeof(bkt_header));
     b->segment = (const loci_bucket_segment *)(const void *)(base + sizeof(bkt_header));
-    b->mean = (const int8_t *)(base + means);
-    b->scale = (const float *)(const void *)(base + scales);
-    b->table = (const bkt_entry *)(const void *)(base + table);
+    b->basis = (const float *)(const void *)(base + at.basis);
+    b->mean = (const int8_t *)(base + at.means);
+    b->scale = (const float *)(const void *)(base + at.scales);
+    b->spread = (const float *)(const void *)(base + at.spreads);
+    b->table = (const bkt_entry *)(const void *)(base + at.table);
     b->segment_first = calloc(segments + 1, sizeof *b->segment_first);
     b->at = calloc(n + 1, sizeof *b->at);
-    b->spread = calloc(n, sizeof *b->spread);
     b->sound = calloc(n, sizeof *b->sound);
-    if (!b->segment_first || !b->at || !b->spread || !b->sound)
+    if (!b->segment_first || !b->at || !b->sound)
         return loci_fail(err, LOCI_ENOMEM, "no memory to open %s", b->path);
     loci_status st = check_segments(b, err);
-    if (st == LOCI_OK) st = check_table(b, first, err);
+    if (st == LOCI_OK) st = check_table(b, at.first, err);
+    if (st == LOCI_OK) st = check_floats(b, err);
     if (st != LOCI_OK) return st;
-    measure_spread(b);
-    return b->d % LOCI_SKETCH_BITS == 0
-               ? loci_sketches_open(&b->sketches, b->table, b->n, b->d, err)
-               : LOCI_OK;
+    return loci_sketches_open(&b->sketches, b->table, b->n, err);
 }
 
 loci_status loci_buckets_open(loci_buckets **out, const char *path, const loci_segment_shape *shape,
@@ -194,7 +191,6 @@ void loci_buckets_close(loci_buckets *b)
     free(b->path);
     free(b->segment_first);
     free(b->at);
-    free(b->spread);
     free(b->sound);
     free(b);
 }
@@ -220,9 +216,8 @@ void loci_buckets_shape(const loci_buckets *b, loci_segment_shape *shape)
 }
 int64_t loci_buckets_memory(const loci_buckets *b)
 {
-    return b->n_segments * 8 +
-           b->n * (int64_t)(sizeof *b->at + sizeof *b->spread + sizeof *b->sound) +
-           (b->sketches ? loci_sketches_memory(b->sketches) : 0);
+    return b->n_segments * 8 + b->n * (int64_t)(sizeof *b->at + sizeof *b->sound) +
+           loci_sketches_memory(b->sketches);
 }
 loci_sketches *loci_buckets_sketches(const loci_buckets *b)
 {
@@ -231,6 +226,14 @@ loci_sketches *loci_buckets_sketches(const loci_buckets *b)
 int64_t loci_buckets_file_bytes(const loci_buckets *b)
 {
     return (int64_t)b->map.size;
+}
+int64_t loci_buckets_learned(const loci_buckets *b)
+{
+    return b->learned;
+}
+loci_basis loci_buckets_basis(const loci_buckets *b)
+{
+    return loci_basis_view(b->basis, b->d);
 }
 const int8_t *loci_buckets_means(const loci_buckets *b, const float **scale, const float **spread)
 {

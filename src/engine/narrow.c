@@ -1,48 +1,27 @@
 /* narrow.c - of many landmarks those that are worth scoring, by their sketches.
  *
- *   sketches of all rows looked into -> guesses of scores -> a cut that some 4,096 reach -> their
+ *   sketches of all rows looked into -> guesses of scores -> a cut that some 512 reach -> their
  *   landmarks, scored as those of any search are
  *
- * A guess is off by up to a few hundredths of a landmark's length, so more are let through than are wanted:
- * of the best rows of the buckets one in a thousand is missed.  The cut comes from one guess in 16,
+ * A guess is off by a tenth of what scores of a bank differ by, so more are let through than are wanted:
+ * of M's best rows at 16M tokens 256 kept would miss none of 1,440.  The cut comes from one guess in 8,
  * before threads share out the rows: who finds what changes nothing. */
 #include "engine/probe_impl.h"
 #include <math.h>
 
 enum {
-    KEPT = 4096,    /* rows whose landmarks are scored, about: those that sketches put first ... */
+    KEPT = 512,     /* rows whose landmarks are scored, about: those that sketches put first ... */
     KEPT_EACH = 16, /* ... or as many for each row wanted, if that is more */
     WIDE = 3,       /* times more rows at least, or all are scored: a sketch costs something too */
-    SAMPLE = 16,    /* one row in as many tells where the cut is */
+    SAMPLE = 8,     /* one row in as many tells where the cut is */
     BLOCK = 64,     /* rows copied together to be scored */
     AHEAD = 2       /* buckets */
 };
 
-int64_t loci_probe_scored(int64_t looked, int d, int want)
+int64_t loci_probe_scored(int64_t looked, int want)
 {
     const int64_t kept = KEPT > KEPT_EACH * want ? KEPT : KEPT_EACH * want;
-    return d % LOCI_SKETCH_BITS == 0 && looked > WIDE * kept ? kept : looked;
-}
-
-/* u in planes of bits. */
-static void round_query(loci_probe *p, const float *u)
-{
-    const int words = p->d / LOCI_SKETCH_BITS;
-    float most = 0.0f;
-    int sum = 0;
-    for (int j = 0; j < p->d; j++) most = fabsf(u[j]) > most ? fabsf(u[j]) : most;
-    const float step = most / 7.0f, per = most > 0.0f && most < INFINITY ? 7.0f / most : 0.0f;
-    memset(p->plane, 0, sizeof p->plane);
-    for (int j = 0; j < p->d; j++) {
-        const float x = u[j] * per;
-        const int q = x > -8.0f && x < 8.0f ? (int)lrintf(x) : 0;
-        sum += q;
-        for (int b = 0; b < 4; b++)
-            p->plane[b * words + j / 64] |= (uint64_t)((unsigned)q >> b & 1u) << j % 64;
-    }
-    /* <u, signs> = 2 sum over set bits - sum over all */
-    p->slope = 2.0f * p->tau * step;
-    p->level = -p->tau * step * (float)sum;
+    return looked > WIDE * kept ? kept : looked;
 }
 
 /* Sketches of the buckets looked into. */
@@ -52,44 +31,38 @@ static loci_status fetch_sketches(loci_probe *p, loci_error *err)
         probe_look *l = &p->look[i];
         const float *scale, *spread;
         loci_buckets *b = p->bank[l->bank]->buckets;
-        const int8_t *mean = loci_buckets_means(b, &scale, &spread);
         const int at = p->likely[i] - p->before[l->bank];
         const loci_status st =
-            loci_sketches_get(loci_buckets_sketches(b), p->k, at, &l->rows,
-                              mean + (size_t)at * (size_t)p->d, scale[at], &l->sketch, err);
+            loci_sketches_get(loci_buckets_sketches(b), p->k, b, at, &l->rows, &l->sketch, err);
         if (st != LOCI_OK) return st;
-        l->near = p->tau * l->sketch.unit * (p->rank[p->likely[i]] - PROBE_SPREAD * spread[at]);
+        (void)loci_buckets_means(b, &scale, &spread);
+        l->near = p->tau * (p->rank[p->likely[i]] - PROBE_SPREAD * spread[at]);
     }
     return LOCI_OK;
 }
 
-/* Sketches of a bucket lie together, those of the next one anywhere. */
-static void ask_for(const probe_look *l, int d)
+/* Sketches of a bucket lie together, their biases behind them; those of the next one anywhere. */
+static void ask_for(const probe_look *l)
 {
-    const char *at = (const char *)l->sketch.code;
-    const size_t bytes = (size_t)l->rows.n * ((size_t)d / 8 + 3 * sizeof(float));
-    for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(at + i);
+    const char *at = (const char *)l->sketch.code.data;
+    const char *end = (const char *)(l->sketch.bias + l->rows.n);
+    for (; at < end; at += 64) __builtin_prefetch(at);
 }
 
 static void guess_part(void *ctx, int tile, int worker)
 {
     loci_probe *p = ctx;
     const probe_part *x = &p->part[tile];
-    const int words = p->d / LOCI_SKETCH_BITS;
-    int16_t sum[4 * BLOCK];
     (void)worker;
     for (int i = x->from; i < x->to; i++) {
         const probe_look *l = &p->look[i];
-        probe_cell *out = p->cell + l->base;
-        if (i + AHEAD < x->to) ask_for(&p->look[i + AHEAD], p->d);
-        for (int at = 0; at < l->rows.n; at += 4 * BLOCK) {
-            const int n = l->rows.n - at < 4 * BLOCK ? l->rows.n - at : 4 * BLOCK;
-            const float *share = l->sketch.share + at, *bias = l->sketch.bias + at;
-            p->k->bit_sums(sum, l->sketch.code + (size_t)at * (size_t)words, p->plane, words, n);
-            for (int r = 0; r < n; r++)
-                out[at + r].guess =
-                    l->near + share[r] * ((float)sum[r] * p->slope + p->level) + bias[r];
-        }
+        const probe_query *q = &p->query[l->bank];
+        const float *bias = l->sketch.bias, near = l->near;
+        float *guess = &p->cell[l->base].guess;
+        const int n = l->rows.n;
+        if (i + AHEAD < x->to) ask_for(&p->look[i + AHEAD]);
+        p->k->gemm_w4a8(guess, n, q->whole, LOCI_BASIS, &q->scale, &l->sketch.code, 0, 1, n, 0);
+        for (int r = 0; r < n; r++) guess[r] += near + bias[r];
     }
 }
 
@@ -180,9 +153,8 @@ loci_status loci_probe_narrow(loci_probe *p, int64_t rows, loci_error *err)
 {
     const loci_status st = fetch_sketches(p, err);
     if (st != LOCI_OK) return st;
-    round_query(p, p->u);
     loci_probe_parts(p, guess_part);
-    p->cut = cut_of(p->cell, rows, (int)loci_probe_scored(rows, p->d, p->want));
+    p->cut = cut_of(p->cell, rows, (int)loci_probe_scored(rows, p->want));
     loci_probe_parts(p, narrow_part);
     return LOCI_OK;
 }

@@ -114,18 +114,20 @@ loci_phase_cost loci_phase_search(const loci_model *m, int64_t chunks, int queri
     const double landmark = hp->n_landmarks * (hp->d_landmark + 4.0) + 4.0;
     loci_phase_cost one = { (double)chunks * landmark,
                             2.0 * (double)chunks * hp->n_landmarks * hp->d_landmark };
-    /* Means of buckets; of the likeliest sketches, some landmarks. */
+    /* Means of buckets; of the likeliest sketches; of the likeliest of those landmarks. */
     if (chunks >= LOCI_SORTED_FROM) {
         const double all = (double)chunks * hp->n_landmarks;
         const int buckets = loci_bank_buckets_for(chunks * hp->n_landmarks);
         const int probes = loci_probes_for(chunks * hp->n_landmarks, buckets);
         const double looked = all * (probes < buckets ? probes : buckets) / buckets;
         const double scored =
-            (double)loci_probe_scored((int64_t)looked, hp->d_landmark, hp->top_k * hp->n_landmarks);
-        const double rows = buckets + scored;
-        const double sketches = scored < looked ? looked * (hp->d_landmark / 8.0 + 8.0) : 0.0;
-        one = (loci_phase_cost){ rows * (hp->d_landmark + 8.0) + sketches,
-                                 2.0 * rows * hp->d_landmark };
+            (double)loci_probe_scored((int64_t)looked, hp->top_k * hp->n_landmarks);
+        const double sketches = scored < looked ? looked : 0.0;
+        const double sketch = LOCI_BASIS / 2 + LOCI_BASIS / LOCI_W4_GROUP * 2.0 + 4.0;
+        const double operations = 2.0 * LOCI_BASIS * (buckets + sketches);
+        one = (loci_phase_cost){ scored * landmark / hp->n_landmarks + sketches * sketch +
+                                     buckets * (LOCI_BASIS + 8.0),
+                                 operations + 2.0 * scored * hp->d_landmark };
     }
     return times(one, queries);
 }

@@ -1,12 +1,12 @@
 /* probe.c - the best chunks of the buckets that a query likes best.
  *
- *   <u, mean> + PROBE_SPREAD spread of every bucket of every bank -> the likeliest -> sketches of their
- *   landmarks, one behind the other -> the likeliest rows -> their landmarks -> the best rows -> chunks,
- *   each once
+ *   u in the coordinates of each bank (basis.h) -> <u, mean> + PROBE_SPREAD spread of every bucket ->
+ *   the likeliest -> sketches of their landmarks, one behind the other -> the likeliest rows -> their
+ *   landmarks -> the best rows -> chunks, each once
  *
  * What counts is a bucket's best landmarks: one that is spread out may have good ones far from its mean.
  * A chunk's score is that of its best landmark, so the k best chunks have their rows among the M k best
- * rows.  Rows of chunks that are of no live document are passed over.  Sketches (sketch.h) are a fifth of
+ * rows.  Rows of chunks that are of no live document are passed over.  Sketches (sketch.h) are a third of
  * the bytes; of few rows, or where all are asked for, every landmark is scored.  Threads take parts of
  * the buckets; rows have numbers, so who finds what first changes nothing. */
 #include "engine/probe_impl.h"
@@ -14,11 +14,9 @@
 #include <stdlib.h>
 
 enum {
-    PART_ROWS = 4096, /* some 20 us of work: less is not worth a thread's attention */
-    RANK_ROWS = 1024, /* buckets ranked at a time */
-    LOOKED_MIN =
-        57344 /* landmarks: what 80 sqrt(n) is at 16M tokens.  M's lie in no clusters to speak
-                          of: 0.995 of its best are in five of six buckets at 2M tokens */
+    PART_ROWS = 4096,  /* some 20 us of work: less is not worth a thread's attention */
+    RANK_ROWS = 1024,  /* buckets ranked at a time */
+    LOOKED_MIN = 16384 /* landmarks: fewer are no quicker to look at */
 };
 
 /* ---- opening -------------------------------------------------------------------------------------- */
@@ -39,13 +37,12 @@ static void count_buckets(loci_probe *p)
         p->dead[i] = any && live_rows(b) != loci_buckets_rows(b->buckets);
     }
     p->n_buckets = p->before[p->n_banks];
-    p->sketched = p->n_buckets > 0 && p->d % LOCI_SKETCH_BITS == 0;
 }
 
 int loci_probes_for(int64_t rows, int64_t buckets)
 {
-    /* Seen with XS at 34,300, 213,800 and 281,200 landmarks: 0.995 of the exact best is in as many. */
-    const double want = fmax(80.0 * sqrt((double)rows), LOOKED_MIN);
+    /* Seen with M: 0.997 of the exact best are in as many of 33,050 landmarks, 0.995 in 36,500 of 528,260. */
+    const double want = fmax(64.0 * sqrt((double)rows), LOOKED_MIN);
     const double most = buckets < LOCI_PROBES_MAX ? (double)buckets : LOCI_PROBES_MAX;
     const double n = ceil(want * (double)buckets / (double)rows);
     return (int)(n < 1.0 ? 1.0 : n > most ? most : n);
@@ -64,8 +61,9 @@ static loci_status take_memory(loci_probe *p, int64_t all, loci_error *err)
     p->rank = malloc(n * sizeof *p->rank);
     p->likely = malloc(n * sizeof *p->likely);
     /* All rows may be looked into; pages that nobody touches cost nothing. */
-    p->cell = loci_alloc_untouched(p->sketched ? (size_t)all * sizeof *p->cell : 0);
-    bool ok = p->look && p->rank && p->likely && p->cell;
+    p->cell = loci_alloc_untouched((size_t)all * sizeof *p->cell);
+    p->query = malloc((size_t)p->n_banks * sizeof *p->query);
+    bool ok = p->look && p->rank && p->likely && p->cell && p->query;
     for (int i = 0; i < PROBE_PARTS; i++) {
         p->part[i].live = malloc(((size_t)largest + 1) * sizeof *p->part[i].live);
         ok = ok && p->part[i].live;
@@ -111,6 +109,7 @@ void loci_probe_close(loci_probe *p)
     free(p->look);
     free(p->rank);
     free(p->likely);
+    free(p->query);
     loci_free_aligned(p->cell);
     for (int i = 0; i < PROBE_PARTS; i++) free(p->part[i].live);
     free(p);
@@ -163,6 +162,20 @@ static int insert(loci_scored *best, int n, int k, loci_scored x)
     return n;
 }
 
+/* ---- the query ---------------------------------------------------------------------------------------- */
+/* u in the coordinates of every bank that has buckets. */
+static void turn_query(loci_probe *p)
+{
+    for (int i = 0; i < p->n_banks; i++) {
+        if (p->before[i + 1] == p->before[i]) continue;
+        const loci_basis b = loci_buckets_basis(p->bank[i]->buckets);
+        probe_query *q = &p->query[i];
+        q->origin = loci_basis_query(&b, p->k, q->q, p->u);
+        p->k->quant_q8(q->whole, LOCI_BASIS, &q->scale, q->q, LOCI_BASIS, 1, LOCI_BASIS);
+        q->scale *= p->tau;
+    }
+}
+
 /* ---- which buckets ------------------------------------------------------------------------------------ */
 /* Numbers of the `want` greatest of rank (n) into out, rising; returns how many.  Of those in the same
  * one of PROBE_BINS equal steps from the least to the greatest the first are taken. */
@@ -200,8 +213,10 @@ static void rank_tile(void *ctx, int tile, int worker)
         const int8_t *mean = loci_buckets_means(p->bank[i]->buckets, &scale, &spread);
         const size_t at = (size_t)(begin - p->before[i]);
         float *rank = p->rank + begin;
-        p->k->gemv_q8(rank, mean + at * (size_t)p->d, p->d, scale + at, p->u, end - begin, p->d);
-        for (int b = 0; b < end - begin; b++) rank[b] += PROBE_SPREAD * spread[at + (size_t)b];
+        p->k->gemv_q8(rank, mean + at * LOCI_BASIS, LOCI_BASIS, scale + at, p->query[i].q,
+                      end - begin, LOCI_BASIS);
+        for (int b = 0; b < end - begin; b++)
+            rank[b] += p->query[i].origin + PROBE_SPREAD * spread[at + (size_t)b];
     }
 }
 
@@ -307,7 +322,7 @@ static int score_rows(loci_probe *p, loci_error *err)
         p->part[i].from = p->n_look * i / p->n_part;
         p->part[i].to = p->n_look * (i + 1) / p->n_part;
     }
-    if (p->sketched && !p->all && loci_probe_scored(rows, p->d, p->want) < rows) {
+    if (!p->all && loci_probe_scored(rows, p->want) < rows) {
         const loci_status st = loci_probe_narrow(p, rows, err);
         if (st != LOCI_OK) return (int)st;
     } else {
@@ -345,6 +360,7 @@ int loci_probe_best(loci_probe *p, const float *u, const loci_query_i16 *whole, 
     p->whole = whole;
     p->tau = tau;
     p->want = k * p->M;
+    turn_query(p);
     const loci_status st = look_up(p, choose(p), err);
     if (st != LOCI_OK) return st;
     const int have = score_rows(p, err);

@@ -15,9 +15,9 @@ enum {
     PROBE_BINS = 1024 /* of ranks, to find the likeliest without sorting */
 };
 
-/* Deviations of a bucket's landmarks above its mean that it is ranked by.  Best of 0, 0.1, 0.2, 0.4 and
- * 0.8 at 6.8M tokens, where 0.3 and 0.4 were alike. */
-static const float PROBE_SPREAD = 0.35f;
+/* Deviations above its mean that a bucket is ranked by: what its best rows may have.  Of 0, 1, 2, 3, 4 and
+ * 6 the one that needs the fewest rows for 0.995 of the best: M, 16M tokens, 36,500 of 528,260 (0: 45,000). */
+static const float PROBE_SPREAD = 3.0f;
 
 typedef struct { /* a bucket that is looked into */
     int bank;
@@ -25,7 +25,7 @@ typedef struct { /* a bucket that is looked into */
     loci_bucket rows;
     /* When rows are chosen by sketches: */
     loci_sketch sketch;
-    float near;   /* tau unit <u, mean> */
+    float near;   /* tau <u, mean> */
     int64_t kept; /* its first place among the rows chosen of its part */
 } probe_look;
 
@@ -39,6 +39,13 @@ typedef union { /* what a sketch promises of a row; then, from the front on, the
     float guess;
     int32_t row;
 } probe_cell;
+
+typedef struct { /* the query in the coordinates of one bank's buckets */
+    float q[LOCI_BASIS];
+    float origin;             /* <u, mean of all landmarks> */
+    int8_t whole[LOCI_BASIS]; /* q in whole numbers, for sketches ... */
+    float scale;              /* ... times this, tau included */
+} probe_query;
 
 struct loci_probe {
     const loci_kernels *k;
@@ -55,18 +62,15 @@ struct loci_probe {
     int n_look;       /* of the query in hand */
     float *rank;      /* (n_buckets) */
     int32_t *likely;  /* (n_buckets) those looked into, rising */
-    bool sketched;    /* all buckets have sketches */
     probe_cell *cell; /* (rows of all buckets) */
     /* The query in hand. */
     const float *u;
     const loci_query_i16 *whole;
     float tau;
-    int want;   /* rows */
-    int n_part; /* parts in use */
-    /* u in whole numbers of 4 bits: a guess is near + share (sum over set bits slope + level) + bias. */
-    uint64_t plane[4 * LOCI_QUERY_COLS / LOCI_SKETCH_BITS];
-    float slope, level;
-    float cut; /* guesses from it on are chosen */
+    int want;           /* rows */
+    int n_part;         /* parts in use */
+    probe_query *query; /* (n_banks) of those that have buckets */
+    float cut;          /* guesses from it on are chosen */
     probe_part part[PROBE_PARTS];
 };
 

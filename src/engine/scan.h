@@ -36,9 +36,9 @@ void loci_probe_close(loci_probe *p); /* NULL is fine */
 /* Buckets that a query looks into where `buckets` hold `rows` landmarks: as many as hold 80 sqrt(rows)
  * and 57,344 of them, all of them or LOCI_PROBES_MAX at most. */
 int loci_probes_for(int64_t rows, int64_t buckets);
-/* Of `looked` landmarks of width d in those buckets, `want` of them wanted, how many are scored: all, or where
- * they are many about as many as sketches let through. */
-int64_t loci_probe_scored(int64_t looked, int d, int want);
+/* Of `looked` landmarks in those buckets, `want` of them wanted, how many are scored: all, or where they are
+ * many about as many as sketches let through. */
+int64_t loci_probe_scored(int64_t looked, int want);
 /* How many buckets; more than LOCI_PROBES_MAX, or than there are: all of them, and the chunks found are
  * then the best of all that are in buckets. */
 void loci_probe_set(loci_probe *p, int probes);

@@ -1,41 +1,51 @@
 /* sketch.c - makes and keeps the sketches of buckets. */
 #include "engine/sketch.h"
-#include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
+enum {
+    BLOCK = 64, /* rows made at a time: whole panels */
+    GROUPS = LOCI_BASIS / LOCI_W4_GROUP
+};
+
 struct loci_sketches {
-    int n, d;
-    size_t *at;          /* (n + 1) offset of each bucket's: codes, shares, scales, biases */
-    float *unit;         /* (n) */
+    int n;
+    size_t *at;          /* (n + 1) offset of each bucket's: codes, their scales, biases, scales */
     atomic_bool *made;   /* (n) */
     unsigned char *data; /* NULL before the first */
     pthread_mutex_t making;
 };
 
-static size_t bytes_of(size_t rows, int d)
+/* Bytes of the codes of n rows and of their scales. */
+static size_t code_bytes(size_t n)
 {
-    return seg_align(rows * ((size_t)d / 8 + 3 * sizeof(float)));
+    return loci_w4_bytes((int)n, LOCI_BASIS);
+}
+static size_t code_scale_bytes(size_t n)
+{
+    const size_t panels = (n + LOCI_PANEL - 1) / LOCI_PANEL;
+    return panels * GROUPS * LOCI_PANEL * sizeof(uint16_t);
 }
 
-loci_status loci_sketches_open(loci_sketches **out, const bkt_entry *table, int n, int d,
-                               loci_error *err)
+loci_status loci_sketches_open(loci_sketches **out, const bkt_entry *table, int n, loci_error *err)
 {
     *out = NULL;
     loci_sketches *s = calloc(1, sizeof *s);
     if (!s) return loci_fail(err, LOCI_ENOMEM, "no memory for sketches");
     pthread_mutex_init(&s->making, NULL);
     s->n = n;
-    s->d = d;
     s->at = calloc((size_t)n + 1, sizeof *s->at);
     s->made = calloc((size_t)n, sizeof *s->made);
-    s->unit = calloc((size_t)n, sizeof *s->unit);
-    if (!s->at || !s->made || !s->unit) {
+    if (!s->at || !s->made) {
         loci_sketches_close(s);
         return loci_fail(err, LOCI_ENOMEM, "no memory for sketches of %d buckets", n);
     }
-    for (int i = 0; i < n; i++) s->at[i + 1] = s->at[i] + bytes_of((size_t)table[i].rows, d);
+    for (int i = 0; i < n; i++) {
+        const size_t rows = (size_t)table[i].rows;
+        s->at[i + 1] = s->at[i] + seg_align(code_bytes(rows) + code_scale_bytes(rows) +
+                                            2 * rows * sizeof(float));
+    }
     *out = s;
     return LOCI_OK;
 }
@@ -46,70 +56,76 @@ void loci_sketches_close(loci_sketches *s)
     pthread_mutex_destroy(&s->making);
     loci_free_aligned(s->data);
     free(s->at);
-    free(s->unit);
     free(s->made);
     free(s);
 }
 
 int64_t loci_sketches_memory(const loci_sketches *s)
 {
-    return s->n * (int64_t)(sizeof *s->at + sizeof *s->unit + sizeof *s->made) +
-           (s->data ? (int64_t)s->at[s->n] : 0);
+    return s->n * (int64_t)(sizeof *s->at + sizeof *s->made) + (s->data ? (int64_t)s->at[s->n] : 0);
 }
 
 /* ---- making ------------------------------------------------------------------------------------ */
 static loci_sketch view_of(const loci_sketches *s, int i, size_t rows)
 {
-    const unsigned char *p = s->data + s->at[i];
-    const float *share = (const float *)(const void *)(p + rows * (size_t)s->d / 8);
-    return (loci_sketch){ (const uint64_t *)(const void *)p, share, share + rows, share + 2 * rows,
-                          s->unit[i] };
+    const unsigned char *p = s->data + s->at[i], *scale = p + code_bytes(rows);
+    const float *bias = (const float *)(const void *)(scale + code_scale_bytes(rows));
+    return (loci_sketch){ { p, (const uint16_t *)(const void *)scale, (int)rows, LOCI_BASIS },
+                          bias,
+                          bias + rows };
 }
 
-/* Means are of landmarks stretched to the length sqrt(d): by how much these are shorter. */
-static float unit_of(const loci_bucket *b, int d)
+/* Sketches of n <= BLOCK rows, packed at data and scale; mean: of their bucket. */
+static void make_block(const loci_basis *basis, const loci_kernels *k, const int8_t *landmark,
+                       const float *landmark_scale, int n, const float *mean, unsigned char *data,
+                       uint16_t *scale)
 {
-    double square = 0.0;
-    for (int r = 0; r < b->n; r++) {
-        int sum = 0; /* of 512 squares at most */
-        for (int k = 0; k < d; k++) {
-            const int x = b->landmark[(size_t)r * (size_t)d + (size_t)k];
-            sum += x * x;
-        }
-        square += (double)sum * (double)b->scale[r] * (double)b->scale[r];
+    float z[BLOCK * LOCI_BASIS], x[BLOCK * LOCI_QUERY_COLS];
+    uint8_t q[BLOCK * LOCI_BASIS / 2];
+    uint16_t half[BLOCK * GROUPS];
+    loci_basis_coordinates(basis, k, z, landmark, landmark_scale, n, x);
+    for (int r = 0; r < n; r++)
+        for (int j = 0; j < LOCI_BASIS; j++) z[r * LOCI_BASIS + j] -= mean[j];
+    k->quant_q4(q, LOCI_BASIS / 2, half, GROUPS, z, LOCI_BASIS, n, LOCI_BASIS);
+    loci_w4_pack(data, scale, q, half, n, LOCI_BASIS);
+}
+
+static void make(loci_sketches *s, const loci_kernels *k, const loci_buckets *b, int i,
+                 const loci_bucket *rows)
+{
+    const loci_basis basis = loci_buckets_basis(b);
+    const float *mean_scale, *spread;
+    const int8_t *means = loci_buckets_means(b, &mean_scale, &spread);
+    float mean[LOCI_BASIS];
+    const size_t n = (size_t)rows->n;
+    unsigned char *data = s->data + s->at[i];
+    uint16_t *scale = (uint16_t *)(void *)(data + code_bytes(n));
+    float *bias = (float *)(void *)((unsigned char *)scale + code_scale_bytes(n));
+    k->dequant_q8(mean, LOCI_BASIS, means + (size_t)i * LOCI_BASIS, LOCI_BASIS, mean_scale + i, 1,
+                  LOCI_BASIS);
+    for (size_t from = 0; from < n; from += BLOCK) {
+        const int here = n - from < BLOCK ? (int)(n - from) : BLOCK;
+        make_block(&basis, k, rows->landmark + from * (size_t)basis.d, rows->scale + from, here,
+                   mean, data + code_bytes(from), scale + code_scale_bytes(from) / sizeof *scale);
     }
-    return b->n > 0 ? (float)sqrt(square / ((double)b->n * d)) : 0.0f;
+    memcpy(bias, rows->bias, n * sizeof *bias);
+    memcpy(bias + n, rows->scale, n * sizeof *bias);
 }
 
-static void make(loci_sketches *s, const loci_kernels *k, int i, const loci_bucket *b,
-                 const int8_t *mean, float mean_scale)
-{
-    const size_t rows = (size_t)b->n;
-    unsigned char *p = s->data + s->at[i];
-    uint64_t *code = (uint64_t *)(void *)p;
-    float *share = (float *)(void *)(p + rows * (size_t)s->d / 8), m[512];
-    s->unit[i] = unit_of(b, s->d);
-    for (int j = 0; j < s->d; j++) m[j] = s->unit[i] * mean_scale * (float)mean[j];
-    k->sketch(code, share, b->landmark, b->scale, m, s->d, b->n);
-    memcpy(share + rows, b->scale, rows * sizeof *share);
-    memcpy(share + 2 * rows, b->bias, rows * sizeof *share);
-}
-
-loci_status loci_sketches_get(loci_sketches *s, const loci_kernels *k, int i, const loci_bucket *b,
-                              const int8_t *mean, float mean_scale, loci_sketch *out,
-                              loci_error *err)
+loci_status loci_sketches_get(loci_sketches *s, const loci_kernels *k, const loci_buckets *b, int i,
+                              const loci_bucket *rows, loci_sketch *out, loci_error *err)
 {
     if (!atomic_load_explicit(&s->made[i], memory_order_acquire)) {
         pthread_mutex_lock(&s->making);
         if (!s->data) s->data = loci_alloc_untouched(s->at[s->n]);
         if (s->data && !atomic_load_explicit(&s->made[i], memory_order_relaxed)) {
-            make(s, k, i, b, mean, mean_scale);
+            make(s, k, b, i, rows);
             atomic_store_explicit(&s->made[i], true, memory_order_release);
         }
         pthread_mutex_unlock(&s->making);
         if (!s->data)
             return loci_fail(err, LOCI_ENOMEM, "no memory for sketches of %zu bytes", s->at[s->n]);
     }
-    *out = view_of(s, i, (size_t)b->n);
+    *out = view_of(s, i, (size_t)rows->n);
     return LOCI_OK;
 }

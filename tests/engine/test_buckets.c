@@ -351,12 +351,18 @@ static void test_tend(void **state)
     assert_int_equal(b->n_codes, 0);
     OK(loci_bank_info(b, &stat, &err));
     assert_true(stat.part_bytes[LOCI_BANK_BUCKETS] > 17000 * 2 * 140);
-    put_corpus(b, &c, 17000, 8000, 1000, 0);
+    put_corpus(b, &c, 17000, 2000, 1000, 0);
     OK(loci_bank_tend(b, &err));
-    assert_int_equal(b->n_codes, 8000); /* not yet */
+    assert_int_equal(b->n_codes, 2000); /* so few are scored as they are */
+    put_corpus(b, &c, 19000, 6000, 1000, 0);
+    OK(loci_bank_tend(b, &err));
+    assert_int_equal(b->n_codes, 0); /* into the buckets that there are ... */
+    assert_int_equal(loci_buckets_learned(b->buckets), 34000);
+    assert_int_equal(loci_buckets_rows(b->buckets), 50000);
     put_corpus(b, &c, 25000, 1000, 1000, 0);
     OK(loci_bank_tend(b, &err));
-    assert_int_equal(b->n_codes, 0);
+    assert_int_equal(b->n_codes, 0); /* ... and into new ones, half again as many later */
+    assert_int_equal(loci_buckets_learned(b->buckets), 52000);
     /* A segment goes when all of its documents are replaced: so must what was made of it. */
     put_corpus(b, &c, 16000, 250, 250, 0);
     assert_true(b->buckets_stale);
@@ -366,6 +372,60 @@ static void test_tend(void **state)
     OK(loci_bank_tend(b, &err));
     assert_true(is_there(&x, 0) && !b->buckets_stale);
     assert_int_equal(b->n_codes, 0);
+    setup_close(&x);
+    corpus_free(&c);
+}
+
+/* Landmarks put into buckets that were learned from others: those whose mean is nearest by what queries make
+ * of it, counted here row by row in double precision. */
+static void test_kept_means(void **state)
+{
+    enum { B = 40, LATER = 3000 };
+    (void)state;
+    loci_error err;
+    setup x;
+    corpus c = corpus_make(SEED + 14, 17000 + LATER);
+    setup_open(&x, 1, 0);
+    loci_bank *b = x.bank[0];
+    put_corpus(b, &c, 0, 17000, 1000, 0);
+    OK(loci_bank_sort(b, B, &err));
+    static float mean[B][LOCI_BASIS];
+    const float *scale, *spread;
+    const int8_t *q = loci_buckets_means(b->buckets, &scale, &spread);
+    const size_t floats = loci_basis_floats(128);
+    float *data = malloc(floats * sizeof *data);
+    memcpy(data, loci_buckets_basis(b->buckets).landmark, floats * sizeof *data);
+    const loci_basis basis = loci_basis_view(data, 128);
+    for (int i = 0; i < B; i++)
+        for (int j = 0; j < LOCI_BASIS; j++) mean[i][j] = scale[i] * (float)q[i * LOCI_BASIS + j];
+    put_corpus(b, &c, 17000, LATER, 1000, 0);
+    OK(loci_bank_tend(b, &err));
+    assert_int_equal(b->n_codes, 0);
+    assert_int_equal(loci_buckets_learned(b->buckets), 34000);
+    for (int i = 0; i < B; i++) {
+        loci_bucket rows;
+        OK(loci_buckets_get(b->buckets, i, &rows, &err));
+        for (int r = 0; r < rows.n; r += 37) {
+            double z[LOCI_BASIS], least = INFINITY, mine = 0.0;
+            for (int j = 0; j < LOCI_BASIS; j++) {
+                z[j] = -(double)basis.origin[j];
+                for (int k = 0; k < 128; k++)
+                    z[j] += (double)basis.landmark[j * 128 + k] * rows.landmark[r * 128 + k] *
+                            (double)rows.scale[r];
+            }
+            for (int m = 0; m < B; m++) {
+                double apart = 0.0;
+                for (int j = 0; j < LOCI_BASIS; j++) {
+                    const double off = (z[j] - (double)mean[m][j]) * (double)basis.deviation[j];
+                    apart += off * off;
+                }
+                least = apart < least ? apart : least;
+                mine = m == i ? apart : mine;
+            }
+            assert_true(mine <= least * (1.0 + 1e-4));
+        }
+    }
+    free(data);
     setup_close(&x);
     corpus_free(&c);
 }
@@ -409,7 +469,8 @@ int main(void)
         cmocka_unit_test(test_all_is_exact),  cmocka_unit_test(test_few_buckets),
         cmocka_unit_test(test_postings_join), cmocka_unit_test(test_same_bytes),
         cmocka_unit_test(test_damage),        cmocka_unit_test(test_verify_compares),
-        cmocka_unit_test(test_tend),          cmocka_unit_test(test_faults),
+        cmocka_unit_test(test_tend),          cmocka_unit_test(test_kept_means),
+        cmocka_unit_test(test_faults),
     };
     print_message("seed %llu\n", (unsigned long long)SEED);
     return cmocka_run_group_tests(tests, NULL, NULL);
