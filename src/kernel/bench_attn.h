@@ -150,32 +150,6 @@ static work once_hamming(any_fn *fn, const int *d, pool *p)
     return (work){ 0, 16.0 * (double)n + d[0] };
 }
 
-/* d = codes words */
-static const size bit_sums_sizes[] = { { "65536 x 2 (1 MiB)", { 65536, 2 } }, { 0 } };
-
-static work once_bit_sums(any_fn *fn, const int *d, pool *p)
-{
-    const size_t words = (size_t)d[0] * (size_t)d[1];
-    const uint64_t *code = (const uint64_t *)(const void *)take(p, 2 * words);
-    int16_t *sum = (int16_t *)(void *)take_i8(p, 2 * (size_t)d[0]);
-    ((loci_bit_sums_fn *)fn)(sum, code, code, d[1], d[0]);
-    return (work){ 0, 8.0 * (double)words + 2.0 * d[0] };
-}
-
-/* d = rows cols */
-static const size sketch_sizes[] = { { "8192x128 (1 MiB)", { 8192, 128 } }, { 0 } };
-
-static work once_sketch(any_fn *fn, const int *d, pool *p)
-{
-    const size_t n = (size_t)d[0] * (size_t)d[1];
-    const int8_t *x = take_i8(p, n);
-    const float *scale = take_equal(p, (size_t)d[0], 1e-3f), *mean = take_matrix(p, 1, d[1]);
-    uint64_t *code = (uint64_t *)(void *)take(p, n / 32);
-    float *share = take_matrix(p, 1, d[0]);
-    ((loci_sketch_fn *)fn)(code, share, x, scale, mean, d[1], d[0]);
-    return (work){ 6 * (double)n, 1.125 * (double)n + 8.0 * d[0] };
-}
-
 /* d = groups of 16 keys, heads, dim: a block of Flash's keys, and more than a cache holds */
 static const size index_scores_sizes[] = { { "block 256x64x128", { 16, 64, 128 } },
                                            { "scan 65536x64x128", { 4096, 64, 128 } },

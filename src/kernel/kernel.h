@@ -176,18 +176,6 @@ typedef int loci_landmark_topk_q8_fn(loci_scored *best, int have, int K, const l
 typedef void loci_hamming_fn(uint8_t *dist, const uint64_t *code, const uint64_t *query, int M,
                              int n);
 
-/* Sums of a query over the set bits of codes: sum[i] = sum of the q_j whose bit j is set in code i.
- *   code (n, words) u64; the q_j are whole numbers from -8 to 7, whose four bits (two's complement) lie in
- *   plane (4, words) u64, the lowest first.  words 1 to 8. */
-typedef void loci_bit_sums_fn(int16_t *sum, const uint64_t *code, const uint64_t *plane, int words,
-                              int n);
-
-/* Signs of rows' distances from a mean: r = scale[i] x[i,:] - mean, each rounded once.
- *   x (n, d) int8, scale (n), mean (d), d a multiple of 64   code (n, d / 64) u64: bit j is r_j > 0
- *   share[i] = |r|^2 / sum |r_j|, 0 where that is not above 0; error <= (d + 4) 2^-23 share */
-typedef void loci_sketch_fn(uint64_t *code, float *share, const int8_t *x, const float *scale,
-                            const float *mean, int d, int n);
-
 /* Scores of a lightning index: score[j] = sum_h w[h] max(0, <q_h, k_j>) for 16 n_groups keys.
  *   q (heads, dim) int8: twice the values of E2M1 codes; q_scale (heads, ceil(dim/32))
  *   a group of 16 keys: dim/8 rows of 64 bytes, byte 4k+c of row i holding dimension 8i+c of key k in

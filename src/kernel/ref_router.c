@@ -1,4 +1,4 @@
-/* ref_router.c - scores of chunks and the best of them, Hamming distances, sketches; stated plainly. */
+/* ref_router.c - scores of chunks and the best of them, Hamming distances; stated plainly. */
 #include <math.h>
 #include "kernel/topk.h"
 
@@ -57,36 +57,5 @@ void loci_hamming_ref(uint8_t *dist, const uint64_t *code, const uint64_t *query
             if (apart < min) min = apart;
         }
         dist[c] = (uint8_t)min;
-    }
-}
-
-void loci_bit_sums_ref(int16_t *sum, const uint64_t *code, const uint64_t *plane, int words, int n)
-{
-    for (int i = 0; i < n; i++) {
-        int all = 0;
-        for (int p = 0; p < 4; p++)
-            for (int w = 0; w < words; w++) {
-                const int set =
-                    bits(code[(size_t)i * (size_t)words + (size_t)w] & plane[p * words + w]);
-                all += p < 3 ? set << p : -(set << p);
-            }
-        sum[i] = (int16_t)all;
-    }
-}
-
-void loci_sketch_ref(uint64_t *code, float *share, const int8_t *x, const float *scale,
-                     const float *mean, int d, int n)
-{
-    for (int i = 0; i < n; i++) {
-        double square = 0.0, sum = 0.0;
-        for (int j = 0; j < d; j++) {
-            const size_t at = (size_t)i * (size_t)d + (size_t)j;
-            const float r = fmaf(scale[i], x[at], -mean[j]);
-            if (j % 64 == 0) code[at / 64] = 0;
-            code[at / 64] |= (uint64_t)(r > 0.0f) << j % 64;
-            square += (double)r * (double)r;
-            sum += fabs((double)r);
-        }
-        share[i] = sum > 0.0 ? (float)(square / sum) : 0.0f;
     }
 }

@@ -36,20 +36,10 @@ INLINE void dots_q8(int32_t *out, const int8_t *const *row, const int16_t *q, co
     }
 }
 
-INLINE uint64_t positive(vf a)
-{
-    return (unsigned)_mm256_movemask_ps(_mm256_cmp_ps(a, v_zero(), _CMP_GT_OQ));
-}
-
 #define LOCI_ISA(family) loci_##family##_avx2
 #include "kernel/x86/router_body.h"
 
 void LOCI_ISA(hamming)(uint8_t *dist, const uint64_t *code, const uint64_t *query, int M, int n)
 {
     hamming_from(0, dist, code, query, M, n);
-}
-
-void LOCI_ISA(bit_sums)(int16_t *sum, const uint64_t *code, const uint64_t *plane, int words, int n)
-{
-    bit_sums_from(0, sum, code, plane, words, n);
 }

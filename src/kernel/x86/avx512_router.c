@@ -39,11 +39,6 @@ INLINE void dots_q8(int32_t *out, const int8_t *const *row, const int16_t *q, co
                                               _mm512_shuffle_i32x4(low, high, 0xdd)));
 }
 
-INLINE uint64_t positive(vf a)
-{
-    return _mm512_cmp_ps_mask(a, v_zero(), _CMP_GT_OQ);
-}
-
 #define LOCI_ISA(family) loci_##family##_avx512
 #include "kernel/x86/router_body.h"
 
@@ -88,38 +83,4 @@ void LOCI_ISA(hamming)(uint8_t *dist, const uint64_t *code, const uint64_t *quer
     else if (M == 2)
         for (; c + 16 <= n; c += 16) store_pairs(dist + c, distances32(code + 4 * (size_t)c, q));
     hamming_from(c, dist, code, query, M, n);
-}
-
-/* What each word of four codes of two words counts. */
-INLINE __m512i bit_sums4(const uint64_t *code, const __m512i *plane)
-{
-    const __m512i x = _mm512_loadu_si512(code);
-    __m512i set[4];
-    UNROLL for (int p = 0; p < 4; p++) set[p] =
-        _mm512_slli_epi64(_mm512_popcnt_epi64(_mm512_and_si512(x, plane[p])), (unsigned)p);
-    return _mm512_sub_epi64(_mm512_add_epi64(_mm512_add_epi64(set[0], set[1]), set[2]), set[3]);
-}
-
-/* Codes of two words, 16 at a time: sums of four by four share a word before its two halves are added. */
-void LOCI_ISA(bit_sums)(int16_t *sum, const uint64_t *code, const uint64_t *plane, int words, int n)
-{
-    /* Of every quarter the first four numbers: number k of quarter L is code 4 k + L. */
-    const __m512i order = _mm512_castsi256_si512(
-        _mm256_setr_epi16(0, 8, 16, 24, 1, 9, 17, 25, 2, 10, 18, 26, 3, 11, 19, 27));
-    __m512i all[4];
-    int i = 0;
-    for (int p = 0; p < 4 && words == 2; p++)
-        all[p] =
-            _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(const void *)(plane + 2 * p)));
-    for (; words == 2 && i + 16 <= n; i += 16) {
-        const uint64_t *x = code + 2 * (size_t)i;
-        __m512i s = bit_sums4(x, all);
-        s = _mm512_mask_mov_epi16(s, 0x22222222u, _mm512_slli_epi64(bit_sums4(x + 8, all), 16));
-        s = _mm512_mask_mov_epi16(s, 0x44444444u, _mm512_slli_epi64(bit_sums4(x + 16, all), 32));
-        s = _mm512_mask_mov_epi16(s, 0x88888888u, _mm512_slli_epi64(bit_sums4(x + 24, all), 48));
-        s = _mm512_add_epi16(s, _mm512_shuffle_epi32(s, 0x4e));
-        _mm256_storeu_si256((__m256i *)(void *)(sum + i),
-                            _mm512_castsi512_si256(_mm512_permutexvar_epi16(order, s)));
-    }
-    bit_sums_from(i, sum, code, plane, words, n);
 }

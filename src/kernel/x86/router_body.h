@@ -3,8 +3,7 @@
  * Landmarks are walked in one list, a few rows at a time whatever M is, so that sums are folded
  * together.  The file that includes this defines LOCI_ISA(family) and, for int8 landmarks,
  *   Q8_ROWS   rows whose sums are folded together
- *   dots_q8(int32_t *out, const int8_t *const *row, const int16_t *q, d)   their products with q (d)
- *   positive(vf)   a bit for each of VL numbers that are above 0 */
+ *   dots_q8(int32_t *out, const int8_t *const *row, const int16_t *q, d)   their products with q (d) */
 #include <math.h>
 #include "kernel/topk.h"
 
@@ -156,56 +155,4 @@ static void hamming_from(int c, uint8_t *dist, const uint64_t *code, const uint6
         }
         dist[c] = (uint8_t)min;
     }
-}
-
-/* ---- sums over set bits ----------------------------------------------------------------- */
-
-/* Codes i .. n with the processor's own bit count, any width. */
-static void bit_sums_from(int i, int16_t *sum, const uint64_t *code, const uint64_t *plane,
-                          int words, int n)
-{
-    for (; i < n; i++) {
-        long long all = 0;
-        for (int w = 0; w < words; w++) {
-            const uint64_t x = code[(size_t)i * (size_t)words + (size_t)w];
-            all += _mm_popcnt_u64(x & plane[w]) + 2 * _mm_popcnt_u64(x & plane[words + w]) +
-                   4 * _mm_popcnt_u64(x & plane[2 * words + w]) -
-                   8 * _mm_popcnt_u64(x & plane[3 * words + w]);
-        }
-        sum[i] = (int16_t)all;
-    }
-}
-
-/* ---- sketches --------------------------------------------------------------------------- */
-
-/* One row of d numbers; d is a constant where it is inlined for the width of every model so far. */
-INLINE float sketch_row(uint64_t *code, const int8_t *x, float scale, const float *mean,
-                        const int d)
-{
-    vf square = v_zero(), sum = v_zero();
-    for (int w = 0; w < d; w += 64) {
-        uint64_t bits = 0;
-        UNROLL for (int i = 0; i < 64; i += VL)
-        {
-            const vf r = v_fms(v_from_i8(x + w + i, VL), v_set(scale), v_load(mean + w + i));
-            bits |= positive(r) << i;
-            square = v_fma(r, r, square);
-            sum = v_add(sum, v_abs(r));
-        }
-        code[w / 64] = bits;
-    }
-    const float all = v_sum(sum);
-    return all > 0.0f ? v_sum(square) / all : 0.0f;
-}
-
-void LOCI_ISA(sketch)(uint64_t *code, float *share, const int8_t *x, const float *scale,
-                      const float *mean, int d, int n)
-{
-    const size_t cols = (size_t)d, words = cols / 64;
-    if (d == 128)
-        for (size_t i = 0; i < (size_t)n; i++)
-            share[i] = sketch_row(code + 2 * i, x + 128 * i, scale[i], mean, 128);
-    else
-        for (size_t i = 0; i < (size_t)n; i++)
-            share[i] = sketch_row(code + words * i, x + cols * i, scale[i], mean, d);
 }
