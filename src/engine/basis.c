@@ -15,7 +15,8 @@ enum {
 loci_basis loci_basis_view(const float *data, int d)
 {
     const size_t n = LOCI_BASIS * (size_t)d;
-    return (loci_basis){ d, data, data + n, data + 2 * n, data + 2 * n + LOCI_BASIS };
+    const float *origin = data + 2 * n;
+    return (loci_basis){ d, data, data + n, origin, origin + LOCI_BASIS, origin + 2 * LOCI_BASIS };
 }
 
 /* ---- moments ------------------------------------------------------------------------------------- */
@@ -189,6 +190,8 @@ loci_status loci_basis_make(float *data, const float *u, int64_t n_u, const floa
     eigenvectors(w.v, w.next, w.K, n, d);
     memset(data, 0, loci_basis_floats(d) * sizeof *data);
     for (int j = 0; j < n; j++) put_coordinate(data, &w, j);
+    float *mean = data + loci_basis_floats(d) - d;
+    for (int j = 0; j < d; j++) mean[j] = (float)w.mean[j];
     free(all);
     return LOCI_OK;
 }
@@ -206,5 +209,5 @@ void loci_basis_coordinates(const loci_basis *b, const loci_kernels *k, float *z
 float loci_basis_query(const loci_basis *b, const loci_kernels *k, float *q, const float *u)
 {
     k->gemv(q, b->query, b->d, u, LOCI_BASIS, b->d);
-    return (float)k->dot(q, b->origin, LOCI_BASIS);
+    return (float)k->dot(u, b->mean, (size_t)b->d);
 }

@@ -33,8 +33,8 @@ loci_status loci_probe_open(loci_probe **out, const loci_kernels *k, loci_pool *
                             const loci_bank *const *bank, const int64_t *first, int n_banks,
                             loci_error *err);
 void loci_probe_close(loci_probe *p); /* NULL is fine */
-/* Buckets that a query looks into where `buckets` hold `rows` landmarks: as many as hold 80 sqrt(rows)
- * and 57,344 of them, all of them or LOCI_PROBES_MAX at most. */
+/* Buckets that a query looks into where `buckets` hold `rows` landmarks: as many as hold 64 sqrt(rows)
+ * and 16,384 of them, all of them or LOCI_PROBES_MAX at most. */
 int loci_probes_for(int64_t rows, int64_t buckets);
 /* Of `looked` landmarks in those buckets, `want` of them wanted, how many are scored: all, or where they are
  * many about as many as sketches let through. */
