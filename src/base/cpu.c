@@ -14,6 +14,10 @@
 
 /* ---- instruction sets -------------------------------------------------------------- */
 
+#ifndef LOCI_CPU /* what a build may use at most (CMakeLists.txt) */
+#define LOCI_CPU "native"
+#endif
+
 #if defined(__x86_64__)
 /* Not every supported compiler knows F16C by name.  It uses the registers of AVX, so when AVX2
  * is usable the processor's word is enough. */
@@ -23,7 +27,7 @@ static bool has_f16c(void)
     return __get_cpuid(1, &a, &b, &c, &d) && (c & (1u << 29));
 }
 
-unsigned loci_cpu_detect(void)
+static unsigned detect(void)
 {
     unsigned flags = 0;
     /* These ask the operating system (XGETBV) as well as the processor. */
@@ -39,16 +43,23 @@ unsigned loci_cpu_detect(void)
     return flags;
 }
 #elif defined(__aarch64__)
-unsigned loci_cpu_detect(void)
+static unsigned detect(void)
 {
     return getauxval(AT_HWCAP) & HWCAP_ASIMDDP ? LOCI_CPU_DOTPROD : 0;
 }
 #else
-unsigned loci_cpu_detect(void)
+static unsigned detect(void)
 {
     return 0;
 }
 #endif
+
+unsigned loci_cpu_detect(void)
+{
+    unsigned flags = 0; /* of a build for no known set: the reference */
+    (void)loci_cpu_limit(LOCI_CPU, detect(), &flags, NULL);
+    return flags;
+}
 
 loci_status loci_cpu_limit(const char *name, unsigned have, unsigned *flags, loci_error *err)
 {
