@@ -9,7 +9,7 @@
  * Of all choices of so many coordinates this leaves out the least of <u, l - m>, on average over
  * queries and landmarks, as near as the iteration comes (neighbours of like s may be mixed, which
  * their span does not mind): principal components of the scores, not of the landmarks alone.  Seen with M,
- * 16M tokens: 64 of 128 coordinates leave 0.03 of a score's deviation of 2.5 out, rounded to 4 bits 0.35;
+ * 1M and 16M tokens: 64 of 128 coordinates leave 0.03 of a score's deviation of 2.5 out, rounded to 4 bits 0.35;
  * signs of all 128 numbers 1.4. */
 #ifndef LOCI_BASIS_H
 #define LOCI_BASIS_H
