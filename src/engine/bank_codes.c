@@ -13,7 +13,8 @@ enum {
     GROWN = 2,        /* learned anew when a half of what they were learned from has come since */
     LOOSE = 32,       /* put into buckets when more than one chunk in 32 is in none ... */
     LOOSE_MIN = 2048, /* ... and so many are: 100 us of a search */
-    QUESTIONS = 128,  /* pieces of text that buckets are learned from */
+    QUESTIONS =
+        128, /* pieces of text that buckets are learned from, one for as many chunks at most */
     IN_A_BUCKET =
         64, /* landmarks: of 256 a search needs to score twice as many for the same recall */
     BUCKETS_MOST = 8192 /* of more, sorting costs more than what it saves */
@@ -237,6 +238,13 @@ int loci_bank_buckets_for(int64_t rows)
     return n < 1 ? 1 : n > BUCKETS_MOST ? BUCKETS_MOST : (int)n;
 }
 
+/* Pieces of a bank of so many chunks that it is asked about. */
+static int pieces_for(int64_t chunks)
+{
+    const int64_t n = chunks / QUESTIONS;
+    return n < 1 ? 1 : n > QUESTIONS ? QUESTIONS : (int)n;
+}
+
 /* Sort into the n buckets of `keep`, or, NULL, into n that are learned. */
 static loci_status sort_into(loci_bank *b, int n, const loci_buckets *keep, loci_error *err)
 {
@@ -249,7 +257,7 @@ static loci_status sort_into(loci_bank *b, int n, const loci_buckets *keep, loci
     if (st == LOCI_OK) st = collect(b, &s, err);
     if (st == LOCI_OK && !keep)
         st = loci_questions_make(&q, e->model, loci_tokenizer_vocab(e->tok), &bank, 1,
-                                 b->chunks < QUESTIONS ? (int)b->chunks : QUESTIONS, 1, err);
+                                 pieces_for(b->chunks), 1, err);
     if (st == LOCI_OK) {
         const loci_buckets_source source = { .segment = s.segment,
                                              .n_segments = b->n_segments,

@@ -11,10 +11,10 @@
 #include <stdlib.h>
 
 enum {
-    TILE = 256,          /* landmarks a tile */
-    BLOCK = 512,         /* means a product */
-    ROUNDS = 8,          /* of k-means */
-    BASIS_SAMPLE = 16384 /* landmarks that the basis is made of */
+    TILE = 256,         /* landmarks a tile */
+    BLOCK = 512,        /* means a product */
+    ROUNDS = 8,         /* of k-means */
+    BASIS_SAMPLE = 4096 /* landmarks that the basis is made of */
 };
 
 /* Lengths of weighted coordinates, about: products are then far inside of what take_best takes. */
