@@ -197,13 +197,18 @@ loci_status loci_basis_make(float *data, const float *u, int64_t n_u, const floa
 }
 
 /* ---- use ------------------------------------------------------------------------------------------ */
+void loci_basis_turn(const loci_basis *b, const loci_kernels *k, float *z, const float *x, int rows)
+{
+    k->gemm(z, LOCI_BASIS, x, b->d, 0, b->landmark, b->d, 1, rows, LOCI_BASIS, b->d, 0.0f);
+    for (int r = 0; r < rows; r++)
+        k->axpy(z + (size_t)r * LOCI_BASIS, b->origin, -1.0f, LOCI_BASIS);
+}
+
 void loci_basis_coordinates(const loci_basis *b, const loci_kernels *k, float *z, const int8_t *x,
                             const float *scale, int rows, float *scratch)
 {
     k->dequant_q8(scratch, b->d, x, b->d, scale, rows, b->d);
-    k->gemm(z, LOCI_BASIS, scratch, b->d, 0, b->landmark, b->d, 1, rows, LOCI_BASIS, b->d, 0.0f);
-    for (int r = 0; r < rows; r++)
-        k->axpy(z + (size_t)r * LOCI_BASIS, b->origin, -1.0f, LOCI_BASIS);
+    loci_basis_turn(b, k, z, scratch, rows);
 }
 
 float loci_basis_query(const loci_basis *b, const loci_kernels *k, float *q, const float *u)

@@ -40,8 +40,11 @@ loci_basis loci_basis_view(const float *data, int d);
 loci_status loci_basis_make(float *data, const float *u, int64_t n_u, const float *l, int64_t n_l,
                             int d, loci_error *err);
 
-/* z (rows, LOCI_BASIS) of stored landmarks x (rows, d) with their scales; scratch (rows, d).  A row's
- * numbers depend on nothing but the row and how many there are. */
+/* z (rows, LOCI_BASIS) of landmarks x (rows, d).  A row's numbers depend on nothing but the row and how
+ * many there are. */
+void loci_basis_turn(const loci_basis *b, const loci_kernels *k, float *z, const float *x,
+                     int rows);
+/* The same of stored landmarks x (rows, d) with their scales; scratch (rows, d). */
 void loci_basis_coordinates(const loci_basis *b, const loci_kernels *k, float *z, const int8_t *x,
                             const float *scale, int rows, float *scratch);
 /* q (LOCI_BASIS) of a query u (d); returns <u, m>. */

@@ -56,12 +56,8 @@ static void coordinates(const bucket_maker *m, int64_t from, int n, float *z, fl
 {
     const loci_basis b = loci_basis_view(m->basis, m->d);
     gather(m, from, n, x);
-    m->k->gemm(z, LOCI_BASIS, x, m->d, 0, b.landmark, m->d, 1, n, LOCI_BASIS, m->d, 0.0f);
-    for (int r = 0; r < n; r++)
-        for (int j = 0; j < LOCI_BASIS; j++) {
-            float *at = z + r * LOCI_BASIS + j;
-            *at = (*at - b.origin[j]) * m->weight[j];
-        }
+    loci_basis_turn(&b, m->k, z, x, n);
+    for (int i = 0; i < n * LOCI_BASIS; i++) z[i] *= m->weight[i % LOCI_BASIS];
 }
 
 static loci_status make_basis(bucket_maker *m, loci_error *err)
